@@ -1,0 +1,85 @@
+"""The codecs by name, imported only when asked for.
+
+To add one here, write a :class:`~beholder.codecs.base.Codec` and a line in ``_BUILT_IN``.  Another
+package adds its own by an entry point in the group ``beholder.codecs``::
+
+    [project.entry-points."beholder.codecs"]
+    flif = "my_package.flif:Flif"
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from beholder.codecs.base import Codec, QualityScale
+from beholder.errors import BadFileError, BadOptionError, NotAvailableError
+
+__all__ = ["Codec", "QualityScale", "get", "names", "recognise"]
+
+ENTRY_POINT_GROUP = "beholder.codecs"
+
+_BUILT_IN = {
+    "rnn": "beholder.codecs.rnn:Rnn",
+    "jpeg": "beholder.codecs.jpeg:Jpeg",
+    "webp": "beholder.codecs.webp:WebP",
+    "bpg": "beholder.codecs.bpg:Bpg",
+    "avif": "beholder.codecs.avif:Avif",
+    "jpeg2000": "beholder.codecs.jpeg2000:Jpeg2000",
+    "jxl": "beholder.codecs.jxl:Jxl",
+    "heic": "beholder.codecs.heic:Heic",
+}
+
+
+def names() -> list[str]:
+    """Every codec's name: the built-in ones, then other packages' in alphabetical order."""
+    return list(_table())
+
+
+def get(name: str) -> Codec:
+    """Return the codec called ``name``; the same object every time.
+
+    A codec whose software is missing is returned all the same: see ``Codec.unavailable``.
+
+    Raises:
+        BadOptionError: no codec has this name.
+        NotAvailableError: the codec's own module cannot be imported.
+    """
+    table = _table()
+    if name not in table:
+        raise BadOptionError(f"There is no codec {name!r}: choose one of {', '.join(table)}.")
+    return _instance(table[name])
+
+
+def recognise(data: bytes) -> Codec:
+    """Return the codec whose files begin like ``data`` (a file, or its first 64 bytes).
+
+    Raises:
+        BadFileError: no codec knows these bytes.
+    """
+    head = bytes(data[:64])
+    for name in names():
+        try:
+            codec = get(name)
+        except NotAvailableError:  # a broken plugin must not hide the codecs after it
+            continue
+        if codec.recognises(head):
+            return codec
+    raise BadFileError("The file is not in a format that any codec here knows.")
+
+
+def _table() -> dict[str, str]:
+    found = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
+    return _BUILT_IN | {name: found[name] for name in sorted(found) if name not in _BUILT_IN}
+
+
+@cache
+def _instance(target: str) -> Codec:
+    module, _, attribute = target.partition(":")
+    try:
+        codec = getattr(import_module(module), attribute)()
+    except (ImportError, AttributeError) as error:
+        raise NotAvailableError(f"The codec at {target} cannot be loaded ({error}): reinstall it.") from None
+    assert isinstance(codec, Codec)
+    return codec

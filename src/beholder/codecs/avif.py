@@ -1,0 +1,58 @@
+"""AVIF (AV1 Image File Format 1.1): libaom through libavif and Pillow, speed 6, 4:2:0."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PIL import Image
+
+from beholder.codecs.base import QualityScale
+from beholder.codecs.pillow import PillowCodec
+
+_MONOCHROME = 0x10
+
+
+class Avif(PillowCodec):
+    """AVIF with transparency; greyscale is stored as monochrome AV1 and comes back as L or LA."""
+
+    name = "avif"
+    title = "AVIF 4:2:0 (libaom)"
+    suffix = ".avif"
+    scale = QualityScale(0, 100, 60, "quality")
+    modes = frozenset({"L", "LA", "RGB", "RGBA"})
+    format = "AVIF"
+    max_side = 32_768
+
+    def recognises(self, head: bytes) -> bool:
+        # The major brand may be the general one of HEIF; the compatible ones then tell.
+        return head[4:8] == b"ftyp" and (head[8:12] in (b"avif", b"avis") or b"avif" in head[16:])
+
+    def _options(self, image: Image.Image, quality: int) -> dict[str, Any]:
+        return {
+            "quality": quality,
+            "speed": 6,
+            "codec": "aom",
+            "subsampling": "4:0:0" if image.mode in ("L", "LA") else "4:2:0",
+            "exif": image.info.get("exif", b""),
+            "icc_profile": image.info.get("icc_profile", b""),
+        }
+
+    def _decode(self, data: bytes, quality: int | None) -> Image.Image:
+        image = super()._decode(data, quality)
+        if _is_monochrome(data) and image.mode in ("RGB", "RGBA"):
+            grey = image.convert("LA" if image.mode == "RGBA" else "L")
+            grey.info = dict(image.info)
+            return grey
+        return image
+
+
+def _is_monochrome(data: bytes) -> bool:
+    """Whether every AV1 configuration box (colour and, always monochrome, alpha) says monochrome."""
+    position = data.find(b"av1C")
+    found = False
+    while 0 <= position < len(data) - 6:
+        if not data[position + 6] & _MONOCHROME:
+            return False
+        found = True
+        position = data.find(b"av1C", position + 4)
+    return found

@@ -1,0 +1,122 @@
+"""What every codec has in common: one small interface and the checks around it.
+
+Data flows one way: image -> ``encode`` -> bytes -> ``decode`` -> image.  Images are Pillow images in
+one of the four modes of :mod:`beholder.image` (``L``, ``LA``, ``RGB``, ``RGBA``; 8 bits a sample).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from PIL import Image
+
+from beholder.errors import BadOptionError
+from beholder.image import flatten
+
+
+@dataclass(frozen=True)
+class QualityScale:
+    """The integers a codec takes as ``quality``.
+
+    ``higher_is_better`` is False for quantiser-style scales such as BPG's QP.
+    """
+
+    lowest: int
+    highest: int
+    default: int
+    unit: str
+    higher_is_better: bool = True
+
+    def check(self, codec: str, quality: int | None) -> int:
+        """Return ``quality`` (or the default for None); raise BadOptionError outside the scale."""
+        if quality is None:
+            return self.default
+        if isinstance(quality, bool) or not isinstance(quality, int):
+            raise BadOptionError(f"The quality of {codec} is an integer, not {quality!r}.")
+        if not self.lowest <= quality <= self.highest:
+            raise BadOptionError(
+                f"Quality {quality} is outside the scale of {codec}: choose {self.unit} "
+                f"{self.lowest} to {self.highest}."
+            )
+        return quality
+
+
+class Codec(ABC):
+    """A lossy image codec that writes and reads complete files."""
+
+    name: str
+    """Registry key, as given to ``--compression``."""
+    title: str
+    """One line for listings, with the implementation that does the work."""
+    suffix: str
+    """File extension with its dot."""
+    scale: QualityScale
+    modes: frozenset[str] = frozenset({"L", "RGB"})
+    """Modes stored as they are; images with transparency are composited on white where it is not."""
+    takes_alpha: bool = False
+    """Whether ``alpha`` (0 = the human eye, 1 = a machine) steers this codec."""
+
+    def unavailable(self) -> str | None:
+        """Why this codec cannot run here, as a sentence that says what to install; None if it can."""
+        return None
+
+    @abstractmethod
+    def recognises(self, head: bytes) -> bool:
+        """Whether a file that begins with ``head`` (at least 32 bytes, or all) is this codec's."""
+
+    @abstractmethod
+    def _encode(self, image: Image.Image, quality: int, alpha: float) -> bytes:
+        """Compress an image whose mode is one of ``modes``."""
+
+    @abstractmethod
+    def _decode(self, data: bytes, quality: int | None) -> Image.Image:
+        """Decompress; codecs that are not progressive ignore ``quality``."""
+
+    def encode(self, image: Image.Image, quality: int | None = None, *, alpha: float = 0.0) -> bytes:
+        """Compress ``image`` to the bytes of a complete file.
+
+        Args:
+            image: mode L, LA, RGB or RGBA (see :func:`beholder.image.normalise`), any size from 1x1.
+                ``image.info`` may hold ``icc_profile`` and ``exif`` bytes; both are stored where the
+                format has room.
+            quality: on the codec's own scale; None for its default.
+            alpha: the observer, 0 (human) to 1 (machine); only codecs with ``takes_alpha`` use it.
+
+        Raises:
+            BadOptionError: quality or alpha is outside its range.
+            NotAvailableError: the codec is not installed.
+        """
+        quality = self.scale.check(self.name, quality)
+        check_alpha(alpha)
+        self._require()
+        if image.mode not in self.modes:
+            image = flatten(image)
+        return self._encode(image, quality, alpha)
+
+    def decode(self, data: bytes, quality: int | None = None) -> Image.Image:
+        """Decompress the bytes of a file to an image in mode L, LA, RGB or RGBA.
+
+        Args:
+            data: a complete file; for progressive codecs also a prefix that ends after a segment.
+            quality: progressive codecs decode only as far as this quality.
+
+        Raises:
+            BadFileError: the bytes are damaged, truncated, foreign or ask for too much memory.
+        """
+        self._require()
+        return self._decode(data, quality)
+
+    def _require(self) -> None:
+        from beholder.errors import NotAvailableError
+
+        reason = self.unavailable()
+        if reason is not None:
+            raise NotAvailableError(reason)
+
+
+def check_alpha(alpha: float) -> float:
+    """Return ``alpha`` if it lies in [0, 1], else raise BadOptionError."""
+    if not 0.0 <= alpha <= 1.0:
+        raise BadOptionError(f"Alpha {alpha:g} is outside [0, 1]: 0 is the human eye, 1 is a machine.")
+    return alpha

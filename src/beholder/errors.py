@@ -1,0 +1,28 @@
+"""Errors a user can act on: one clear sentence saying what is wrong and what to do.
+
+The command line prints them without a traceback and exits with code 2.
+"""
+
+
+class BeholderError(Exception):
+    """Base of every error that Beholder raises on purpose."""
+
+
+class BadImageError(BeholderError):
+    """An input is missing, is no image, or is larger than what we are willing to open."""
+
+
+class BadFileError(BeholderError):
+    """A compressed file is truncated, damaged, foreign, or asks for too much memory."""
+
+
+class BadOptionError(BeholderError):
+    """A quality, alpha, codec, classifier or other option is outside its range."""
+
+
+class NotAvailableError(BeholderError):
+    """A codec, observer or feature needs something that is not installed or not prepared."""
+
+
+class OutputError(BeholderError):
+    """A result cannot be written where it was asked for."""

@@ -1,0 +1,107 @@
+"""Multi-scale structural similarity.
+
+Z. Wang, E. P. Simoncelli, A. C. Bovik, "Multi-scale structural similarity for image quality assessment",
+Asilomar Conference on Signals, Systems and Computers 2003.  Conventions are those of the implementations
+that published learned-compression results use (pytorch_msssim in CompressAI): 11 x 11 Gaussian window of
+sigma 1.5, only where it lies inside the picture; K1 = 0.01, K2 = 0.03, range 255; 2 x 2 averaging between
+scales, where an odd side gets one row or column of zeros in front; negative terms count as 0; each
+RGB channel by itself, then their mean.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beholder.metrics.pixels import Picture, planes
+
+WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Exponents of the five scales, finest first."""
+WINDOW = 11
+_SIGMA = 1.5
+_C1 = (0.01 * 255) ** 2
+_C2 = (0.03 * 255) ** 2
+
+Planes = NDArray[np.float64]
+
+
+def ms_ssim(a: Picture, b: Picture) -> float:
+    """MS-SSIM of two pictures, 0 to 1; 1 for identical ones.
+
+    All five scales need a short side of 161 pixels.  A smaller picture is measured at as many scales as
+    the window fits into (from 81 pixels four, 41 three, 21 two, else one), their exponents scaled up to
+    the same sum; below 11 pixels the window is cut to the largest odd size that fits.
+
+    Args:
+        a: Pillow image or uint8 array of shape (H, W, 3), (H, W, 1) or (H, W), RGB.
+        b: the other picture, of the same size; the order does not matter.
+
+    Raises:
+        BadImageError: the sizes differ or an argument is no picture.
+    """
+    x, y = (p.astype(np.float64) for p in planes(a, b))
+    short = min(x.shape[1:])
+    scales = max(1, sum(short > (WINDOW - 1) << k for k in range(len(WEIGHTS))))
+    window = _gaussian(min(WINDOW, short - 1 + short % 2))
+    exponents = np.array(WEIGHTS[:scales]) * (sum(WEIGHTS) / sum(WEIGHTS[:scales]))
+    result = np.ones(len(x))
+    for scale, exponent in enumerate(exponents):
+        if scale:
+            x, y = _halve(x), _halve(y)
+        luminance_too = scale == scales - 1
+        # Channel by channel, so that the maps stay in the cache.
+        terms = [_similarity(p, q, window, luminance_too) for p, q in zip(x, y, strict=True)]
+        result *= np.maximum(terms, 0.0) ** exponent
+    return float(result.mean())
+
+
+def ms_ssim_db(value: float) -> float:
+    """MS-SSIM in decibels, -10 log10(1 - value), the scale of published curves; infinity for 1."""
+    return math.inf if value >= 1.0 else -10.0 * math.log10(1.0 - value)
+
+
+def _similarity(x: Planes, y: Planes, window: Planes, luminance_too: bool) -> float:
+    """Mean of the contrast-structure map of two planes, times the luminance map if asked for."""
+    mean_x, mean_y = _filter(x, window), _filter(y, window)
+    # SSIM needs only var(x) + var(y) and cov(x, y): two filtered maps of sum and difference, not three.
+    sum_square, difference_square = _filter((x + y) ** 2, window), _filter((x - y) ** 2, window)
+    squares, product = mean_x**2 + mean_y**2, mean_x * mean_y
+    variances = 0.5 * (sum_square + difference_square) - squares
+    covariance = 0.25 * (sum_square - difference_square) - product
+    contrast = (2 * covariance + _C2) / (variances + _C2)
+    if luminance_too:
+        contrast *= (2 * product + _C1) / (squares + _C1)
+    return float(contrast.mean())
+
+
+def _gaussian(size: int) -> Planes:
+    offsets = np.arange(size) - size // 2
+    weights: Planes = np.exp(-(offsets**2) / (2 * _SIGMA**2))
+    weights /= weights.sum()
+    return weights
+
+
+def _filter(plane: Planes, window: Planes) -> Planes:
+    """Correlate the rows, then the columns of ``plane`` with a symmetric window, inside the plane only."""
+    return _filter_rows(_filter_rows(plane, window).T, window).T
+
+
+def _filter_rows(plane: Planes, window: Planes) -> Planes:
+    size = len(window)
+    height = plane.shape[0] - size + 1
+    result: Planes = plane[size // 2 : size // 2 + height] * window[size // 2]
+    for k in range(size // 2):
+        pair = plane[k : k + height] + plane[size - 1 - k : size - 1 - k + height]
+        pair *= window[k]
+        result += pair
+    return result
+
+
+def _halve(x: Planes) -> Planes:
+    height, width = x.shape[1:]
+    x = np.pad(x, ((0, 0), (height % 2, 0), (width % 2, 0)))
+    quarters: Planes = x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]
+    quarters *= 0.25
+    return quarters
