@@ -1,0 +1,156 @@
+"""What every observer (image classifier) has in common: its description, its view of an image, its answers.
+
+Data flows one way: image of any size -> ``view`` -> square RGB image -> ``predict`` -> probabilities.
+An evaluation that crops by its own protocol skips ``view`` and calls ``predict``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from beholder.errors import BadImageError, BadOptionError, NotAvailableError
+from beholder.image import flatten
+from beholder.observers import labels
+
+Float32Array = npt.NDArray[np.float32]
+
+_CROP_RATIO = 0.875  # crop side / resized short side: 224 out of 256, the usual ImageNet evaluation
+
+
+@dataclass(frozen=True)
+class ObserverInfo:
+    """A published classifier: where it comes from and how it wants its pixels."""
+
+    name: str
+    """Registry key, as given to ``--classifier``."""
+    title: str
+    """One line for listings."""
+    input_size: int
+    """Side of the square input in pixels."""
+    parameters: int
+    """Number of trained weights."""
+    top1: float
+    """Published top-1 accuracy on the ImageNet validation set in percent (of the original weights)."""
+    licence: str
+    """SPDX identifier of the weights' licence."""
+    source: str
+    """Where the weights come from."""
+    paper: str
+    """Title and arXiv number."""
+    mean: tuple[float, float, float]
+    """Subtracted from pixels 0..255, in ``channel_order``."""
+    std: tuple[float, float, float]
+    """Divides the difference, in ``channel_order``."""
+    channel_order: Literal["RGB", "BGR"] = "RGB"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One line of an observer's answer."""
+
+    index: int
+    """Class index, 0-based."""
+    wnid: str
+    """WordNet id of the synset, such as ``n01440764``."""
+    label: str
+    """Readable name."""
+    probability: float
+    """In [0, 1]."""
+
+
+class Observer(ABC):
+    """An image classifier over the 1000 classes of ImageNet (ILSVRC-2012)."""
+
+    info: ObserverInfo
+
+    def __init__(self, info: ObserverInfo) -> None:
+        self.info = info
+
+    @abstractmethod
+    def unavailable(self) -> str | None:
+        """Why this observer cannot run here, as a sentence that says what to do; None if it can."""
+
+    @abstractmethod
+    def _run(self, images: Sequence[Image.Image]) -> Float32Array:
+        """Probabilities (n, 1000) of at least one checked image."""
+
+    def ready(self) -> bool:
+        """Whether everything that ``predict`` needs is installed and prepared."""
+        return self.unavailable() is None
+
+    def predict(self, images: Sequence[Image.Image]) -> Float32Array:
+        """Classify a batch.
+
+        Args:
+            images: mode RGB, each exactly ``input_size`` x ``input_size``; any number of them.
+
+        Returns:
+            float32 array (n, 1000); each row sums to 1.
+
+        Raises:
+            BadImageError: an image has another mode or size.
+            NotAvailableError: see ``unavailable``.
+        """
+        reason = self.unavailable()
+        if reason is not None:
+            raise NotAvailableError(reason)
+        side = self.info.input_size
+        for image in images:
+            if image.mode != "RGB" or image.size != (side, side):
+                raise BadImageError(
+                    f"{self.info.name} classifies RGB images of {side} x {side} pixels, not {image.mode} of "
+                    f"{image.width} x {image.height}: pass them through its view() first."
+                )
+        if not images:
+            return np.zeros((0, labels.COUNT), np.float32)
+        return self._run(images)
+
+    def view(self, image: Image.Image) -> Image.Image:
+        """What the observer sees of an image: RGB, ``input_size`` x ``input_size``.
+
+        The short side is resized to ``round(input_size / 0.875)`` with antialiased bicubic interpolation,
+        then the centre is cropped; transparency is composited on white.
+
+        Args:
+            image: any mode and size.
+        """
+        rgb = flatten(image).convert("RGB")
+        side, short = self.info.input_size, min(rgb.size)
+        resized = round(side / _CROP_RATIO)
+        # Only the central square is resized: the rest would be cropped, and a strip of 1 x 10 million
+        # pixels would fill the memory.  The margin hides that the filter does not see past the square.
+        left, top = (rgb.width - short) // 2, (rgb.height - short) // 2
+        square = rgb.crop((left, top, left + short, top + short))
+        square = square.resize((resized, resized), Image.Resampling.BICUBIC)
+        margin = (resized - side) // 2
+        return square.crop((margin, margin, margin + side, margin + side))
+
+    def classify(self, image: Image.Image, topk: int = 5) -> list[Prediction]:
+        """The ``topk`` most probable classes of an image of any mode and size, best first.
+
+        Raises:
+            BadOptionError: ``topk`` is not within 1..1000.
+            NotAvailableError: see ``unavailable``.
+        """
+        if not 1 <= topk <= labels.COUNT:
+            raise BadOptionError(f"Top {topk} is not possible: choose 1 to {labels.COUNT} predictions.")
+        probabilities = self.predict([self.view(image)])[0]
+        best = np.argsort(-probabilities, kind="stable")[:topk]
+        return [Prediction(int(i), *labels.label(int(i)), float(probabilities[i])) for i in best]
+
+
+def preprocess(images: Sequence[Image.Image], info: ObserverInfo) -> Float32Array:
+    """Stack RGB images to a network's input: float32 (n, 3, S, S), (pixel - mean) / std, ordered channels."""
+    batch: Float32Array = np.stack([np.asarray(image, np.float32) for image in images])
+    if info.channel_order == "BGR":
+        batch = batch[..., ::-1]
+    batch -= np.array(info.mean, np.float32)
+    batch /= np.array(info.std, np.float32)
+    return np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
