@@ -1,0 +1,163 @@
+"""The `.bhd` container, version 1: header, optional chunks, one checksummed segment an iteration.
+
+    offset  size      field
+    0       4         8B 42 48 44                    (a non-ASCII byte, then "BHD")
+    4       1         version: 1
+    5       8         identity of the model: first 8 bytes of its SHA-256 (:mod:`beholder.codecs.rnn.runtime`)
+    13      varint    width in pixels
+            varint    height
+            1         alpha x 250, rounded
+            1         bits 0-3: iterations n, 1..8; bit 4: grey; bit 5: chunks follow; others 0
+    [chunks, if bit 5]
+            varint    number of chunks; for each:
+            1         tag: 1 ICC profile, 2 EXIF, 3 alpha plane (a lossless WebP or PNG, grey); others are skipped
+            varint    length
+            4         CRC-32 of the data
+                      data
+    [segments, n times]
+            varint    length
+            4         CRC-32 of header and chunks (everything before the first segment), then the data
+                      data: codes of one iteration, range coded
+
+Numbers are little-endian; a varint holds 7 bits a byte, lowest first, the high bit saying that more follow.
+A file cut off right after segment k is a complete file of quality k.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+
+from beholder.codecs.rnn.layout import ITERATIONS
+from beholder.errors import BadFileError
+from beholder.image import check_size
+
+MAGIC = b"\x8bBHD"
+VERSION = 1
+ALPHA_STEPS = 250
+ICC, EXIF, PLANE = 1, 2, 3
+GREY, CHUNKS = 0x10, 0x20
+MOST_CHUNKS = 64
+
+
+@dataclass
+class Bitstream:
+    """What a `.bhd` file says.  ``segments`` may be fewer than ``iterations`` if the file was cut off."""
+
+    model: bytes
+    width: int
+    height: int
+    alpha: float
+    iterations: int
+    grey: bool = False
+    chunks: dict[int, bytes] = field(default_factory=dict)
+    segments: list[bytes] = field(default_factory=list)
+    cut: bool = False
+    """Whether the file ends inside a segment."""
+
+
+def write(stream: Bitstream) -> bytes:
+    """The bytes of a file."""
+    head = bytearray(MAGIC + bytes([VERSION]) + stream.model)
+    head += _varint(stream.width) + _varint(stream.height)
+    flags = stream.iterations | (GREY if stream.grey else 0) | (CHUNKS if stream.chunks else 0)
+    head += bytes([quantise_alpha(stream.alpha), flags])
+    if stream.chunks:
+        head += _varint(len(stream.chunks))
+        for tag, data in sorted(stream.chunks.items()):
+            head += bytes([tag]) + _varint(len(data)) + zlib.crc32(data).to_bytes(4, "little") + data
+    seed = zlib.crc32(head)
+    body = b"".join(_varint(len(s)) + zlib.crc32(s, seed).to_bytes(4, "little") + s for s in stream.segments)
+    return bytes(head) + body
+
+
+def read(data: bytes) -> Bitstream:
+    """Parse a file; all complete segments have been checked.
+
+    Raises:
+        BadFileError: no `.bhd` file, another version, a damaged or impossible header, a wrong checksum.
+    """
+    reader = _Reader(data)
+    if reader.take(4) != MAGIC:
+        raise BadFileError("This is no .bhd file: its first bytes are not those of one.")
+    if (version := reader.take(1)[0]) != VERSION:
+        raise BadFileError(f"This .bhd file has version {version}, and we read version {VERSION}: update beholder.")
+    model = reader.take(8)
+    width, height = reader.varint(), reader.varint()
+    check_size(width, height)
+    alpha, flags = reader.take(2)
+    iterations = flags & 0x0F
+    if not 1 <= iterations <= ITERATIONS or flags & 0xC0 or alpha > ALPHA_STEPS:
+        raise BadFileError("The header of this .bhd file is damaged: get the file anew.")
+    stream = Bitstream(model, width, height, alpha / ALPHA_STEPS, iterations, bool(flags & GREY))
+    if flags & CHUNKS:
+        _read_chunks(reader, stream)
+    seed = zlib.crc32(data[: reader.position])
+    for number in range(1, iterations + 1):
+        if reader.done():
+            break
+        try:
+            length = reader.varint()
+            checksum = int.from_bytes(reader.take(4), "little")
+            segment = reader.take(length)
+        except BadFileError:
+            stream.cut = True
+            break
+        if zlib.crc32(segment, seed) != checksum:
+            raise BadFileError(f"The checksum of segment {number} is wrong: the file is damaged, get it anew.")
+        stream.segments.append(segment)
+    if not stream.cut and not reader.done():
+        raise BadFileError("Bytes follow the last segment of this .bhd file: it is damaged, get it anew.")
+    return stream
+
+
+def quantise_alpha(alpha: float) -> int:
+    """``alpha`` as the header stores it, 0..250."""
+    return round(alpha * ALPHA_STEPS)
+
+
+def _read_chunks(reader: _Reader, stream: Bitstream) -> None:
+    count = reader.varint()
+    if count > MOST_CHUNKS:
+        raise BadFileError("The header of this .bhd file is damaged: get the file anew.")
+    for _ in range(count):
+        tag = reader.take(1)[0]
+        length = reader.varint()
+        checksum = int.from_bytes(reader.take(4), "little")
+        chunk = reader.take(length)
+        if zlib.crc32(chunk) != checksum:
+            raise BadFileError("The checksum of the metadata is wrong: the file is damaged, get it anew.")
+        stream.chunks[tag] = chunk
+
+
+class _Reader:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.position = 0
+
+    def take(self, count: int) -> bytes:
+        piece = self.data[self.position : self.position + count]
+        if len(piece) < count:
+            raise BadFileError("This .bhd file ends inside its header: get the whole file.")
+        self.position += count
+        return piece
+
+    def varint(self) -> int:
+        value = 0
+        for shift in range(0, 35, 7):
+            byte = self.take(1)[0]
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value
+        raise BadFileError("The header of this .bhd file is damaged: get the file anew.")
+
+    def done(self) -> bool:
+        return self.position >= len(self.data)
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])

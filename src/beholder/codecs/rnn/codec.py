@@ -1,0 +1,148 @@
+"""`rnn`: the recurrent neural codec behind the interface that all codecs share."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from beholder.codecs.base import Codec, QualityScale
+from beholder.codecs.rnn import bitstream, runtime
+from beholder.codecs.rnn.bitstream import ALPHA_STEPS, EXIF, ICC, PLANE, Bitstream
+from beholder.codecs.rnn.layout import BLOCK, ITERATIONS
+from beholder.errors import BadFileError, BadOptionError
+from beholder.image import check_size
+
+WEBP_LIMIT = 16383
+
+
+class Rnn(Codec):
+    """Recurrent neural codec; quality is the number of iterations, alpha the observer.
+
+    Args:
+        model: folder that `beholder export` wrote; None for the model that ships.
+    """
+
+    name = "rnn"
+    title = "recurrent neural codec, progressive, takes alpha"
+    suffix = ".bhd"
+    scale = QualityScale(1, ITERATIONS, 4, "a number of iterations from")
+    modes = frozenset({"L", "LA", "RGB", "RGBA"})
+    takes_alpha = True
+
+    def __init__(self, model: Path | None = None) -> None:
+        self._folder = Path(model) if model is not None else runtime.default_folder()
+
+    @property
+    def model(self) -> runtime.Model:
+        """The trained networks, loaded on first use."""
+        return runtime.load(self._folder)
+
+    def unavailable(self) -> str | None:
+        if (self._folder / "model.json").is_file():
+            return None
+        return f"There is no codec model in {self._folder}: give a folder that `beholder export` wrote with --model."
+
+    def recognises(self, head: bytes) -> bool:
+        return head.startswith(bitstream.MAGIC)
+
+    def _encode(self, image: Image.Image, quality: int, alpha: float) -> bytes:
+        check_size(image.width, image.height)
+        # The decoder hears of alpha through the header alone.
+        alpha = bitstream.quantise_alpha(alpha) / ALPHA_STEPS
+        rgb = np.asarray(image.convert("RGB"))
+        below, right = -image.height % BLOCK, -image.width % BLOCK
+        padded = np.pad(rgb, ((0, below), (0, right), (0, 0)), mode="edge")
+        chunks = {
+            tag: bytes(image.info[key]) for tag, key in ((ICC, "icc_profile"), (EXIF, "exif")) if image.info.get(key)
+        }
+        if image.mode in ("LA", "RGBA"):
+            chunks[PLANE] = _write_plane(image.getchannel("A"))
+        stream = Bitstream(
+            model=self.model.identity,
+            width=image.width,
+            height=image.height,
+            alpha=alpha,
+            iterations=quality,
+            grey=image.mode in ("L", "LA"),
+            chunks=chunks,
+            segments=self.model.encode(padded.transpose(2, 0, 1), alpha, quality),
+        )
+        return bitstream.write(stream)
+
+    def _decode(self, data: bytes, quality: int | None) -> Image.Image:
+        stream = bitstream.read(data)
+        segments = _choose(stream, quality)
+        runtime.check_model(self.model, stream.model)
+        blocks = (-(-stream.height // BLOCK), -(-stream.width // BLOCK))
+        pixels = self.model.decode(segments, *blocks, stream.alpha)[: stream.height, : stream.width]
+        image = Image.fromarray(pixels)
+        if stream.grey:
+            image = image.convert("L")
+        if PLANE in stream.chunks:
+            image.putalpha(_read_plane(stream.chunks[PLANE], image.size))
+        for tag, key in ((ICC, "icc_profile"), (EXIF, "exif")):
+            if tag in stream.chunks:
+                image.info[key] = stream.chunks[tag]
+        return image
+
+    def describe(self, data: bytes) -> dict[str, Any]:
+        """What the header of a `.bhd` file says; no pixel is decoded.
+
+        Raises:
+            BadFileError: the file is damaged.
+        """
+        stream = bitstream.read(data)
+        names = {ICC: "icc_profile", EXIF: "exif", PLANE: "alpha_plane"}
+        return {
+            "model": stream.model.hex(),
+            "version": bitstream.VERSION,
+            "width": stream.width,
+            "height": stream.height,
+            "alpha": stream.alpha,
+            "iterations": stream.iterations,
+            "complete_iterations": len(stream.segments),
+            "grey": stream.grey,
+            "segments": [len(s) for s in stream.segments],
+            "chunks": {names.get(tag, f"tag {tag}"): len(chunk) for tag, chunk in stream.chunks.items()},
+        }
+
+
+def _choose(stream: Bitstream, quality: int | None) -> list[bytes]:
+    """The segments to decode, or BadFileError / BadOptionError if the wanted ones are not there."""
+    whole = len(stream.segments)
+    if quality is not None:
+        if not 1 <= quality <= stream.iterations:
+            raise BadOptionError(f"Quality {quality} is not in this file: it holds qualities 1 to {stream.iterations}.")
+        if quality <= whole:
+            return stream.segments[:quality]
+    if whole == 0:
+        raise BadFileError("The file ends before its first segment is complete: get the whole file.")
+    if stream.cut or quality is not None:
+        raise BadFileError(
+            f"The file ends inside segment {whole + 1} of {stream.iterations}: get the whole file, or "
+            f"decompress what is there with quality {whole}."
+        )
+    return stream.segments
+
+
+def _write_plane(plane: Image.Image) -> bytes:
+    out = BytesIO()
+    if max(plane.size) <= WEBP_LIMIT:
+        plane.convert("RGB").save(out, "WEBP", lossless=True, method=4)
+    else:
+        plane.save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def _read_plane(data: bytes, size: tuple[int, int]) -> Image.Image:
+    try:
+        with Image.open(BytesIO(data), formats=("WEBP", "PNG")) as plane:
+            if plane.size == size:
+                return plane.convert("RGB").getchannel(0)
+    except Exception:
+        pass
+    raise BadFileError("The alpha plane of this .bhd file is damaged: get the file anew.") from None

@@ -1,0 +1,220 @@
+"""Running a trained codec without torch: three ONNX graphs and the integer entropy model.
+
+A model is a folder:
+
+    analysis.onnx     (1, 3, h, w) uint8, alpha (1,)                                    -> latent (1, c, h/16, w/16)
+    recurrence.onnx   codes, belief (1, c, ., .), memory (1, k, ., .), alpha, t (1,)    -> belief, memory
+    synthesis.onnx    belief, memory, alpha, t                                          -> (1, 3, h, w) uint8
+    entropy.npz       integer weights and probability tables (entropy.py), gains, layout
+    model.json        name, sizes, files with their SHA-256, training summary
+
+Its identity, which every file it writes carries, is a SHA-256 over the contents of the first four.  Large
+images run in tiles with a margin as wide as the networks see, so memory stays flat and tiles do not show.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import zipfile
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beholder.codecs.rnn.entropy import EntropyModel
+from beholder.codecs.rnn.layout import BLOCK, CODE_LIMIT, Layout
+from beholder.errors import BadFileError, BadOptionError
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+PARTS = ("analysis.onnx", "recurrence.onnx", "synthesis.onnx", "entropy.npz")
+TILE = 64
+"""Side of a tile in latent positions: 1024 pixels."""
+MARGIN = {"analysis": 8, "recurrence": 2, "synthesis": 10}
+"""How far each network sees, in latent positions (an upper bound; a test proves it)."""
+
+
+def default_folder() -> Path:
+    """The model that ships."""
+    return Path(str(resources.files("beholder"))) / "weights" / "codec"
+
+
+@functools.lru_cache(maxsize=4)
+def load(folder: Path) -> Model:
+    """The model in ``folder``, loaded once.
+
+    Raises:
+        BadOptionError: the folder does not hold a complete model.
+    """
+    missing = [name for name in (*PARTS, "model.json") if not (folder / name).is_file()]
+    if missing:
+        raise BadOptionError(
+            f"{folder} is no codec model: it lacks {missing[0]}; give a folder that `beholder export` wrote."
+        )
+    return Model(folder)
+
+
+class Model:
+    """Networks and entropy model of one trained codec."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.identity = identity(folder)
+        try:
+            self.card: dict[str, Any] = json.loads((folder / "model.json").read_text())
+            with np.load(folder / "entropy.npz", allow_pickle=False) as arrays:
+                self._arrays = {name: arrays[name] for name in arrays.files}
+            self.latent, self.memory = (int(n) for n in self._arrays["sizes"])
+            self.layout = Layout.from_rows(self.latent, self._arrays["layout"], self._arrays["passes"])
+        except (ValueError, KeyError, IndexError, OSError, zipfile.BadZipFile) as error:
+            raise BadOptionError(f"The codec model in {folder} is damaged ({error}): export it again.") from None
+
+    @functools.cached_property
+    def entropy(self) -> EntropyModel:
+        return EntropyModel(self._arrays, self.layout)
+
+    def gain(self, alpha: float, t: int) -> Floats:
+        """1 / quantiser step of the active channels in iteration ``t``, (k, 1, 1)."""
+        active = self.layout.active(t)
+        log_gain = self._arrays["log_gain"][t, active] + alpha * self._arrays["log_gain_alpha"][t, active]
+        return np.exp(log_gain.astype(np.float32))[:, None, None]
+
+    def analyse(self, pixels: NDArray[np.uint8], alpha: float) -> Floats:
+        """(3, 16a, 16b) uint8 -> latent (c, a, b)."""
+        height, width = pixels.shape[1] // BLOCK, pixels.shape[2] // BLOCK
+        latent = np.empty((self.latent, height, width), np.float32)
+        for tile in _tiles(height, width, MARGIN["analysis"]):
+            window = pixels[:, tile.outer_pixels[0], tile.outer_pixels[1]]
+            (out,) = self._run("analysis", image=window[None], alpha=_scalar(alpha))
+            latent[:, *tile.inner] = out[0][:, *tile.crop]
+        return latent
+
+    def start(self, height: int, width: int) -> tuple[Floats, Floats]:
+        """Belief and memory before the first iteration."""
+        return (
+            np.zeros((self.latent, height, width), np.float32),
+            np.zeros((self.memory, height, width), np.float32),
+        )
+
+    def advance(self, codes: Ints, belief: Floats, memory: Floats, alpha: float, t: int) -> tuple[Floats, Floats]:
+        """Belief and memory after iteration ``t`` has been told the ``codes`` of its active channels."""
+        full = np.zeros_like(belief)
+        full[self.layout.active(t)] = codes
+        new_belief, new_memory = np.empty_like(belief), np.empty_like(memory)
+        step = np.array([t], np.int64)
+        for tile in _tiles(belief.shape[1], belief.shape[2], MARGIN["recurrence"]):
+            cut = [x[None, :, *tile.outer] for x in (full, belief, memory)]
+            outputs = self._run("recurrence", codes=cut[0], belief=cut[1], memory=cut[2], alpha=_scalar(alpha), t=step)
+            new_belief[:, *tile.inner] = outputs[0][0][:, *tile.crop]
+            new_memory[:, *tile.inner] = outputs[1][0][:, *tile.crop]
+        return new_belief, new_memory
+
+    def synthesise(self, belief: Floats, memory: Floats, alpha: float, t: int) -> NDArray[np.uint8]:
+        """The image (16a, 16b, 3) as it stands after iteration ``t``."""
+        height, width = belief.shape[1:]
+        pixels = np.empty((height * BLOCK, width * BLOCK, 3), np.uint8)
+        step = np.array([t], np.int64)
+        for tile in _tiles(height, width, MARGIN["synthesis"]):
+            (out,) = self._run(
+                "synthesis",
+                belief=belief[None, :, *tile.outer],
+                memory=memory[None, :, *tile.outer],
+                alpha=_scalar(alpha),
+                t=step,
+            )
+            pixels[tile.inner_pixels] = out[0].transpose(1, 2, 0)[tile.crop_pixels]
+        return pixels
+
+    def encode(self, pixels: NDArray[np.uint8], alpha: float, iterations: int) -> list[bytes]:
+        """(3, 16a, 16b) uint8 -> one segment an iteration."""
+        latent = self.analyse(pixels, alpha)
+        belief, memory = self.start(*latent.shape[1:])
+        total = np.zeros(latent.shape, np.int64)
+        segments = []
+        for t in range(iterations):
+            active = self.layout.active(t)
+            scaled = (latent[active] - belief[active]) * self.gain(alpha, t)
+            codes = np.clip(np.rint(scaled), -CODE_LIMIT, CODE_LIMIT).astype(np.int64)
+            segments.append(self.entropy.encode(codes, total, t))
+            if t + 1 < iterations:
+                belief, memory = self.advance(codes, belief, memory, alpha, t)
+                total[active] += codes * self.layout.weights(t)[active, None, None]
+        return segments
+
+    def decode(self, segments: list[bytes], height: int, width: int, alpha: float) -> NDArray[np.uint8]:
+        """Segments of an image of ``height`` x ``width`` blocks -> (16 height, 16 width, 3) uint8."""
+        belief, memory = self.start(height, width)
+        total = np.zeros(belief.shape, np.int64)
+        for t, segment in enumerate(segments):
+            codes = self.entropy.decode(segment, total, t)
+            belief, memory = self.advance(codes, belief, memory, alpha, t)
+            active = self.layout.active(t)
+            total[active] += codes * self.layout.weights(t)[active, None, None]
+        return self.synthesise(belief, memory, alpha, len(segments) - 1)
+
+    def _run(self, network: str, **inputs: NDArray[Any]) -> list[NDArray[Any]]:
+        session = self._session(network)
+        feeds = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
+        outputs: list[NDArray[Any]] = session.run(None, feeds)
+        return outputs
+
+    @functools.cache  # noqa: B019 - models live as long as the process
+    def _session(self, network: str) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        return onnxruntime.InferenceSession(
+            str(self.folder / f"{network}.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+
+
+def identity(folder: Path) -> bytes:
+    """8 bytes that name the model by the content of its files."""
+    digest = hashlib.sha256()
+    for name in PARTS:
+        digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
+    return digest.digest()[:8]
+
+
+def check_model(model: Model, wanted: bytes) -> None:
+    """BadFileError that names both models unless ``wanted`` is this one."""
+    if model.identity != wanted:
+        raise BadFileError(
+            f"The file was written by codec model {wanted.hex()}, and this is {model.identity.hex()}: give the folder "
+            "of that model with --model, or install the version of beholder that shipped it."
+        )
+
+
+class _Tile:
+    """One tile: ``outer`` is what a network is shown, ``inner`` what is kept; in positions and in pixels."""
+
+    def __init__(self, row: int, column: int, height: int, width: int, margin: int) -> None:
+        bottom, right = min(row + TILE, height), min(column + TILE, width)
+        top, left = max(row - margin, 0), max(column - margin, 0)
+        self.inner = (slice(row, bottom), slice(column, right))
+        self.outer = (slice(top, min(bottom + margin, height)), slice(left, min(right + margin, width)))
+        self.crop = (slice(row - top, bottom - top), slice(column - left, right - left))
+        self.inner_pixels, self.outer_pixels, self.crop_pixels = (
+            (_pixels(rows), _pixels(columns)) for rows, columns in (self.inner, self.outer, self.crop)
+        )
+
+
+def _tiles(height: int, width: int, margin: int) -> Iterator[_Tile]:
+    for row in range(0, height, TILE):
+        for column in range(0, width, TILE):
+            yield _Tile(row, column, height, width, margin)
+
+
+def _pixels(positions: slice) -> slice:
+    return slice(positions.start * BLOCK, positions.stop * BLOCK)
+
+
+def _scalar(alpha: float) -> Floats:
+    return np.array([alpha], np.float32)
