@@ -1,0 +1,271 @@
+"""`beholder export`: a checkpoint becomes the folder that the torch-free runtime loads.
+
+Networks go to ONNX with weights stored as 16-bit floats (computed with as 32-bit), the entropy model to
+integers.  Before anything is written in its place, the result is compared with torch on a picture.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from beholder.codecs.rnn import runtime
+from beholder.codecs.rnn.entropy import ACTIVATION_SCALE, WEIGHT_SCALE, EntropyModel, laplace_tables
+from beholder.codecs.rnn.layout import BLOCK, ITERATIONS
+from beholder.codecs.rnn.model import Swift, SwiftConfig
+from beholder.errors import BadFileError, BadOptionError, OutputError
+from beholder.training.codec import load_checkpoint
+from beholder.training.context import ContextModel, IntLayer, IterationContext
+
+HALF_FROM = 64
+"""Tensors with at least this many values are stored as 16-bit floats."""
+OPSET = 18
+
+
+def export_codec(checkpoint: Path, output: Path) -> Path:
+    """Write the model folder ``output`` from a checkpoint of `beholder train codec`.
+
+    Raises:
+        BadFileError: no checkpoint there, or the exported graphs do not agree with torch.
+        BadOptionError: the architecture writes no files (`paper`).
+        OutputError: ``output`` exists and is no model folder.
+    """
+    state = load_checkpoint(checkpoint)
+    settings = state["settings"]
+    if settings["architecture"] != "swift":
+        raise BadOptionError("Only the architecture `swift` writes files: `paper` can be trained, not exported.")
+    if output.exists() and not (output.is_dir() and (output / "model.json").exists()):
+        raise OutputError(f"{output} exists and is no codec model: choose another --output.")
+    codec, context = restore(state)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as temporary:
+        folder = Path(temporary) / "model"
+        folder.mkdir()
+        write_networks(codec, folder)
+        np.savez_compressed(folder / "entropy.npz", **freeze(codec, context))  # type: ignore[arg-type]
+        card = {
+            "architecture": "swift",
+            "identity": runtime.identity(folder).hex(),
+            "parameters": sum(p.numel() for m in (codec, context) for p in m.parameters()),
+            "alpha": state["alpha"],
+            "steps": state["step"],
+            "settings": settings,
+        }
+        (folder / "model.json").write_text(json.dumps(card, indent=2) + "\n")
+        verify(codec, runtime.Model(folder))
+        if output.exists():
+            for kept in output.iterdir():  # such as a README.md
+                if not (folder / kept.name).exists() and kept.is_file():
+                    shutil.copy2(kept, folder / kept.name)
+            output.rename(Path(temporary) / "old")
+        folder.rename(output)
+    return output
+
+
+def restore(state: dict[str, Any]) -> tuple[Swift, ContextModel]:
+    """Codec (weights rounded to 16-bit floats) and entropy model with the averaged weights."""
+    config = SwiftConfig(**state["settings"]["model"])
+    codec = Swift(config)
+    context = ContextModel(codec.layout, config.context)
+    for module, saved in zip((codec, context), state["average"], strict=True):
+        module.load_state_dict(saved)
+        module.eval().requires_grad_(False)
+    for tensor in (*codec.parameters(), *codec.buffers()):
+        if tensor.numel() >= HALF_FROM:
+            tensor.copy_(tensor.half().float())
+    context.set_quantise(True)
+    return codec, context
+
+
+class _Analysis(nn.Module):
+    def __init__(self, codec: Swift) -> None:
+        super().__init__()
+        self.codec = codec
+
+    def forward(self, image: Tensor, alpha: Tensor) -> Tensor:
+        latent: Tensor = self.codec.analysis(image.float() / 255, alpha)
+        return latent
+
+
+class _Recurrence(nn.Module):
+    def __init__(self, codec: Swift) -> None:
+        super().__init__()
+        self.codec = codec
+
+    def forward(self, codes: Tensor, belief: Tensor, memory: Tensor, alpha: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        result: tuple[Tensor, Tensor] = self.codec.recurrence(codes, belief, memory, alpha, t)
+        return result
+
+
+class _Synthesis(nn.Module):
+    def __init__(self, codec: Swift) -> None:
+        super().__init__()
+        self.codec = codec
+
+    def forward(self, belief: Tensor, memory: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
+        image = self.codec.synthesis(belief, memory, alpha, t)
+        return torch.round(image.clamp(0, 1) * 255).to(torch.uint8)
+
+
+def write_networks(codec: Swift, folder: Path) -> None:
+    """analysis.onnx, recurrence.onnx, synthesis.onnx with free height and width."""
+    latent, memory = codec.layout.latent, codec.config.hidden
+    alpha, t = torch.zeros(1), torch.zeros(1, dtype=torch.long)
+    belief, hidden = torch.zeros(1, latent, 6, 8), torch.zeros(1, memory, 6, 8)
+    image = torch.zeros(1, 3, 96, 128, dtype=torch.uint8)
+    free = {2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
+    blocks = {axis: BLOCK * torch.export.Dim(f"blocks_{axis}") for axis in (2, 3)}
+    jobs: list[tuple[str, nn.Module, dict[str, Tensor], dict[str, Any], list[str]]] = [
+        ("analysis", _Analysis(codec), {"image": image, "alpha": alpha}, {"image": blocks}, ["latent"]),
+        (
+            "recurrence",
+            _Recurrence(codec),
+            {"codes": belief, "belief": belief.clone(), "memory": hidden, "alpha": alpha, "t": t},
+            {"codes": free, "belief": free, "memory": free},
+            ["belief_out", "memory_out"],
+        ),
+        (
+            "synthesis",
+            _Synthesis(codec),
+            {"belief": belief, "memory": hidden, "alpha": alpha, "t": t},
+            {"belief": free, "memory": free},
+            ["image"],
+        ),
+    ]
+    for name, module, inputs, dynamic, outputs in jobs:
+        program = torch.onnx.export(
+            module.eval(),
+            tuple(inputs.values()),
+            input_names=list(inputs),
+            output_names=outputs,
+            dynamic_shapes=tuple(dynamic.get(key, {}) for key in inputs),
+            opset_version=OPSET,
+            dynamo=True,
+            optimize=False,  # ONNX Runtime does that; here weights would lose their names
+            verbose=False,
+        )
+        assert program is not None
+        (folder / f"{name}.onnx").write_bytes(_halve(program.model_proto))
+
+
+def _halve(model: Any) -> bytes:
+    """Store large float32 initialisers as float16, cast back when the graph is loaded; drop debug text."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = model.graph
+    casts = []
+    for tensor in graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if tensor.data_type == TensorProto.FLOAT and values.size >= HALF_FROM:
+            name = tensor.name
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+            casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    for node in graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    del graph.value_info[:]
+    del graph.metadata_props[:]
+    del model.metadata_props[:]
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def freeze(codec: Swift, context: ContextModel) -> dict[str, NDArray[Any]]:
+    """The arrays of ``entropy.npz``: integer weights, tables, quantiser gains."""
+    tables, reach = laplace_tables()
+    arrays: dict[str, NDArray[Any]] = {
+        "sizes": np.array([codec.layout.latent, codec.config.hidden], np.int32),
+        "layout": codec.layout.rows(),
+        "passes": np.array(codec.layout.passes, np.int32),
+        "log_gain": codec.recurrence.log_gain.detach().numpy(),
+        "log_gain_alpha": codec.recurrence.log_gain_alpha.detach().numpy(),
+        "tables": tables,
+        "reach": reach.astype(np.int32),
+    }
+    unit = WEIGHT_SCALE * ACTIVATION_SCALE
+    for t, model in enumerate(context.iterations):
+        assert isinstance(model, IterationContext)
+        by_pass = _integers(model.by_pass, unit, np.int32)
+        if (
+            model.spread_before is not None and model.spread_before.conv.bias is not None
+        ):  # its bias is one more term of every pass
+            by_pass = by_pass + _integers(model.spread_before.conv.bias, unit, np.int32)
+        arrays[f"{t}.by_pass"] = by_pass
+        for name, layer in model.named_children():
+            if not isinstance(layer, IntLayer):
+                continue
+            weight = _integers(layer.conv.weight, WEIGHT_SCALE, np.int16)
+            if weight.shape[2:] == (1, 1):
+                weight = weight[:, :, 0, 0]
+            elif layer.conv.groups > 1:
+                weight = weight[:, 0]
+            arrays[f"{t}.{name}.weight"] = weight
+            if layer.conv.bias is not None and name != "spread_before":
+                arrays[f"{t}.{name}.bias"] = _integers(layer.conv.bias, unit, np.int32)
+    return arrays
+
+
+def _integers(tensor: Tensor, unit: int, dtype: type[np.signedinteger[Any]]) -> NDArray[Any]:
+    values = np.round(tensor.detach().numpy().astype(np.float64) * unit)
+    limits = np.iinfo(dtype)
+    if values.max() > limits.max or values.min() < limits.min:
+        raise BadFileError("The entropy model's weights are too large for the file format: train it longer.")
+    return values.astype(dtype)
+
+
+@torch.no_grad()
+def verify(codec: Swift, model: runtime.Model) -> None:
+    """Encode a synthetic picture with ONNX, decode its codes with torch: within 1/255, every quality."""
+    pixels = _picture()
+    for alpha in (0.0, 1.0):
+        segments = model.encode(pixels, alpha, ITERATIONS)
+        for iterations in (1, ITERATIONS):
+            ours = model.decode(segments[:iterations], pixels.shape[1] // BLOCK, pixels.shape[2] // BLOCK, alpha)
+            theirs = decode_with_torch(codec, model.entropy, segments[:iterations], pixels.shape[1:], alpha)
+            worst = int(np.abs(ours.astype(int) - theirs.astype(int)).max())
+            if worst > 1:
+                raise BadFileError(
+                    f"The exported graphs differ from torch by {worst}/255: report this with your versions."
+                )
+
+
+@torch.no_grad()
+def decode_with_torch(
+    codec: Swift, entropy: EntropyModel, segments: list[bytes], size: tuple[int, ...], alpha: float
+) -> NDArray[np.uint8]:
+    """Decode segments with the torch networks, (h, w, 3) uint8: the reference that the runtime must match."""
+    blocks = (size[0] // BLOCK, size[1] // BLOCK)
+    belief = torch.zeros(1, codec.layout.latent, *blocks)
+    memory = torch.zeros(1, codec.config.hidden, *blocks)
+    total = np.zeros((codec.layout.latent, *blocks), np.int64)
+    observer = torch.tensor([alpha])
+    t = torch.zeros(1, dtype=torch.long)
+    for i, segment in enumerate(segments):
+        active = codec.layout.active(i)
+        codes = entropy.decode(segment, total, i)
+        total[active] += codes * codec.layout.weights(i)[active, None, None]
+        full = torch.zeros_like(belief)
+        full[0, active] = torch.from_numpy(codes).float()
+        t = torch.tensor([i])
+        belief, memory = codec.recurrence(full, belief, memory, observer, t)
+    image = codec.synthesis(belief, memory, observer, t)[0].clamp(0, 1)
+    return torch.round(image * 255).to(torch.uint8).numpy().transpose(1, 2, 0)
+
+
+def _picture() -> NDArray[np.uint8]:
+    """A picture with smooth, textured and sharp regions, (3, 96, 128)."""
+    y, x = np.mgrid[0:96, 0:128]
+    noise = np.random.default_rng(0).normal(0, 12, (3, 96, 128))
+    waves = 60 * np.sin(x / 7) * np.cos(y / 11) + 40 * (x > 64)
+    return np.clip(110 + waves + noise * (y > 48), 0, 255).astype(np.uint8)

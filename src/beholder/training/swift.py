@@ -1,0 +1,123 @@
+"""How `swift` learns: rate and distortion of all eight qualities at once, for observers from alpha 0 to 1.
+
+    loss = mean over samples of d(alpha, t) + mean over t of beta_t * bpp_t
+
+Every batch holds every quality t.  ``beta_t`` is no constant but the price that keeps the mean rate of quality t
+at its target: it rises while the rate is above and falls while it is below (dual ascent).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from beholder.codecs.rnn.layout import ITERATIONS
+from beholder.codecs.rnn.model import Swift, SwiftConfig
+from beholder.training.context import ContextModel
+from beholder.training.losses import FeatureDistortion, human_distortion
+
+PRICE_RATE = 0.004
+
+
+class SwiftTrainee(nn.Module):
+    """The codec, its entropy model and the prices of rate."""
+
+    target: Tensor
+    log_price: Tensor
+
+    def __init__(self, settings: dict[str, Any], alpha: float | None) -> None:
+        super().__init__()
+        config = SwiftConfig(**settings["model"])
+        self.codec = Swift(config)
+        self.context = ContextModel(self.codec.layout, config.context)
+        self.alpha = alpha
+        self.quantise_from = settings.get("quantise_from", settings["steps"])
+        self.quantised = False
+        target = torch.as_tensor(settings["bpp_targets"], dtype=torch.float32)
+        self.register_buffer("target", target, persistent=False)
+        self.register_buffer("log_price", torch.log(1.2 / target))
+        self.machine: FeatureDistortion | None = None if alpha == 0 else FeatureDistortion()
+
+    def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
+        """The linear transforms begin as a DCT and move slowly; the quantiser steps must move far."""
+        codec = self.codec
+        speeds: dict[float, list[Tensor]] = {
+            0.03: [codec.analysis.linear.weight, codec.synthesis.linear.weight],
+            0.1: [codec.recurrence.log_gain],  # straight-through gradients overrate rarely used channels
+        }
+        special = {id(p) for group in speeds.values() for p in group}
+        rest = [p for p in (*codec.parameters(), *self.context.parameters()) if id(p) not in special]
+        groups = [(lr, rest), *((lr * speed, group) for speed, group in speeds.items())]
+        return [{"params": group, "lr": rate, "peak": rate} for rate, group in groups]
+
+    def averaged(self) -> list[nn.Module]:
+        """The modules whose exponential moving average is kept."""
+        return [self.codec, self.context]
+
+    def begin_step(self, step: int) -> None:
+        """From ``quantise_from`` on, the entropy model computes in integers, as the files' decoder does."""
+        if step >= self.quantise_from and not self.quantised:
+            self.quantised = True
+            self.context.set_quantise(True)
+
+    def draw_alpha(self, count: int, generator: torch.Generator) -> Tensor:
+        """Half the samples are the eye's, a quarter a machine's, a quarter between."""
+        if self.alpha is not None:
+            return torch.full((count,), self.alpha)
+        # Fixed shares rather than chances: kernels are prepared once for each shape they meet.
+        alpha = torch.rand(count, generator=generator)
+        alpha[: count // 2] = 0
+        alpha[count // 2 : count // 2 + count // 4] = 1
+        return alpha
+
+    def loss(self, image: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """image (n, 3, h, w) in [0, 1] -> scalar loss and figures for the log."""
+        n, _, height, width = image.shape
+        alpha = self.draw_alpha(n, generator).to(image.device)
+        order = torch.randperm(ITERATIONS, generator=generator).repeat(-(-n // ITERATIONS))[:n]
+        t = order.to(image.device)
+        decoded, codes = self.codec(image, alpha, t)
+        bpp = (self.context.bits(codes) / (height * width)).cumsum(1)
+        distortion = self.distortion(decoded, image, alpha)
+        price = torch.exp(self.log_price)
+        rate = (price * bpp).mean()
+        loss = distortion.mean() + rate
+        with torch.no_grad():
+            error = bpp.mean(0) / self.target - 1
+            if torch.isfinite(loss):  # or one bad step would spoil the prices for good
+                self.log_price += PRICE_RATE * error.clamp(-1, 1)
+            usual = torch.log(1.2 / self.target)
+            self.log_price.copy_(torch.minimum(torch.maximum(self.log_price, usual - 1.5), usual + 1.0))
+        bpp, rate, distortion = bpp.detach(), rate.detach(), distortion.detach()
+        figures = {f"train/bpp_{i + 1}": float(bpp[:, i].mean()) for i in range(ITERATIONS)}
+        figures |= {"train/distortion": float(distortion.mean()), "train/rate": float(rate)}
+        figures |= {f"train/price_{i + 1}": float(price[i]) for i in range(ITERATIONS)}
+        return loss, figures
+
+    def distortion(self, decoded: Tensor, image: Tensor, alpha: Tensor) -> Tensor:
+        """(1 - alpha) d_human + alpha d_machine, one value a sample; a side of weight 0 is not computed."""
+        total = torch.zeros_like(alpha)
+        human, machine = alpha < 1, alpha > 0
+        if human.any():
+            d = human_distortion(decoded[human], image[human])
+            total = total.index_put((human.nonzero()[:, 0],), (1 - alpha[human]) * d, accumulate=True)
+        if machine.any():
+            assert self.machine is not None
+            d = self.machine.forward(decoded[machine], image[machine])
+            total = total.index_put((machine.nonzero()[:, 0],), alpha[machine] * d, accumulate=True)
+        return total
+
+    @torch.no_grad()
+    def reconstruct(self, image: Tensor, alpha: float) -> list[tuple[Tensor, Tensor]]:
+        """Per quality: the decoded batch in [0, 1] and the estimated bpp of each sample."""
+        n, _, height, width = image.shape
+        observer = torch.full((n,), alpha, device=image.device)
+        states = self.codec.encode(image, observer)
+        bpp = (self.context.bits([s[0] for s in states]) / (height * width)).cumsum(1)
+        result = []
+        for i, (_, belief, hidden) in enumerate(states):
+            t = torch.full((n,), i, device=image.device)
+            result.append((self.codec.synthesis(belief, hidden, observer, t).clamp(0, 1), bpp[:, i]))
+        return result

@@ -1,0 +1,378 @@
+"""`beholder train codec` as a whole, at toy size: it learns, resumes exactly, survives accidents and says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import make_photo
+
+torch = pytest.importorskip("torch")
+
+from beholder.codecs.rnn.entropy import LOG_SCALE_RANGE, MEAN_SCALE, SCALES  # noqa: E402
+from beholder.codecs.rnn.layout import SWIFT, lattice  # noqa: E402
+from beholder.errors import BadFileError, BadImageError, BadOptionError, OutputError  # noqa: E402
+from beholder.training import swift  # noqa: E402
+from beholder.training.codec import (  # noqa: E402
+    CodecJob,
+    CodecTraining,
+    load_checkpoint,
+    read_settings,
+    train_codec,
+)
+from beholder.training.context import ContextModel, IterationContext, laplace_bits  # noqa: E402
+from beholder.training.photos import PhotoCrops  # noqa: E402
+
+SWIFT_SETTINGS: dict[str, Any] = {
+    "architecture": "swift",
+    "model": {"n": 16, "m": 16, "hidden": 16, "context": 8, "analysis_blocks": 1, "synthesis_blocks": 1},
+    "bpp_targets": [0.122, 0.244, 0.366, 0.488, 0.61, 0.732, 0.854, 0.976],
+    "steps": 6,
+    "phases": [{"until": 6, "crop": 48, "batch": 8}],
+    "lr": 0.002,
+    "log_every": 1,
+    "quantise_from": 4,
+    "seed": 3,
+}
+PAPER_SETTINGS: dict[str, Any] = {
+    "architecture": "paper",
+    "model": {"iterations": 2, "width": 0.0625},
+    "steps": 6,
+    "phases": [{"until": 4, "crop": 48, "batch": 2}, {"until": 6, "crop": 64, "batch": 1}],
+    "lr": 0.002,
+    "log_every": 1,
+    "seed": 3,
+}
+BOTH = pytest.mark.parametrize("settings", [SWIFT_SETTINGS, PAPER_SETTINGS], ids=["swift", "paper"])
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for i, size in enumerate([(128, 96), (90, 140)]):
+        make_photo(*size, seed=i).save(folder / f"{i}.png")
+    (folder / "val").mkdir()
+    make_photo(256, 256, seed=9).save(folder / "val" / "val.png")
+    return folder
+
+
+def job(photos: Path, runs: Path, settings: dict[str, Any], **options: Any) -> CodecJob:
+    options = {"job_id": "toy", "alpha": 0.0, "device": "cpu"} | options
+    return CodecJob(photos, photos / "val", settings=settings, runs=runs, **options)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Bit-identical tensors in nested dictionaries and lists."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+def state(run: CodecTraining) -> dict[str, Any]:
+    """A copy of everything that training changes, but for the count of steps."""
+    parts = {
+        "model": run.model.state_dict(),
+        "average": [m.state_dict() for m in run.average],
+        "optimiser": run.optimiser.state_dict()["state"],
+    }
+
+    def copy(x: Any) -> Any:
+        if isinstance(x, dict):
+            return {k: copy(v) for k, v in x.items()}
+        return [copy(v) for v in x] if isinstance(x, list) else x.clone() if hasattr(x, "clone") else x
+
+    return copy(parts)
+
+
+@BOTH
+def test_loss_falls_on_the_same_photographs(photos: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
+    run = CodecTraining(job(photos, tmp_path, settings | {"steps": 30, "quantise_from": 30, "lr": 0.005}))
+    batch = PhotoCrops(photos, 48).batch(0, 8 if settings is SWIFT_SETTINGS else 2)
+    losses = [run.train_step(batch)["train/loss"] for _ in range(9)]
+    assert run.skipped == 0
+    assert np.isfinite(losses).all()
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+
+
+@BOTH
+def test_interrupted_and_resumed_is_the_same_run(
+    photos: Path, tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGINT after three steps saves; three more steps give the weights of six in one go, bit by bit."""
+    whole = load_checkpoint(train_codec(job(photos, tmp_path / "whole", settings)))
+    step = CodecTraining.train_step
+
+    def interrupted(run: CodecTraining, pixels: np.ndarray) -> dict[str, float]:
+        figures = step(run, pixels)
+        if run.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return figures
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(CodecTraining, "train_step", interrupted)
+    path = train_codec(job(photos, tmp_path / "parts", settings))
+    assert signal.getsignal(signal.SIGINT) is handler
+    half = load_checkpoint(path)
+    assert half["step"] == 3
+    assert not same(half["model"], whole["model"])
+    train_codec(job(photos, tmp_path / "parts", settings, resume=True))
+    resumed = load_checkpoint(path)
+    assert resumed["step"] == whole["step"] == 6
+    assert same(resumed, whole)
+    assert not path.with_suffix(".tmp").exists()
+
+
+@BOTH
+def test_what_a_job_leaves(photos: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    settings = settings | {"steps": 2}
+    path = train_codec(job(photos, tmp_path, settings))
+    assert path == tmp_path / "toy" / "last.pt"
+    assert json.loads((tmp_path / "toy" / "settings.json").read_text()) == settings
+    events = EventAccumulator(str(tmp_path / "toy" / "tensorboard"))
+    events.Reload()
+    tags = events.Tags()
+    qualities = settings["model"].get("iterations", 8)
+    for i in range(1, qualities + 1):
+        assert f"val_alpha0/quality_{i}" in tags["images"]
+        assert {f"val_alpha0/ms_ssim_{i}", f"val_alpha0/bpp_{i}", f"train/bpp_{i}"} <= set(tags["scalars"])
+    assert [e.step for e in events.Scalars("train/loss")] == [1, 2]
+    rates = [events.Scalars(f"val_alpha0/bpp_{i}")[-1].value for i in range(1, qualities + 1)]
+    assert rates == sorted(rates)
+    assert rates[0] > 0
+    picture = events.Images(f"val_alpha0/quality_{qualities}")[-1]
+    assert (picture.width, picture.height) == (512, 256)  # original beside reconstruction
+
+
+@BOTH
+@pytest.mark.parametrize("accident", ["loss", "gradient"])
+def test_a_step_that_is_not_finite_changes_nothing(
+    photos: Path, tmp_path: Path, settings: dict[str, Any], accident: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = CodecTraining(job(photos, tmp_path, settings))
+    batch = PhotoCrops(photos, 48).batch(0, 2)
+    run.train_step(batch)
+    distortion = run.model.distortion
+
+    def broken(*arguments: Any) -> Any:
+        d = distortion(*arguments)
+        return d * float("nan") if accident == "loss" else d + (d - d.detach()).sqrt()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run.model, "distortion", broken)
+        before = state(run)
+        run.train_step(batch)
+    after = state(run)
+    if accident == "gradient" and settings is SWIFT_SETTINGS:
+        # The prices of rate follow the measured rate, which was fine.
+        assert after["model"].pop("log_price").isfinite().all()
+        del before["model"]["log_price"]
+    assert same(after, before)
+    assert (run.step, run.skipped) == (2, 1)
+    figures = run.train_step(batch)
+    assert np.isfinite(list(figures.values())).all()
+    assert not same(state(run), before)
+    assert run.skipped == 1
+
+
+def test_learning_rate_warms_up_then_falls(photos: Path, tmp_path: Path) -> None:
+    run = CodecTraining(job(photos, tmp_path, PAPER_SETTINGS | {"steps": 100, "warmup": 10}))
+    rates = []
+    for run.step in range(100):
+        rates.append(run.learning_rate(1.0))
+    assert rates[0] == pytest.approx(0.1, rel=0.01)
+    assert max(rates) == pytest.approx(rates[9])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(0.02, abs=0.001)
+
+
+def test_one_network_for_every_observer(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alpha `any`: half the samples the eye's, a quarter a machine's, the rest between; the machine is frozen."""
+
+    class Machine(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1), requires_grad=False)
+
+        def forward(self, decoded: Any, original: Any) -> Any:
+            return torch.log(self.weight * (decoded - original).square().mean((1, 2, 3)) + 1e-4)
+
+    monkeypatch.setattr(swift, "FeatureDistortion", Machine)
+    run = CodecTraining(job(photos, tmp_path, SWIFT_SETTINGS, alpha=None))
+    alpha = run.model.draw_alpha(8, torch.Generator().manual_seed(0))
+    assert alpha[:4].tolist() == [0] * 4
+    assert alpha[4:6].tolist() == [1] * 2
+    assert all(0 < float(a) < 1 for a in alpha[6:])
+    batch = PhotoCrops(photos, 48).batch(0, 8)
+    assert np.isfinite(run.train_step(batch)["train/loss"])
+    assert run.skipped == 0
+    run.checkpoint.parent.mkdir()
+    run.save()
+    assert not [name for name in load_checkpoint(run.checkpoint)["model"] if name.startswith("machine")]
+    resumed = CodecTraining(job(photos, tmp_path, SWIFT_SETTINGS, alpha=None, resume=True))
+    assert same(state(resumed), state(run))
+
+
+def test_jobs_that_cannot_start(photos: Path, tmp_path: Path) -> None:
+    settings = PAPER_SETTINGS | {"steps": 1}
+    with pytest.raises(BadFileError, match="no checkpoint"):
+        train_codec(job(photos, tmp_path, settings, resume=True))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for train, val in ((empty, photos / "val"), (photos, empty), (photos / "missing", photos / "val")):
+        with pytest.raises(BadImageError):
+            train_codec(CodecJob(train, val, "toy", 0.0, settings, tmp_path / "runs"))
+        assert not (tmp_path / "runs").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        train_codec(job(photos, tmp_path / "file", settings))
+
+
+def test_jobs_that_exist(photos: Path, tmp_path: Path) -> None:
+    settings = PAPER_SETTINGS | {"steps": 1}
+    path = train_codec(job(photos, tmp_path, settings))
+    with pytest.raises(OutputError, match="--resume"):
+        train_codec(job(photos, tmp_path, settings))
+    with pytest.raises(BadOptionError, match="alpha"):
+        train_codec(job(photos, tmp_path, settings, alpha=0.5, resume=True))
+    other = settings | {"model": {"iterations": 2, "width": 0.125}}
+    with pytest.raises(BadFileError, match="does not fit"):
+        train_codec(job(photos, tmp_path, other, resume=True))
+    data = path.read_bytes()
+    for damaged in (data[: len(data) // 2], b"", b"not a checkpoint", data[:100] + bytes(500) + data[600:]):
+        path.write_bytes(damaged)
+        with pytest.raises(BadFileError, match=r"^[^\n]*\.$"):
+            train_codec(job(photos, tmp_path, settings, resume=True))
+        assert path.read_bytes() == damaged
+
+
+def test_checkpoints_run_no_code(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "owned",))
+
+    torch.save({"settings": {}, "step": Evil()}, tmp_path / "last.pt")
+    with pytest.raises(BadFileError, match="no checkpoint"):
+        load_checkpoint(tmp_path / "last.pt")
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", "\x00", '{"architecture": "swift"}'])
+def test_bad_config_files(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(BadOptionError, match=r"config\.json"):
+        read_settings(tmp_path / "config.json")
+
+
+def test_unknown_configs_and_options(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadOptionError, match=r"paper_gru.*paper_lstm.*swift"):
+        read_settings("fast")
+    model = SWIFT_SETTINGS["model"] | {"depth": 3}
+    with pytest.raises(BadOptionError, match="depth"):
+        CodecTraining(job(photos, tmp_path, SWIFT_SETTINGS | {"model": model}))
+    with pytest.raises(BadOptionError, match="model"):
+        CodecTraining(job(photos, tmp_path, {k: v for k, v in SWIFT_SETTINGS.items() if k != "model"}))
+
+
+# The entropy model.
+
+
+def random_context(t: int, quantise: bool) -> IterationContext:
+    torch.manual_seed(t)
+    model = IterationContext(SWIFT, t, 8)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.3)
+    model.set_quantise(quantise)
+    return model
+
+
+def random_codes(t: int, height: int = 5, width: int = 6) -> tuple[Any, Any]:
+    generator = torch.Generator().manual_seed(t)
+    codes = torch.randn(2, len(SWIFT.active(t)), height, width, generator=generator) * 3
+    total = torch.randn(2, SWIFT.seen(t), height, width, generator=generator) * 40
+    total[:, :1] *= 100  # far beyond what the network's inputs are clipped to
+    return total.round(), codes.round()
+
+
+@pytest.mark.parametrize("log_scale", [-3.2, -1.0, 0.0, 2.0])
+@pytest.mark.parametrize("mean", [0.0, 0.375, -2.5])
+def test_probabilities_of_all_symbols_sum_to_one(mean: float, log_scale: float) -> None:
+    symbols = torch.arange(-400.0, 401.0, dtype=torch.float64)
+    bits = laplace_bits(symbols, torch.tensor(mean).double(), torch.tensor(log_scale).double())
+    assert (bits >= 0).all()
+    assert float((2**-bits).sum()) == pytest.approx(1, abs=1e-5)
+
+
+def test_far_symbols_cost_finite_bits_and_gradients() -> None:
+    q = torch.tensor([0.0, 0.5, 3.0, -50.0, 30000.0])
+    mean, log_scale = torch.zeros(5, requires_grad=True), torch.full((5,), -3.2, requires_grad=True)
+    bits = laplace_bits(q, mean, log_scale)
+    bits.sum().backward()
+    assert bits.isfinite().all()
+    assert mean.grad.isfinite().all()
+    assert log_scale.grad.isfinite().all()
+
+
+def test_entropy_model_learns() -> None:
+    torch.manual_seed(0)
+    context = ContextModel(SWIFT, 8)
+    codes = []
+    for t in range(8):
+        mask = torch.from_numpy(SWIFT.initial_gain(t) > 0)[:, None, None]
+        smooth = torch.randn(1, 192, 1, 1) * 3 + torch.randn(1, 192, 4, 4) * 0.5
+        codes.append((smooth * mask).round())
+    optimiser = torch.optim.Adam(context.parameters(), lr=0.02)
+    bits = []
+    for _ in range(10):
+        cost = context.bits(codes)
+        assert cost.shape == (1, 8)
+        optimiser.zero_grad()
+        cost.sum().backward()
+        optimiser.step()
+        bits.append(cost.detach()[0])
+    assert (bits[-1] < bits[0]).all()
+
+
+@pytest.mark.parametrize("t", [0, 1, 4, 7])
+@pytest.mark.parametrize("quantise", [False, True])
+def test_a_pass_reads_only_earlier_passes(t: int, quantise: bool) -> None:
+    """Predictions stay as they are whatever is written at their own and later passes: files can be decoded."""
+    model = random_context(t, quantise)
+    total, codes = random_codes(t)
+    which = torch.from_numpy(lattice(5, 6, SWIFT.passes[t]))
+    with torch.no_grad():
+        expected = model(total, codes)
+        for p in range(SWIFT.passes[t]):
+            unknown = torch.where(which >= p, 7 - 2 * codes, codes)
+            for have, want in zip(model(total, unknown), expected, strict=True):
+                assert torch.equal(have[..., which == p], want[..., which == p])
+                if p + 1 < SWIFT.passes[t]:
+                    assert not torch.equal(have, want)
+
+
+@pytest.mark.parametrize("t", [0, 1, 4, 7])
+def test_quantised_entropy_model_computes_integers(t: int) -> None:
+    """Single and double precision agree exactly, on grids of eighths and of 64 scales."""
+    total, codes = random_codes(t)
+    low, high = LOG_SCALE_RANGE
+    results = []
+    for kind in (torch.float32, torch.float64):
+        model = random_context(t, quantise=True).to(kind)
+        with torch.no_grad():
+            mean, log_scale = model(total.to(kind), codes.to(kind))
+        index = (log_scale - low) / (high - low) * (SCALES - 1)
+        assert (index - index.round()).abs().max() < 1e-3
+        results.append((mean.double() * MEAN_SCALE, index.round().double()))
+    for single, double in zip(*results, strict=True):
+        assert torch.equal(single, double)
+        assert torch.equal(single, single.round())
+        assert len(single.unique()) > 3

@@ -1,0 +1,111 @@
+"""A checkpoint becomes a model folder, and ONNX agrees with torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+
+from beholder.codecs.rnn import Rnn, bitstream, runtime  # noqa: E402
+from beholder.codecs.rnn.layout import BLOCK, ITERATIONS  # noqa: E402
+from beholder.codecs.rnn.model import Swift, SwiftConfig  # noqa: E402
+from beholder.errors import BadFileError, BadOptionError, OutputError  # noqa: E402
+from beholder.training.codec import CodecJob, CodecTraining  # noqa: E402
+from beholder.training.export import decode_with_torch, export_codec  # noqa: E402
+
+TINY = {
+    "architecture": "swift",
+    "model": {"n": 16, "m": 16, "hidden": 8, "context": 8, "analysis_blocks": 1, "synthesis_blocks": 1},
+    "bpp_targets": [0.122 * (i + 1) for i in range(ITERATIONS)],
+    "steps": 10,
+    "phases": [{"until": 10, "crop": 64, "batch": 8}],
+    "lr": 1e-3,
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of no steps, its zero layers replaced by random ones so that everything matters."""
+    folder = tmp_path_factory.mktemp("run")
+    run = CodecTraining(CodecJob(folder, folder, "tiny", 0.0, TINY, folder))
+    generator = torch.Generator().manual_seed(1)
+    for module in run.average:
+        for parameter in module.parameters():
+            parameter.add_(0.03 * torch.randn(parameter.shape, generator=generator))
+    run.job.folder.mkdir()
+    run.save()
+    return run.checkpoint
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint: Path) -> Path:
+    return export_codec(checkpoint, checkpoint.parent / "model")
+
+
+def test_an_exported_model_reads_its_own_files_and_no_others(exported: Path, photo: Image.Image) -> None:
+    own = Rnn(exported)
+    data = own.encode(photo, 3)
+    assert own.decode(data).size == photo.size
+    with pytest.raises(BadFileError, match=own.model.identity.hex()):
+        Rnn().decode(data)
+    with pytest.raises(BadFileError, match="--model"):
+        own.decode(Rnn().encode(photo, 1))
+
+
+def test_exporting_twice_gives_the_same_identity(exported: Path, checkpoint: Path) -> None:
+    again = export_codec(checkpoint, checkpoint.parent / "again")
+    assert runtime.identity(again) == runtime.identity(exported)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
+def test_shipped_graphs_agree_with_torch(big_photo: Image.Image, alpha: float) -> None:
+    """The same bytes decode to the same pixels within 1/255, torch holding the shipped weights."""
+    codec = Rnn()
+    torch_codec = load_shipped(codec.model)
+    for quality in (1, 5, ITERATIONS):
+        data = codec.encode(big_photo, quality, alpha=alpha)
+        stream = bitstream.read(data)
+        size = tuple(-(-n // BLOCK) * BLOCK for n in (stream.height, stream.width))
+        theirs = decode_with_torch(torch_codec, codec.model.entropy, stream.segments, size, stream.alpha)
+        ours = np.asarray(codec.decode(data)).astype(int)
+        assert np.abs(ours - theirs[: stream.height, : stream.width]).max() <= 1
+
+
+def test_only_checkpoints_of_swift_are_exported(tmp_path: Path, checkpoint: Path) -> None:
+    with pytest.raises(BadFileError, match="no checkpoint"):
+        export_codec(tmp_path / "none.pt", tmp_path / "out")
+    state = torch.load(checkpoint, weights_only=True)
+    state["settings"]["architecture"] = "paper"
+    torch.save(state, tmp_path / "paper.pt")
+    with pytest.raises(BadOptionError, match="swift"):
+        export_codec(tmp_path / "paper.pt", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_no_model_is_not_overwritten(tmp_path: Path, checkpoint: Path) -> None:
+    (tmp_path / "precious.txt").write_text("keep me")
+    with pytest.raises(OutputError, match="choose another"):
+        export_codec(checkpoint, tmp_path)
+    assert (tmp_path / "precious.txt").read_text() == "keep me"
+
+
+def load_shipped(model: runtime.Model) -> Swift:
+    """A torch codec with the weights that stand in the shipped ONNX graphs."""
+    codec = Swift(SwiftConfig(**model.card["settings"]["model"]))
+    weights = {}
+    for part in ("analysis", "recurrence", "synthesis"):
+        for tensor in onnx.load(model.folder / f"{part}.onnx").graph.initializer:
+            name = tensor.name.removesuffix(".half").removeprefix("codec.")
+            values = onnx.numpy_helper.to_array(tensor)
+            if values.dtype.kind == "f":
+                weights[name] = torch.from_numpy(values.astype(np.float32))
+    known = codec.state_dict()
+    missing = [name for name, value in known.items() if name not in weights or weights[name].shape != value.shape]
+    assert not missing, f"the graphs hold no weights called {missing}"
+    codec.load_state_dict({name: weights[name] for name in known})
+    return codec.eval()
