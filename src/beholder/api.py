@@ -1,0 +1,178 @@
+"""The three functions of the public API: compress, decompress, evaluate."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from beholder import codecs, observers
+from beholder.codecs.base import Codec, check_alpha
+from beholder.errors import BadFileError, BadImageError, BadOptionError
+from beholder.evaluation import single
+from beholder.evaluation.single import Evaluation
+from beholder.image import open_image
+
+ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+"""A path, the bytes of an image file, a Pillow image of any mode, or uint8 of shape (H, W[, 1 to 4])."""
+
+MAX_FILE_BYTES = 1 << 30
+"""Largest compressed file we read."""
+
+
+def compress(
+    image: ImageSource,
+    compression: str = "rnn",
+    alpha: float = 0.0,
+    quality: int | None = None,
+    *,
+    model: str | os.PathLike[str] | None = None,
+) -> bytes:
+    """Compress an image to the bytes of a complete file.
+
+    Args:
+        image: a path, the bytes of an image file, a Pillow image, or a uint8 array (H, W), (H, W, 1..4).
+        compression: a codec's name; ``beholder codecs`` lists them.
+        alpha: the observer, 0 (the human eye) to 1 (a machine); for codecs that know one.
+        quality: on the codec's own scale; None for its default (``rnn``: 4 of 1..8).
+        model: a folder with a trained ``rnn`` codec that ``beholder export`` wrote; None for ours.
+
+    Raises:
+        BadImageError: the image is missing, damaged, too large or no image.
+        BadOptionError: an option is outside its range.
+        NotAvailableError: the codec is not installed.
+    """
+    codec = open_codec(compression, model)
+    check_options(codec, alpha, quality)
+    return codec.encode(_open(image), quality, alpha=alpha)
+
+
+def decompress(
+    data: bytes | str | os.PathLike[str],
+    quality: int | None = None,
+    *,
+    model: str | os.PathLike[str] | None = None,
+) -> Image.Image:
+    """Decompress a file of any codec, which is told by its first bytes.
+
+    Args:
+        data: the bytes of the file, or its path.
+        quality: decode a progressive file (``.bhd``) only as far as this quality; others ignore it.
+        model: a folder with the trained ``rnn`` codec that wrote the file; None for ours.
+
+    Returns:
+        An image in mode L, LA, RGB or RGBA; ``info`` holds ``icc_profile`` and ``exif`` where stored.
+
+    Raises:
+        BadFileError: the file is missing, damaged, truncated or foreign.
+        NotAvailableError: its codec is not installed.
+    """
+    data = bytes(data) if isinstance(data, bytes | bytearray | memoryview) else read_compressed(data)
+    return recognise(data, model).decode(data, quality)
+
+
+def evaluate(
+    image: ImageSource,
+    compression: str = "rnn",
+    alpha: float = 0.0,
+    quality: int | None = None,
+    *,
+    classifier: str = "efficientnet_lite0",
+    topk: int = 5,
+    protocol: str = "native",
+    model: str | os.PathLike[str] | None = None,
+) -> Evaluation:
+    """Compress an image, decompress it from the bytes, measure and classify both.
+
+    Args:
+        image, compression, alpha, quality, model: as for :func:`compress`.
+        classifier: an observer's name; ``beholder observers`` lists them.
+        topk: number of predictions, 1..1000.
+        protocol: ``native`` (the image as it is) or ``paper`` (see :mod:`beholder.evaluation.protocol`).
+
+    Raises:
+        BadImageError, BadOptionError, NotAvailableError: as for :func:`compress`.
+    """
+    codec = open_codec(compression, model)
+    check_options(codec, alpha, quality)
+    observer = observers.get(classifier)
+    # Cheap checks first: nobody likes to wait for a typo.
+    rules = single.check(observer, topk, protocol)
+    name = os.fspath(image) if isinstance(image, str | os.PathLike) else "image"
+    return single.evaluate_image(
+        _open(image), codec, observer, name=str(name), quality=quality, alpha=alpha, topk=topk, protocol=rules
+    )
+
+
+def open_codec(name: str, model: str | os.PathLike[str] | None = None) -> Codec:
+    """The codec called ``name``, with the user's own ``model`` where one is given.
+
+    Raises:
+        BadOptionError: nobody has this name, or a model is given for a codec other than ``rnn``.
+    """
+    if model is None:
+        return codecs.get(name)
+    if name != "rnn":
+        codecs.get(name)
+        raise BadOptionError(f"The codec {name} takes no model: only rnn does.")
+    from beholder.codecs.rnn import Rnn
+
+    return Rnn(model=Path(model))
+
+
+def recognise(data: bytes, model: str | os.PathLike[str] | None = None) -> Codec:
+    """The codec that wrote ``data``; BadFileError if nobody did."""
+    codec = codecs.recognise(data)
+    return codec if model is None else open_codec(codec.name, model)
+
+
+def check_options(codec: Codec, alpha: float, quality: int | None) -> None:
+    """Raise BadOptionError for a quality or an alpha outside its range, before any work is done."""
+    codec.scale.check(codec.name, quality)
+    check_alpha(alpha)
+
+
+def read_compressed(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a compressed file, of at most ``MAX_FILE_BYTES``.
+
+    Raises:
+        BadFileError: it is missing, unreadable, empty or too large.
+    """
+    name = os.fspath(path)
+    try:
+        with open(name, "rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise BadFileError(f"There is no file {name}: check the path.") from None
+    except IsADirectoryError:
+        raise BadFileError(f"{name} is a folder: give the path of one compressed file.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadFileError(f"{name} cannot be read ({reason}): check the path.") from None
+    if not data:
+        raise BadFileError(f"{name} is empty: get the whole file.")
+    if len(data) > MAX_FILE_BYTES:
+        raise BadFileError(f"{name} is larger than {MAX_FILE_BYTES >> 20} MiB: it is no compressed image.")
+    return data
+
+
+def _open(image: ImageSource) -> Image.Image:
+    if isinstance(image, np.ndarray):
+        return open_image(_from_array(image))
+    return open_image(image)
+
+
+def _from_array(array: NDArray[Any]) -> Image.Image:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or channels > 4 or not array.size:
+        raise BadImageError(
+            f"An array of shape {array.shape} and type {array.dtype} is no image: "
+            "give uint8 of shape (height, width, 3)."
+        )
+    return Image.fromarray(np.ascontiguousarray(array))

@@ -1,0 +1,106 @@
+"""The command line: parse, call the library, print.
+
+- :mod:`.photos` -- ``compress``, ``decompress``, ``eval-image``, ``demo``.
+- :mod:`.listings` -- ``info``, ``codecs``, ``observers``.
+- :mod:`.training` -- ``train codec``, ``export``.
+- :mod:`.files` -- where input comes from and output goes.
+- :mod:`.tables` -- what is printed.
+
+Exit codes: 0 done; 2 an error that the user can act on, told in one sentence on stderr; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from beholder import __version__
+from beholder.cli import listings, photos, training
+from beholder.errors import BeholderError
+
+PROGRAM = "beholder"
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, as a program in C would leave
+
+# Newer Typers bring their own Click, so its classes are found through what Typer exports.
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    name=PROGRAM,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Lossy image compression for whoever looks: the human eye, a machine, or both."""
+    if version:
+        print(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help().rstrip())
+        raise typer.Exit
+
+
+photos.register(app)
+listings.register(app)
+training.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (``sys.argv`` without the program for None); the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file name that the terminal cannot show must not end the program.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = app(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
+    except BeholderError as error:
+        return _fail(str(error))
+    except _USAGE_ERROR as error:
+        return _fail(_usage(error))
+    except (KeyboardInterrupt, typer.Abort):
+        print("Interrupted.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except MemoryError:
+        return _fail("There is not enough memory for this image: use a smaller one.")
+    except BrokenPipeError:
+        return _quiet()
+    except SystemExit as error:  # Typer's own answer to a broken pipe
+        return _quiet() if error.code == 1 else int(error.code or 0)
+    if status == EXIT_INTERRUPTED:  # what Typer makes of Ctrl-C
+        print("Interrupted.", file=sys.stderr)
+    return status if isinstance(status, int) else 0
+
+
+def _fail(sentence: str) -> int:
+    with contextlib.suppress(OSError):
+        print("Error:", " ".join(sentence.split()), file=sys.stderr)
+    return EXIT_ERROR
+
+
+def _usage(error: Exception) -> str:
+    message = str(getattr(error, "format_message", lambda: error)()).strip().rstrip(".")
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else PROGRAM
+    return f"{message} (see `{command} --help`)."
+
+
+def _quiet() -> int:
+    # Python would flush once more at exit and complain.
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_BROKEN_PIPE

@@ -1,0 +1,145 @@
+"""``beholder info``, ``codecs`` and ``observers``: what there is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from beholder.cli import options
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command()(info)
+    app.command("codecs")(list_codecs)
+    app.command("observers")(list_observers)
+
+
+def info(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A compressed file of any codec, or - for stdin.")],
+    as_json: options.Json = False,
+) -> None:
+    """Say what a compressed file holds: codec, size in pixels and bytes, and the header of a .bhd file."""
+    from beholder import codecs
+    from beholder.api import read_compressed
+    from beholder.cli import files
+
+    data = files.read_stdin() if file == files.STREAM else read_compressed(file)
+    codec = codecs.recognise(data)
+    describe = getattr(codec, "describe", None)
+    if describe is not None:
+        header: dict[str, Any] = describe(data)
+        width, height = header.pop("width"), header.pop("height")
+    else:
+        header = {}
+        width, height = codec.decode(data).size
+    facts = {
+        "file": file,
+        "codec": codec.name,
+        "width": width,
+        "height": height,
+        "bytes": len(data),
+        "bpp": 8 * len(data) / (width * height),
+        **header,
+    }
+    if as_json:
+        print(json.dumps(facts))
+        return
+    from beholder.cli import tables
+
+    pairs = [
+        ("file", file),
+        ("codec", f"{codec.name} - {codec.title}"),
+        ("image", f"{width} x {height} pixels"),
+        ("size", f"{len(data):,} bytes, {facts['bpp']:.4f} bpp"),
+    ]
+    pairs += [(key.replace("_", " "), _readable(value)) for key, value in header.items()]
+    tables.show(tables.facts(pairs))
+
+
+def list_codecs(as_json: options.Json = False) -> None:
+    """List the codecs, their quality scales, and whether they can run here."""
+    from beholder import codecs
+    from beholder.errors import NotAvailableError
+
+    rows = []
+    for name in codecs.names():
+        try:
+            codec = codecs.get(name)
+        except NotAvailableError as error:  # a broken plugin
+            rows.append({"name": name, "title": "", "available": False, "unavailable": str(error)})
+            continue
+        reason = codec.unavailable()
+        rows.append(
+            {
+                "name": codec.name,
+                "title": codec.title,
+                "suffix": codec.suffix,
+                "quality": asdict(codec.scale),
+                "takes_alpha": codec.takes_alpha,
+                "available": reason is None,
+                "unavailable": reason,
+            }
+        )
+    if as_json:
+        print(json.dumps(rows))
+        return
+    from beholder.cli import tables
+
+    lines = [
+        (
+            str(row["name"]),
+            _scale(row.get("quality")),
+            str(row.get("suffix", "")),
+            str(row["title"]) if row["available"] else str(row["unavailable"]),
+        )
+        for row in rows
+    ]
+    tables.show(tables.table(("codec", "quality", "file", ""), lines))
+
+
+def list_observers(as_json: options.Json = False) -> None:
+    """List the classifiers that can judge what a compressed image still shows."""
+    from beholder import observers
+
+    rows = []
+    for name in observers.names():
+        observer = observers.get(name)
+        reason = observer.unavailable()
+        rows.append(asdict(observer.info) | {"available": reason is None, "unavailable": reason})
+    if as_json:
+        print(json.dumps(rows))
+        return
+    from beholder.cli import tables
+
+    lines = [
+        (
+            str(row["name"]),
+            f"{row['input_size']} px",
+            f"{row['top1']:.1f} %",
+            str(row["licence"]),
+            str(row["title"]) if row["available"] else str(row["unavailable"]),
+        )
+        for row in rows
+    ]
+    tables.show(tables.table(("observer", "input", "top-1", "licence", ""), lines, right=(1, 2)))
+
+
+def _readable(value: Any) -> str:
+    from beholder.cli import tables
+
+    if isinstance(value, list | dict):
+        return tables.flat(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _scale(scale: Any) -> str:
+    if scale is None:
+        return ""
+    better = "" if scale["higher_is_better"] else ", lower is better"
+    return f"{scale['lowest']} to {scale['highest']} ({scale['default']}{better})"

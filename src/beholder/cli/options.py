@@ -1,0 +1,46 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Image = Annotated[str, typer.Argument(metavar="IMAGE", help="A photo in any format Pillow reads.")]
+Compression = Annotated[
+    str,
+    typer.Option("--compression", "-c", metavar="C", help="The codec; `beholder codecs` lists them."),
+]
+Alpha = Annotated[
+    float,
+    typer.Option("--alpha", "-a", metavar="A", help="Who looks: 0 the human eye, 1 a machine, or between. For rnn."),
+]
+Quality = Annotated[
+    int | None,
+    typer.Option(
+        "--quality",
+        "-q",
+        metavar="Q",
+        show_default=False,
+        help="On the codec's own scale: rnn 1 to 8 (default 4), jpeg and webp 1 to 100 (75), "
+        "bpg 0 to 51, lower is better (29).",
+    ),
+]
+Model = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        metavar="DIR",
+        show_default=False,
+        help="A trained rnn codec of your own, as `beholder export` wrote it.",
+    ),
+]
+Classifier = Annotated[
+    str,
+    typer.Option("--classifier", metavar="NAME", help="The observer; `beholder observers` lists them."),
+]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+DEFAULT_CLASSIFIER = "efficientnet_lite0"

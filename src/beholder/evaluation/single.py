@@ -1,0 +1,154 @@
+"""One image through one codec: encode, decode from the bytes, measure, classify."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from beholder.codecs.base import Codec
+from beholder.codecs.pillow import to_srgb
+from beholder.errors import BadOptionError, NotAvailableError
+from beholder.evaluation import protocol as protocols
+from beholder.evaluation.protocol import Protocol
+from beholder.image import flatten
+from beholder.metrics import ms_ssim, psnr
+from beholder.observers import Observer, Prediction, labels
+
+_WARM_UP_SIDE = 16
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that is known about one image after one codec.
+
+    ``bpp`` is 8 x ``bytes`` / pixels, of the whole file.  MS-SSIM and PSNR (dB, infinite for equal pictures) are
+    those of RGB pixels: transparency is composited on white.  Seconds are those of the one call, with models
+    loaded before.  Predictions are sorted, best first.
+    """
+
+    image: str
+    compression: str
+    quality: int
+    alpha: float
+    width: int
+    height: int
+    bytes: int
+    bpp: float
+    ms_ssim: float
+    psnr: float
+    encode_seconds: float
+    decode_seconds: float
+    classifier: str
+    predictions_original: list[Prediction]
+    predictions_compressed: list[Prediction]
+    original: Image.Image = field(repr=False, compare=False)
+    """What was compressed."""
+    decompressed: Image.Image = field(repr=False, compare=False)
+    """What came back."""
+    data: bytes = field(repr=False, compare=False)  # type: ignore[valid-type]
+    """The compressed file."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures, ready for JSON: without images and data, an infinite PSNR as None."""
+        left_out = ("original", "decompressed", "data")
+        result = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
+        for key in ("predictions_original", "predictions_compressed"):
+            result[key] = [asdict(prediction) for prediction in result[key]]
+        if not math.isfinite(self.psnr):
+            result["psnr"] = None
+        return result
+
+
+def check(observer: Observer, topk: int, protocol: str) -> Protocol:
+    """Raise for what would fail after the work is done; return the protocol.
+
+    Raises:
+        BadOptionError: ``topk`` or ``protocol`` is impossible.
+        NotAvailableError: the observer cannot run here.
+    """
+    rules = protocols.get(protocol)
+    if not 1 <= topk <= labels.COUNT:
+        raise BadOptionError(f"Top {topk} is not possible: choose 1 to {labels.COUNT} predictions.")
+    reason = observer.unavailable()
+    if reason is not None:
+        raise NotAvailableError(reason)
+    return rules
+
+
+def evaluate_image(
+    image: Image.Image,
+    codec: Codec,
+    observer: Observer,
+    *,
+    name: str = "image",
+    quality: int | None = None,
+    alpha: float = 0.0,
+    topk: int = 5,
+    protocol: Protocol | None = None,
+) -> Evaluation:
+    """Evaluate ``codec`` on ``image`` (mode L, LA, RGB or RGBA) with ``observer``.
+
+    Raises:
+        BeholderError: an option is out of range, or codec or observer cannot run here.
+    """
+    rules = protocol or protocols.get("native")
+    quality = codec.scale.check(codec.name, quality)
+    original = rules.prepare(image, observer.info.input_size)
+    _warm_up(codec, quality, alpha)
+    started = perf_counter()
+    data = codec.encode(original, quality, alpha=alpha)
+    encoded = perf_counter()
+    decompressed = codec.decode(data)
+    decoded = perf_counter()
+    pair = comparable(original, decompressed)
+    seen = observer.predict([rules.view(original, observer), rules.view(decompressed, observer)])
+    return Evaluation(
+        image=name,
+        compression=codec.name,
+        quality=quality,
+        alpha=alpha,
+        width=original.width,
+        height=original.height,
+        bytes=len(data),
+        bpp=8 * len(data) / (original.width * original.height),
+        ms_ssim=ms_ssim(*pair),
+        psnr=psnr(*pair),
+        encode_seconds=encoded - started,
+        decode_seconds=decoded - encoded,
+        classifier=observer.info.name,
+        predictions_original=best(seen[0], topk),
+        predictions_compressed=best(seen[1], topk),
+        original=original,
+        decompressed=decompressed,
+        data=data,
+    )
+
+
+def comparable(original: Image.Image, decompressed: Image.Image) -> tuple[Image.Image, Image.Image]:
+    """Both pictures in RGB on white, in one colour space.
+
+    A codec that cannot store an ICC profile converts to sRGB; its result is compared with an original in sRGB.
+    """
+    pair = (flatten(original), flatten(decompressed))
+    if original.info.get("icc_profile") != decompressed.info.get("icc_profile"):
+        pair = (to_srgb(pair[0]), to_srgb(pair[1]))
+    return pair[0].convert("RGB"), pair[1].convert("RGB")
+
+
+def best(probabilities: Sequence[float] | np.ndarray[Any, Any], topk: int) -> list[Prediction]:
+    """The ``topk`` most probable of 1000 classes, best first; of equals the one with the lower index."""
+    values = np.asarray(probabilities)
+    order = np.argsort(-values, kind="stable")[:topk]
+    return [Prediction(int(i), *labels.label(int(i)), float(values[i])) for i in order]
+
+
+def _warm_up(codec: Codec, quality: int, alpha: float) -> None:
+    """Let the codec load what it keeps, so that the seconds are those of the image."""
+    tiny = Image.new("RGB", (_WARM_UP_SIDE, _WARM_UP_SIDE), "gray")
+    codec.decode(codec.encode(tiny, quality, alpha=alpha))
