@@ -1,0 +1,37 @@
+# Two commands: `make demo` shows what Beholder does, `make test` runs what CI runs.
+# Both create their own virtual environment; VENV=folder puts it elsewhere.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Installed as users get it, so that a file missing from the package shows up here.
+SOURCES := pyproject.toml constraints.txt $(shell find src -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
+
+.PHONY: demo test clean
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/beholder demo
+
+test: $(VENV)/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n 2
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# setuptools would pack what an earlier build left in build/.
+$(VENV)/demo.stamp: $(SOURCES) | $(VENV)/bin/python
+	rm -rf build
+	$(PIP_INSTALL) .
+	touch $@
+
+$(VENV)/test.stamp: $(SOURCES) | $(VENV)/bin/python
+	rm -rf build
+	$(PIP_INSTALL) '.[dev]'
+	touch $@ $(VENV)/demo.stamp
+
+clean:
+	rm -rf $(VENV) build demo-output

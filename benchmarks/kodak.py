@@ -1,0 +1,395 @@
+"""Rate and quality of the codecs on the Kodak photographs, beside published curves.
+
+    python benchmarks/kodak.py --codecs rnn,jpeg,webp,bpg --output docs/results/kodak
+
+Every image is encoded at every quality; another process, which sees nothing but the bytes, decodes them and
+compares with the original.  Rates count whole files.  Written to the output folder: ``kodak.csv`` (one row a
+file), ``summary.csv`` (means over images), ``bd_rates.csv``, ``kodak.png`` and ``kodak.svg``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, fields
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from beholder import codecs
+from beholder.errors import BadOptionError, BeholderError
+from beholder.image import load
+from beholder.metrics import bd_rate, ms_ssim, ms_ssim_db, psnr
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGE_SUFFIXES = {".png", ".webp", ".bmp", ".tif", ".tiff"}
+KODAK_IMAGES = 24
+GRIDS = {
+    "rnn": range(1, 9),
+    "jpeg": (5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90),
+    "webp": (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90),
+    "bpg": range(20, 48, 3),
+    "avif": (5, 10, 20, 30, 40, 50, 60, 70, 80, 90),
+    "jpeg2000": (5, 10, 15, 20, 25, 30, 35, 40, 45, 50),
+    "jxl": (5, 10, 20, 30, 40, 50, 60, 70, 80, 90),
+    "heic": (5, 10, 20, 30, 40, 50, 60, 70, 80),
+}
+OURS = {
+    "rnn": ("Beholder", "#d1495b"),
+    "bpg": ("BPG here", "#30638e"),
+    "webp": ("WebP here", "#3c887e"),
+    "jpeg": ("JPEG here", "#b0772b"),
+    "avif": ("AVIF here", "#7a5195"),
+    "jpeg2000": ("JPEG 2000 here", "#6b705c"),
+    "jxl": ("JPEG XL here", "#1b7f5c"),
+    "heic": ("HEIC here", "#4a6fa5"),
+}
+PUBLISHED = {
+    "tfc/jpeg420": "JPEG",
+    "tfc/webp": "WebP",
+    "tfc/bpg444": "BPG 4:4:4",
+    "tfc/toderici-2017-cvpr": "Toderici 2017",
+    "tfc/johnston-2017-cvpr": "Johnston 2018",
+    "compressai/compressai-bmshj2018-factorized_ms-ssim": "Factorized prior",
+    "compressai/compressai-bmshj2018-hyperprior_ms-ssim": "Hyperprior",
+    "compressai/compressai-cheng2020-attn_ms-ssim": "Cheng 2020",
+}
+PUBLISHED_ANCHOR = "tfc/bpg444"
+PUBLISHED_RATES = (0.125, 1.0)  # the range of the published BD-rates
+
+Curve = list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to make: an image, a codec and its settings."""
+
+    path: Path
+    codec: str
+    quality: int
+    alpha: float
+
+    @property
+    def key(self) -> tuple[str, str, int, float]:
+        return self.path.stem, self.codec, self.quality, self.alpha
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured file; rates in bits per pixel, times in seconds."""
+
+    image: str
+    codec: str
+    quality: int
+    alpha: float
+    width: int
+    height: int
+    bytes: int
+    bpp: float
+    ms_ssim: float
+    psnr: float
+    encode_s: float
+    decode_s: float
+
+
+def encode(job: Job) -> tuple[bytes, float]:
+    """Compress one image; runs in an encoder process."""
+    image = load(job.path)
+    start = time.perf_counter()
+    data = codecs.get(job.codec).encode(image, job.quality, alpha=job.alpha)
+    return data, time.perf_counter() - start
+
+
+def decode_and_measure(job: Job, data: bytes, encode_s: float) -> Row:
+    """Decompress bytes that another process made, and compare; runs in a decoder process."""
+    start = time.perf_counter()
+    decoded = codecs.get(job.codec).decode(data)
+    decode_s = time.perf_counter() - start
+    original = load(job.path)
+    bpp = 8 * len(data) / (original.width * original.height)
+    return Row(
+        *job.key,
+        *original.size,
+        len(data),
+        round(bpp, 6),
+        round(ms_ssim(original, decoded), 6),
+        round(psnr(original, decoded), 4),
+        round(encode_s, 4),
+        round(decode_s, 4),
+    )
+
+
+def measure(jobs: Sequence[Job], table: Path, workers: int) -> int:
+    """Run the jobs, appending each row to ``table`` as it comes; return how many failed."""
+    failures: list[str] = []
+    new = not table.exists()
+    context = get_context("spawn")
+    with (
+        table.open("a", newline="", encoding="utf-8") as file,
+        ProcessPoolExecutor(workers, context) as encoders,
+        ProcessPoolExecutor(workers, context) as decoders,
+    ):
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
+        if new:
+            writer.writeheader()
+        # A window of jobs at a time keeps the memory bounded and encoder and decoder both busy.
+        window = 8 * workers
+        for first in range(0, len(jobs), window):
+            encoding = {encoders.submit(encode, job): job for job in jobs[first : first + window]}
+            measuring: dict[Future[Row], Job] = {}
+            for encoded in as_completed(encoding):
+                job = encoding[encoded]
+                try:
+                    measuring[decoders.submit(decode_and_measure, job, *encoded.result())] = job
+                except BeholderError as error:
+                    failures.append(f"{job.codec} {job.quality} {job.path.name}: {error}")
+            for measured in as_completed(measuring):
+                job = measuring[measured]
+                try:
+                    writer.writerow(asdict(measured.result()))
+                except BeholderError as error:
+                    failures.append(f"{job.codec} {job.quality} {job.path.name}: {error}")
+            file.flush()
+            print(f"\r{first + len(encoding)} of {len(jobs)} files", end="", flush=True)
+    print("\n" + "\n".join(failures))
+    return len(failures)
+
+
+def read_rows(table: Path) -> list[Row]:
+    """The rows of an earlier run, or none."""
+    if not table.exists():
+        return []
+    kinds = {"str": str, "int": int, "float": float}
+    with table.open(newline="", encoding="utf-8") as file:
+        return [
+            Row(**{field.name: kinds[str(field.type)](line[field.name]) for field in fields(Row)})
+            for line in csv.DictReader(file)
+        ]
+
+
+def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV file."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Means over images, one entry for each codec, alpha and quality, rate rising within a codec."""
+    groups: dict[tuple[str, float, int], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.codec, row.alpha, row.quality].append(row)
+    summary = []
+    for (codec, alpha, quality), group in groups.items():
+        entry: dict[str, Any] = {"codec": codec, "alpha": alpha, "quality": quality, "images": len(group)}
+        for column in ("bpp", "ms_ssim", "psnr", "encode_s", "decode_s"):
+            entry[column] = round(sum(getattr(row, column) for row in group) / len(group), 5)
+        summary.append(entry)
+    return sorted(summary, key=lambda entry: (entry["codec"], entry["alpha"], entry["bpp"]))
+
+
+def series(summary: Sequence[dict[str, Any]]) -> list[str]:
+    """The names of the curves: the codec, and its alpha unless that is 0."""
+    return list(dict.fromkeys(_series(entry) for entry in summary))
+
+
+def _series(entry: dict[str, Any]) -> str:
+    return str(entry["codec"]) + (f" alpha {entry['alpha']:g}" if entry["alpha"] else "")
+
+
+def curve(summary: Sequence[dict[str, Any]], name: str, metric: str) -> Curve:
+    """Mean rate against mean quality in dB of one of the ``series``."""
+    scale = ms_ssim_db if metric == "ms_ssim" else float
+    points = [(entry["bpp"], scale(entry[metric])) for entry in summary if _series(entry) == name]
+    return [(rate, quality) for rate, quality in points if math.isfinite(quality)]
+
+
+def published_curve(reference: dict[str, Any], name: str, metric: str) -> Curve:
+    """The owners' points of one published codec, quality in dB."""
+    scale = ms_ssim_db if metric == "ms_ssim" else float
+    points = reference["codecs"][name]["points"]
+    return sorted((p["bpp"], scale(p[metric])) for p in points if p.get(metric) is not None)
+
+
+def bd_rates(summary: Sequence[dict[str, Any]], reference: dict[str, Any] | None) -> list[tuple[str, str, str, float]]:
+    """BD-rates in per cent against JPEG and BPG of this run, and published BPG 4:4:4."""
+    names = series(summary)
+    result = []
+    for metric in ("ms_ssim", "psnr"):
+        anchors: list[tuple[str, Curve, tuple[float, float] | None]] = [
+            (name, curve(summary, name, metric), None) for name in ("jpeg", "bpg") if name in names
+        ]
+        if reference is not None:
+            points = published_curve(reference, PUBLISHED_ANCHOR, metric)
+            anchors.append(("published BPG 4:4:4", points, PUBLISHED_RATES))
+        for anchor, anchor_curve, rates in anchors:
+            for name in names:
+                if name == anchor:
+                    continue
+                try:
+                    value = bd_rate(anchor_curve, curve(summary, name, metric), anchor_rates=rates)
+                except BadOptionError as error:
+                    print(f"No BD-rate of {name} against {anchor} in {metric}: {error}", file=sys.stderr)
+                    continue
+                result.append((anchor, name, metric, round(value, 2)))
+    return result
+
+
+def plot(summary: Sequence[dict[str, Any]], reference: dict[str, Any] | None, title: str, stem: Path) -> None:
+    """Draw MS-SSIM in dB over bits per pixel, this run emphasised, to ``stem``.png and .svg."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    mpl.rcParams.update({"font.family": "sans-serif", "font.size": 10, "svg.hashsalt": "beholder"})
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(9, 6), layout="constrained")
+    right = 1.2
+    labels = []
+    for name, label in PUBLISHED.items() if reference else ():
+        points = _clip(published_curve(reference or {}, name, "ms_ssim"), right)
+        axes.plot(*zip(*points, strict=True), color="#9aa0a6", linewidth=1.1, linestyle=(0, (4, 2)), zorder=2)
+        labels.append((points[-1], label, "#6b7075", "normal"))
+    for name in series(summary):
+        points = _clip(curve(summary, name, "ms_ssim"), right)
+        if not points:
+            continue
+        label, colour = OURS.get(name, (name, "#d1495b" if name.startswith("rnn") else "#444444"))
+        main = name.startswith("rnn")
+        axes.plot(
+            *zip(*points, strict=True),
+            color=colour,
+            linewidth=2.8 if main else 1.8,
+            marker="o",
+            markersize=5.5 if main else 3.5,
+            zorder=4 if main else 3,
+        )
+        labels.append((points[-1], label, colour, "bold"))
+    axes.set(xlim=(0, right), ylim=(6, 24), xlabel="bits per pixel (whole files)", ylabel="MS-SSIM (dB)")
+    axes.set_title(title, loc="left", fontweight="bold")
+    if reference:
+        axes.set_title("dashed: published curves", loc="right", fontsize=9, color="#6b7075")
+    axes.grid(color="#e6e6e6", linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(length=0)
+    _label_right(axes, labels, right)
+    for value in (0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995):  # few people think in dB
+        axes.text(0.006, ms_ssim_db(value), f"{value:g}", color="#9aa0a6", fontsize=8, va="bottom", zorder=1)
+    for suffix, metadata in ((".png", None), (".svg", {"Date": None})):
+        figure.savefig(stem.with_suffix(suffix), dpi=160, metadata=metadata)
+    plt.close(figure)
+
+
+def _clip(points: Curve, right: float) -> Curve:
+    """The curve up to ``right``, with a last point interpolated there."""
+    points = sorted(points)
+    inside = [p for p in points if p[0] <= right]
+    beyond = [p for p in points if p[0] > right]
+    if inside and beyond:
+        (x0, y0), (x1, y1) = inside[-1], beyond[0]
+        inside.append((right, y0 + (y1 - y0) * (right - x0) / (x1 - x0)))
+    return inside
+
+
+def _label_right(axes: Any, labels: list[tuple[tuple[float, float], str, str, str]], right: float) -> None:
+    """Write each curve's name beside its end in the right margin, apart from one another."""
+    style = {"va": "center", "clip_on": False}
+    early = [label for label in labels if label[0][0] < 0.9 * right]
+    for (x, y), text, colour, weight in early:
+        box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.5}
+        axes.text(x, y + 0.35, text, color=colour, fontweight=weight, ha="right", bbox=box, **style)
+    labels = sorted((label for label in labels if label not in early), key=lambda label: label[0][1])
+    heights = [end[1] for end, *_ in labels]
+    # Push neighbours apart, a little each time, so that the group stays centred on its curves.
+    for _ in range(400):
+        for i in range(len(heights) - 1):
+            lack = 0.55 - (heights[i + 1] - heights[i])
+            if lack > 1e-3:
+                heights[i] -= lack / 2
+                heights[i + 1] += lack / 2
+    for (end, text, colour, weight), height in zip(labels, heights, strict=True):
+        axes.plot((end[0], 1.02 * right), (end[1], height), color=colour, lw=0.5, alpha=0.6, clip_on=False)
+        axes.text(1.025 * right, height, text, color=colour, fontweight=weight, **style)
+
+
+def choose_jobs(args: argparse.Namespace, images: Sequence[Path]) -> list[Job]:
+    """Every image at every quality of every codec that runs here."""
+    jobs = []
+    for name in args.codecs.split(","):
+        codec = codecs.get(name.strip())
+        reason = codec.unavailable()
+        if reason is not None:
+            print(f"Skipping {codec.name}: {reason}")
+            continue
+        scale = codec.scale
+        grid = GRIDS.get(codec.name, range(scale.lowest, scale.highest + 1, 1 + scale.highest // 9))
+        alpha = args.alpha if codec.takes_alpha else 0.0
+        jobs += [Job(path, codec.name, quality, alpha) for path in images for quality in grid]
+    return jobs
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; --help explains it."""
+    data = Path(os.environ.get("BEHOLDER_DATA", ROOT.parent / "shared" / "data"))
+    parser = argparse.ArgumentParser(description="Rate and quality of codecs on the Kodak photographs.")
+    parser.add_argument("--codecs", default="rnn,jpeg,webp,bpg", help="names, separated by commas")
+    parser.add_argument("--data", type=Path, default=data / "kodak", help="folder of kodim01..24")
+    parser.add_argument("--reference", type=Path, help="published curves (default: beside the folder)")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "kodak")
+    parser.add_argument("--alpha", type=float, default=0.0, help="0 (human) to 1 (machine), for rnn")
+    parser.add_argument("--limit", type=int, help="only the first N images")
+    parser.add_argument("--workers", type=int, default=1, help="encoder and decoder processes, N of each")
+    parser.add_argument("--resume", action="store_true", help="keep the rows that kodak.csv has")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return the exit code."""
+    args = parse_arguments(arguments)
+    images = sorted(p for p in args.data.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)[: args.limit]
+    if not images:
+        print(f"There are no images in {args.data}: give their folder with --data.", file=sys.stderr)
+        return 2
+    try:
+        wanted = choose_jobs(args, images)
+    except BeholderError as error:
+        print(error, file=sys.stderr)
+        return 2
+    args.output.mkdir(parents=True, exist_ok=True)
+    table = args.output / "kodak.csv"
+    if not args.resume:
+        table.unlink(missing_ok=True)
+    known = {(row.image, row.codec, row.quality, row.alpha) for row in read_rows(table)}
+    failed = measure([job for job in wanted if job.key not in known], table, args.workers)
+    stems = {path.stem for path in images}
+    rows = sorted(read_rows(table), key=lambda row: (row.codec, row.alpha, row.quality, row.image))
+    write_table(table, [field.name for field in fields(Row)], [list(asdict(row).values()) for row in rows])
+    rows = [row for row in rows if row.image in stems]
+    if not rows:
+        return 1
+    summary = summarise(rows)
+    write_table(args.output / "summary.csv", list(summary[0]), [list(entry.values()) for entry in summary])
+    path = args.reference or args.data.parent / "kodak_reference.json"
+    reference = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    complete = len(images) == KODAK_IMAGES
+    rates = bd_rates(summary, reference if complete else None)
+    write_table(args.output / "bd_rates.csv", ("anchor", "codec", "metric", "bd_rate_percent"), rates)
+    for anchor, name, metric, value in rates:
+        print(f"{name:10} against {anchor:20} {metric:8} {value:+8.2f} %")
+    title = "Kodak" if complete else f"Kodak, only {len(images)} of {KODAK_IMAGES} images"
+    plot(summary, reference, title, args.output / "kodak")
+    print(f"Written to {args.output}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
