@@ -118,7 +118,7 @@ def test_huge_image(fail: Fail, command: str, make: Callable[[], bytes]) -> None
         (["--alpha", "2"], "Alpha 2 is outside [0, 1]"),
         (["--alpha", "nan"], "Alpha nan"),
         (["--compression", "gif"], "no codec 'gif': choose one of rnn, jpeg, webp, bpg"),
-        (["--model", "nowhere"], "nowhere is no codec model"),
+        (["--model", "nowhere"], "no codec model in nowhere"),
         (["--model", "nowhere", "--compression", "bpg"], "takes no model"),
         (["--nonsense"], "No such option"),
     ],

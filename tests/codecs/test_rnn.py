@@ -106,7 +106,7 @@ def test_tiles_do_not_show(codec: Rnn, monkeypatch: pytest.MonkeyPatch, full: by
 def test_a_flat_picture_costs_almost_nothing(codec: Rnn) -> None:
     image = Image.new("RGB", (256, 256), (90, 120, 200))
     data = codec.encode(image, 4)
-    assert len(data) < 600
+    assert len(data) < 1500
     assert psnr(image, codec.decode(data)) > 30
 
 

@@ -20,6 +20,10 @@ from beholder.codecs.rnn.layout import CODE_LIMIT, ITERATIONS, SWIFT, Layout, la
 from beholder.errors import BadFileError
 
 
+LAYOUT = Rnn().model.layout
+"""That of the model that ships."""
+
+
 @pytest.fixture(scope="module")
 def entropy() -> EntropyModel:
     return Rnn().model.entropy
@@ -76,20 +80,20 @@ def test_tables_are_distributions_with_laplace_shape() -> None:
 def test_any_codes_come_back(seed: int, height: int, width: int, spread: float) -> None:
     entropy = Rnn().model.entropy
     rng = np.random.default_rng(seed)
-    total = np.zeros((SWIFT.latent, height, width), np.int64)
+    total = np.zeros((LAYOUT.latent, height, width), np.int64)
     for t in range(ITERATIONS):
-        active = SWIFT.active(t)
+        active = LAYOUT.active(t)
         drawn = np.rint(rng.laplace(0, spread, (len(active), height, width)))
         codes = np.clip(drawn, -CODE_LIMIT, CODE_LIMIT).astype(np.int64)
         segment = entropy.encode(codes, total, t)
         np.testing.assert_array_equal(entropy.decode(segment, total, t), codes)
-        total[active] += codes * SWIFT.weights(t)[active, None, None]
+        total[active] += codes * LAYOUT.weights(t)[active, None, None]
 
 
 def test_probabilities_do_not_depend_on_the_order_of_summation(entropy: EntropyModel) -> None:
     """Every product is exact in float32: float64 and integer arithmetic give the same tables and means."""
     rng = np.random.default_rng(1)
-    total = rng.integers(-60, 60, (SWIFT.latent, 5, 6))
+    total = rng.integers(-60, 60, (LAYOUT.latent, 5, 6))
     for t in range(ITERATIONS):
         net = entropy._nets[t]
         codes = rng.integers(-9, 10, (len(net.active), 5, 6))
@@ -113,7 +117,7 @@ def test_weights_that_could_be_inexact_are_refused() -> None:
     arrays = dict(Rnn().model._arrays)
     arrays["3.mix.weight"] = np.full_like(arrays["3.mix.weight"], 30000)
     with pytest.raises(BadFileError, match="too large to be exact"):
-        EntropyModel(arrays, SWIFT)
+        EntropyModel(arrays, LAYOUT)
 
 
 def test_log_table_is_pinned() -> None:

@@ -96,7 +96,7 @@ def test_a_folder_that_is_no_model_is_not_overwritten(tmp_path: Path, checkpoint
 
 def load_shipped(model: runtime.Model) -> Swift:
     """A torch codec with the weights that stand in the shipped ONNX graphs."""
-    codec = Swift(SwiftConfig(**model.card["settings"]["model"]))
+    codec = Swift(SwiftConfig(**model.card["settings"]["model"]), model.layout)
     weights = {}
     for part in ("analysis", "recurrence", "synthesis"):
         for tensor in onnx.load(model.folder / f"{part}.onnx").graph.initializer:

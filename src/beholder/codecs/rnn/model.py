@@ -31,9 +31,9 @@ PATCH = 8
 COLOURS = 3 * PATCH * PATCH
 STEP = 0.194
 """Coarse quantiser step of the lowest frequency, for pixels in [0, 1] and an orthonormal DCT."""
-STEP_SLOPE = 24.0
-"""How much coarser high frequencies are: the step of function i is STEP (1 + 24 (i / 256)^1.5)."""
-CHROMA_STEP = 0.76
+STEP_SLOPE = 16.0
+"""How much coarser high frequencies are: the step of function i is STEP (1 + 16 (i / 256)^1.5)."""
+CHROMA_STEP = 0.6
 """Chroma's initial step relative to luma's."""
 RGB_TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 """ITU-R BT.601, full range, as JPEG uses it."""
