@@ -19,7 +19,6 @@ from beholder.codecs.rnn.entropy import (
 from beholder.codecs.rnn.layout import CODE_LIMIT, ITERATIONS, SWIFT, Layout, lattice
 from beholder.errors import BadFileError
 
-
 LAYOUT = Rnn().model.layout
 """That of the model that ships."""
 
