@@ -125,7 +125,7 @@ def load_torch(name: str) -> torch.nn.Module:
             raise SystemExit(f"{weights} has SHA-256 {digest}, expected {variant.sha256}.")
         network = architecture.EfficientNet.from_name(f"efficientnet-{name}")
         network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True), strict=True)
-    return network.eval()  # type: ignore[no-any-return]
+    return network.eval()
 
 
 # -- the ONNX graph ---------------------------------------------------------------------------------
