@@ -10,6 +10,7 @@ entropy of its codes).  Prints the order with rate and quality after each step.
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 import torch
@@ -51,20 +52,20 @@ def main() -> None:
     parts = [torch.zeros_like(latent[:, lo:hi]) for lo, hi in BANDS]
     bpp, loss = 0.0, 1 - float(ms_ssim(decode(parts), image).mean())
     while bpp < options.bpp:
-        best: tuple[float, int, float, float] | None = None
+        best: tuple[float, int, int, float, float] | None = None
         for band, level in enumerate(level_of):
-            if level + 1 == LEVELS:
-                continue
-            cost = coded[band, level + 1][1] - (coded[band, level][1] if level >= 0 else 0.0)
-            trial = [*parts[:band], coded[band, level + 1][0], *parts[band + 1 :]]
-            new = 1 - float(ms_ssim(decode(trial), image).mean())
-            slope = (torch.tensor(loss / new).log().item()) / max(cost, 0.002)
-            if best is None or slope > best[0]:
-                best = (slope, band, cost, new)
+            # Jumps too: a level that gains nothing may hide one behind it that gains much.
+            for target in range(level + 1, LEVELS):
+                cost = coded[band, target][1] - (coded[band, level][1] if level >= 0 else 0.0)
+                trial = [*parts[:band], coded[band, target][0], *parts[band + 1 :]]
+                new = 1 - float(ms_ssim(decode(trial), image).mean())
+                slope = math.log(loss / new) / max(cost, 0.002)
+                if best is None or slope > best[0]:
+                    best = (slope, band, target, cost, new)
         if best is None:
             break
-        _, band, cost, loss = best
-        level_of[band] += 1
+        _, band, target, cost, loss = best
+        level_of[band] = target
         parts[band] = coded[band, level_of[band]][0]
         bpp += cost
         lo, hi = BANDS[band]

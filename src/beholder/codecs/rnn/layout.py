@@ -5,9 +5,10 @@ which a uniform scalar quantiser nests exactly, so refining costs no rate (a rat
 would); and since an iteration refines only *some* channels, eight operating points fit between 0.125 and 1 bit a
 pixel (the order of embedded coding: Taubman, EBCOT, 2000).
 
-The order below follows a greedy search: of a 16x16 DCT's bands, code or refine the one that lowers log(1 - MS-SSIM)
-most for its bits (``scripts/band_order.py``, docs/results/codec.md).  After iteration 4 all channels have the middle
-step, after iteration 8 the fine one: two points where nothing is lost to being progressive.
+The first half of the order follows a greedy search (of a 16x16 DCT's bands, code or refine the one that lowers
+log(1 - MS-SSIM) most for its bits: ``scripts/band_order.py``, docs/results/codec.md); the rest was set by hand.  After
+iteration 4 all channels have the middle step, after iteration 8 the fine one: two points where nothing is lost to being
+progressive.
 """
 
 from __future__ import annotations

@@ -254,7 +254,7 @@ def dct_basis(latent: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     Beside the basis: each function's coarse step (finest for low frequencies, as MS-SSIM wants it), and the root
     mean square that its coefficients, divided by that step, have in photographs (a power law, fitted).  Networks
-    see coefficients divided by it: raw ones span two orders of magnitude, and networks fed with them stayed idle.
+    see coefficients divided by it: raw ones span two orders of magnitude.
 
     Columns of the basis follow ``pixel_unshuffle(patches, 2)`` of 8x8 patches: colour, row and column in the
     patch, patch row, patch column; 768 in all.

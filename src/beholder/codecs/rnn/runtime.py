@@ -37,7 +37,7 @@ PARTS = ("analysis.onnx", "recurrence.onnx", "synthesis.onnx", "entropy.npz")
 TILE = 64
 """Side of a tile in latent positions: 1024 pixels."""
 MARGIN = {"analysis": 8, "recurrence": 2, "synthesis": 10}
-"""How far each network sees, in latent positions (an upper bound; a test proves it)."""
+"""How far each network sees, in latent positions (an upper bound; checked by a test)."""
 
 
 def default_folder() -> Path:
