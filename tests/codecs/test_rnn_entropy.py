@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,7 +18,7 @@ from beholder.codecs.rnn.entropy import (
     laplace_tables,
     log_table,
 )
-from beholder.codecs.rnn.layout import CODE_LIMIT, ITERATIONS, SWIFT, Layout, lattice
+from beholder.codecs.rnn.layout import CODE_LIMIT, ITERATIONS, LEVELS, SWIFT, Layout, lattice
 from beholder.errors import BadFileError
 
 LAYOUT = Rnn().model.layout
@@ -28,26 +30,40 @@ def entropy() -> EntropyModel:
     return Rnn().model.entropy
 
 
-def test_layout_codes_channels_in_order() -> None:
-    """Channels seen so far are a prefix, each is refined at most once a level, all are coded in the end."""
-    for t in range(ITERATIONS):
-        active = SWIFT.active(t)
-        assert (np.diff(active) > 0).all()
-        assert active.max() < SWIFT.latent
-    assert SWIFT.seen(ITERATIONS) == SWIFT.latent
-    worth = np.stack([SWIFT.weights(t) for t in range(ITERATIONS)])
-    for channel in worth.T:
-        coded = channel[channel > 0]
-        assert (np.diff(coded) < 0).all()
+def test_layout_brings_every_channel_to_a_fine_level() -> None:
+    """Channels seen so far are a prefix, levels never fall, the contrast is never refined."""
+    levels = np.stack([SWIFT.levels(t) for t in range(ITERATIONS)])
+    assert (np.diff(levels, axis=0) >= 0).all()
+    assert (np.diff(levels, axis=0) > 0).any(1).all()
+    assert (levels[-1, 1:] >= 3).all()
+    assert (levels[:, 0] == 0).all()
+    for number, stage in enumerate(SWIFT.stages):
+        seen = SWIFT.seen(number)
+        assert (SWIFT.worth(number)[seen:] == 0).all()
+        assert ((SWIFT.refinement(number) >= 0) <= (stage.channels < seen)).all()
 
 
 def test_layout_survives_storing() -> None:
-    stored = Layout.from_rows(SWIFT.latent, SWIFT.rows(), np.array(SWIFT.passes))
+    stored = Layout.from_rows(SWIFT.latent, SWIFT.rows(), SWIFT.passes())
     assert stored == SWIFT
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [(3, SWIFT.latent + 1, "ascend"), (4, 9, "unknown level"), (1, 7, "in order"), (0, 99, "no passes")],
+)
+def test_tampered_layouts_are_refused(column: int, value: int, message: str) -> None:
     rows = SWIFT.rows()
-    rows[0, 2] = SWIFT.latent + 1
-    with pytest.raises(ValueError, match="ascend"):
-        Layout.from_rows(SWIFT.latent, rows, np.array(SWIFT.passes))
+    rows[0, column] = value
+    with pytest.raises(ValueError, match=message):
+        Layout.from_rows(SWIFT.latent, rows, SWIFT.passes())
+
+
+def test_a_stage_that_refines_nothing_is_refused() -> None:
+    stages = list(SWIFT.stages)
+    stages[3] = replace(stages[3], ranges=((1, 17, 0),))
+    with pytest.raises(ValueError, match="refines nothing"):
+        Layout(SWIFT.latent, tuple(stages))
 
 
 @pytest.mark.parametrize("passes", [1, 2, 4])
@@ -79,33 +95,34 @@ def test_tables_are_distributions_with_laplace_shape() -> None:
 def test_any_codes_come_back(seed: int, height: int, width: int, spread: float) -> None:
     entropy = Rnn().model.entropy
     rng = np.random.default_rng(seed)
-    total = np.zeros((LAYOUT.latent, height, width), np.int64)
+    most = CODE_LIMIT >> (LEVELS - 1)
+    y = np.clip(rng.laplace(0, spread, (LAYOUT.latent, height, width)), -most, most)
+    coded, decoded = (np.zeros(y.shape, np.int64) for _ in range(2))
     for t in range(ITERATIONS):
-        active = LAYOUT.active(t)
-        drawn = np.rint(rng.laplace(0, spread, (len(active), height, width)))
-        codes = np.clip(drawn, -CODE_LIMIT, CODE_LIMIT).astype(np.int64)
-        segment = entropy.encode(codes, total, t)
-        np.testing.assert_array_equal(entropy.decode(segment, total, t), codes)
-        total[active] += codes * LAYOUT.weights(t)[active, None, None]
+        levels = LAYOUT.levels(t)[:, None, None]
+        latent = np.trunc(y * 2.0**levels).astype(np.int64) * (levels >= 0)
+        segment = entropy.encode(latent, coded, t)
+        np.testing.assert_array_equal(coded, latent)
+        entropy.decode(segment, decoded, t)
+        np.testing.assert_array_equal(decoded, latent)
 
 
 def test_probabilities_do_not_depend_on_the_order_of_summation(entropy: EntropyModel) -> None:
     """Every product is exact in float32: float64 and integer arithmetic give the same tables and means."""
     rng = np.random.default_rng(1)
-    total = rng.integers(-60, 60, (LAYOUT.latent, 5, 6))
-    for t in range(ITERATIONS):
-        net = entropy._nets[t]
-        codes = rng.integers(-9, 10, (len(net.active), 5, 6))
-        fast = list(net.passes(codes, total))
-        layers = [net.current, net.mix, net.out, net.spread_current, net.before, net.spread_before]
-        weights = [layer.weight for layer in layers if layer is not None]
+    for net in entropy._nets:
+        now = rng.integers(-6, 7, (LAYOUT.latent, 5, 6))
+        codes = rng.integers(-9, 10, (len(net.channels), 5, 6))
+        fast = list(net.passes(codes, now))
+        layers = [x for x in vars(net).values() if hasattr(x, "weight")]
+        assert len(layers) >= 5
+        weights = [layer.weight for layer in layers]
         try:
             for layer in layers:
-                if layer is not None:
-                    layer.weight = layer.weight.astype(np.float64)
-            slow = list(net.passes(codes, total))
+                layer.weight = layer.weight.astype(np.float64)
+            slow = list(net.passes(codes, now))
         finally:
-            for layer, weight in zip([x for x in layers if x is not None], weights, strict=True):
+            for layer, weight in zip(layers, weights, strict=True):
                 layer.weight = weight
         for (_, tables, whole), (_, tables64, whole64) in zip(fast, slow, strict=True):
             np.testing.assert_array_equal(tables, tables64)
@@ -141,7 +158,7 @@ def test_integer_runtime_equals_quantised_training() -> None:
     """Means and scales that training computes with fake quantisation are those of the integer runtime."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from beholder.codecs.rnn.model import Swift, SwiftConfig
-    from beholder.training.context import ContextModel, IterationContext
+    from beholder.training.context import ContextModel, StageContext
     from beholder.training.export import freeze
 
     torch.manual_seed(0)
@@ -153,20 +170,20 @@ def test_integer_runtime_equals_quantised_training() -> None:
     context.set_quantise(True)
     entropy = EntropyModel(freeze(codec, context), SWIFT)
     rng = np.random.default_rng(5)
-    total = rng.integers(-40, 40, (SWIFT.latent, 6, 5))
-    for t in range(ITERATIONS):
-        model = context.iterations[t]
-        assert isinstance(model, IterationContext)
-        codes = rng.integers(-5, 6, (len(SWIFT.active(t)), 6, 5))
+    now = rng.integers(-5, 6, (SWIFT.latent, 6, 5))
+    for number, stage in enumerate(SWIFT.stages):
+        model = context.stages[number]
+        assert isinstance(model, StageContext)
+        codes = rng.integers(-5, 6, (len(stage.channels), 6, 5))
+        seen = SWIFT.seen(number)
+        total = now[:seen] * SWIFT.worth(number)[:seen, None, None]
         with torch.no_grad():
-            mean, log_scale = model(
-                torch.from_numpy(total[None, : SWIFT.seen(t)]).double().float(),
-                torch.from_numpy(codes[None]).float(),
-            )
-        for where, tables, whole in entropy._nets[t].passes(codes, total):
-            eighths = whole * MEAN_SCALE + tables % MEAN_SCALE
+            inputs = (torch.from_numpy(x[None].astype(np.float32)) for x in (total, now[stage.channels], codes))
+            mean, log_scale = model(*inputs)
+        for where, tables, whole in entropy._nets[number].passes(codes, now):
+            parts = whole * MEAN_SCALE + tables % MEAN_SCALE
             expected = np.rint(mean[0].numpy()[:, where[0], where[1]].ravel() * MEAN_SCALE)
-            np.testing.assert_array_equal(eighths, expected)
+            np.testing.assert_array_equal(parts, expected)
             low, high = -3.2, 4.2
             index = (log_scale[0].numpy()[:, where[0], where[1]].ravel() - low) / (high - low) * (SCALES - 1)
             np.testing.assert_array_equal(tables // MEAN_SCALE, np.rint(index))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import make_photo
+from made_photos import make_photo
 
 torch = pytest.importorskip("torch")
 
@@ -25,7 +25,7 @@ from beholder.training.codec import (  # noqa: E402
     read_settings,
     train_codec,
 )
-from beholder.training.context import ContextModel, IterationContext, laplace_bits  # noqa: E402
+from beholder.training.context import ContextModel, StageContext, laplace_bits  # noqa: E402
 from beholder.training.photos import PhotoCrops  # noqa: E402
 
 SWIFT_SETTINGS: dict[str, Any] = {
@@ -36,7 +36,8 @@ SWIFT_SETTINGS: dict[str, Any] = {
     "phases": [{"until": 6, "crop": 48, "batch": 8}],
     "lr": 0.002,
     "log_every": 1,
-    "quantise_from": 4,
+    "quantise_from": 3,
+    "parts": [["all", 3], ["entropy", 5], ["decoder", 6]],
     "seed": 3,
 }
 PAPER_SETTINGS: dict[str, Any] = {
@@ -93,7 +94,9 @@ def state(run: CodecTraining) -> dict[str, Any]:
 
 @BOTH
 def test_loss_falls_on_the_same_photographs(photos: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
-    run = CodecTraining(job(photos, tmp_path, settings | {"steps": 30, "quantise_from": 30, "lr": 0.005}))
+    run = CodecTraining(
+        job(photos, tmp_path, settings | {"parts": [["all", 30]], "steps": 30, "quantise_from": 30, "lr": 0.005})
+    )
     batch = PhotoCrops(photos, 48).batch(0, 8 if settings is SWIFT_SETTINGS else 2)
     losses = [run.train_step(batch)["train/loss"] for _ in range(9)]
     assert run.skipped == 0
@@ -285,9 +288,13 @@ def test_unknown_configs_and_options(photos: Path, tmp_path: Path) -> None:
 # The entropy model.
 
 
-def random_context(t: int, quantise: bool) -> IterationContext:
-    torch.manual_seed(t)
-    model = IterationContext(SWIFT, t, 8)
+STAGES = [0, 1, 3, 4, 12]
+"""The contrast; channels coded first; refined by one level; by one or two; the finest level."""
+
+
+def random_context(stage: int, quantise: bool) -> StageContext:
+    torch.manual_seed(stage)
+    model = StageContext(SWIFT, stage, 8)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0, 0.3)
@@ -295,12 +302,14 @@ def random_context(t: int, quantise: bool) -> IterationContext:
     return model
 
 
-def random_codes(t: int, height: int = 5, width: int = 6) -> tuple[Any, Any]:
-    generator = torch.Generator().manual_seed(t)
-    codes = torch.randn(2, len(SWIFT.active(t)), height, width, generator=generator) * 3
-    total = torch.randn(2, SWIFT.seen(t), height, width, generator=generator) * 40
+def random_codes(stage: int, height: int = 5, width: int = 6) -> tuple[Any, Any, Any]:
+    generator = torch.Generator().manual_seed(stage)
+    refines = torch.from_numpy(SWIFT.refinement(stage) >= 0)[:, None, None]
+    codes = torch.randn(2, len(refines), height, width, generator=generator) * 3
+    old = torch.randn(2, len(refines), height, width, generator=generator) * 2 * refines
+    total = torch.randn(2, SWIFT.seen(stage), height, width, generator=generator) * 40
     total[:, :1] *= 100  # far beyond what the network's inputs are clipped to
-    return total.round(), codes.round()
+    return total.round(), old.round(), codes.round()
 
 
 @pytest.mark.parametrize("log_scale", [-3.2, -1.0, 0.0, 2.0])
@@ -325,11 +334,12 @@ def test_far_symbols_cost_finite_bits_and_gradients() -> None:
 def test_entropy_model_learns() -> None:
     torch.manual_seed(0)
     context = ContextModel(SWIFT, 8)
-    codes = []
-    for t in range(8):
-        mask = torch.from_numpy(SWIFT.initial_gain(t) > 0)[:, None, None]
-        smooth = torch.randn(1, 192, 1, 1) * 3 + torch.randn(1, 192, 4, 4) * 0.5
-        codes.append((smooth * mask).round())
+    y = torch.randn(1, 193, 1, 1) + torch.randn(1, 193, 4, 4) * 0.5
+    y[:, 0] = 2
+    codes = [
+        torch.trunc(y * torch.from_numpy(2.0 ** SWIFT.levels(t) * (SWIFT.levels(t) >= 0))[:, None, None].float())
+        for t in range(8)
+    ]
     optimiser = torch.optim.Adam(context.parameters(), lr=0.02)
     bits = []
     for _ in range(10):
@@ -342,33 +352,34 @@ def test_entropy_model_learns() -> None:
     assert (bits[-1] < bits[0]).all()
 
 
-@pytest.mark.parametrize("t", [0, 1, 4, 7])
+@pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("quantise", [False, True])
-def test_a_pass_reads_only_earlier_passes(t: int, quantise: bool) -> None:
+def test_a_pass_reads_only_earlier_passes(stage: int, quantise: bool) -> None:
     """Predictions stay as they are whatever is written at their own and later passes: files can be decoded."""
-    model = random_context(t, quantise)
-    total, codes = random_codes(t)
-    which = torch.from_numpy(lattice(5, 6, SWIFT.passes[t]))
+    model = random_context(stage, quantise)
+    total, old, codes = random_codes(stage)
+    passes = SWIFT.stages[stage].passes
+    which = torch.from_numpy(lattice(5, 6, passes))
     with torch.no_grad():
-        expected = model(total, codes)
-        for p in range(SWIFT.passes[t]):
+        expected = model(total, old, codes)
+        for p in range(passes):
             unknown = torch.where(which >= p, 7 - 2 * codes, codes)
-            for have, want in zip(model(total, unknown), expected, strict=True):
+            for have, want in zip(model(total, old, unknown), expected, strict=True):
                 assert torch.equal(have[..., which == p], want[..., which == p])
-                if p + 1 < SWIFT.passes[t]:
+                if p + 1 < passes:
                     assert not torch.equal(have, want)
 
 
-@pytest.mark.parametrize("t", [0, 1, 4, 7])
-def test_quantised_entropy_model_computes_integers(t: int) -> None:
-    """Single and double precision agree exactly, on grids of eighths and of 64 scales."""
-    total, codes = random_codes(t)
+@pytest.mark.parametrize("stage", STAGES)
+def test_quantised_entropy_model_computes_integers(stage: int) -> None:
+    """Single and double precision agree exactly, on grids of sixteenths and of 64 scales."""
+    inputs = random_codes(stage)
     low, high = LOG_SCALE_RANGE
     results = []
     for kind in (torch.float32, torch.float64):
-        model = random_context(t, quantise=True).to(kind)
+        model = random_context(stage, quantise=True).to(kind)
         with torch.no_grad():
-            mean, log_scale = model(total.to(kind), codes.to(kind))
+            mean, log_scale = model(*(x.to(kind) for x in inputs))
         index = (log_scale - low) / (high - low) * (SCALES - 1)
         assert (index - index.round()).abs().max() < 1e-3
         results.append((mean.double() * MEAN_SCALE, index.round().double()))
@@ -376,3 +387,32 @@ def test_quantised_entropy_model_computes_integers(t: int) -> None:
         assert torch.equal(single, double)
         assert torch.equal(single, single.round())
         assert len(single.unique()) > 3
+
+
+@pytest.mark.parametrize("part", ["entropy", "decoder"])
+def test_codes_stay_once_a_part_learns_alone(photos: Path, tmp_path: Path, part: str) -> None:
+    """After "all" the codec is the average of what it was; then only the named part moves."""
+    settings = SWIFT_SETTINGS | {"parts": [["all", 2], [part, 6]], "quantise_from": 6, "lr": 0.01}
+    run = CodecTraining(job(photos, tmp_path, settings))
+    batch = PhotoCrops(photos, 48).batch(0, 8)
+    for _ in range(2):
+        run.train_step(batch)
+    before = {k: v.clone() for m in run.average for k, v in m.state_dict().items()}
+    learning = {k: v.clone() for k, v in run.model.context.state_dict().items()}
+    for _ in range(3):
+        run.train_step(batch)
+    after = dict(run.model.codec.state_dict())
+    moved = {name.split(".")[0] for name, value in after.items() if not torch.equal(value, before[name])}
+    context = run.model.context.state_dict()
+    entropy_moved = any(not torch.equal(value, learning[name]) for name, value in context.items())
+    if part == "entropy":
+        assert moved == set()
+        assert entropy_moved
+    else:
+        assert moved == {"quantiser", "recurrence", "synthesis"}
+        assert not entropy_moved
+
+
+def test_unknown_parts_are_refused(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadOptionError, match="parts"):
+        CodecTraining(job(photos, tmp_path, SWIFT_SETTINGS | {"parts": [["encoder", 6]]}))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import make_photo
+from made_photos import make_photo
 
 torch = pytest.importorskip("torch")
 
@@ -181,7 +181,7 @@ def test_learns(image: Any, cell: str, mode: str) -> None:
     optimiser = torch.optim.Adam(trainee.parameter_groups(0.01))
     losses = []
     for step in range(16):
-        trainee.begin_step(step)
+        trainee.begin_step(step, [])
         loss, figures = trainee.loss(image, torch.Generator())
         optimiser.zero_grad()
         loss.backward()

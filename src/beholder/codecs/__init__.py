@@ -79,7 +79,8 @@ def _instance(target: str) -> Codec:
     module, _, attribute = target.partition(":")
     try:
         codec = getattr(import_module(module), attribute)()
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a stranger's code
         raise NotAvailableError(f"The codec at {target} cannot be loaded ({error}): reinstall it.") from None
-    assert isinstance(codec, Codec)
+    if not isinstance(codec, Codec):
+        raise NotAvailableError(f"What lies at {target} is no codec: reinstall its package.")
     return codec

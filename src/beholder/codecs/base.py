@@ -7,6 +7,7 @@ one of the four modes of :mod:`beholder.image` (``L``, ``LA``, ``RGB``, ``RGBA``
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -56,6 +57,8 @@ class Codec(ABC):
     """Modes stored as they are; images with transparency are composited on white where it is not."""
     takes_alpha: bool = False
     """Whether ``alpha`` (0 = the human eye, 1 = a machine) steers this codec."""
+    progressive: bool = False
+    """Whether one encoding yields the files of all lower qualities: ``encode_many`` then costs no more than one."""
 
     def unavailable(self) -> str | None:
         """Why this codec cannot run here, as a sentence that says what to install; None if it can."""
@@ -93,6 +96,14 @@ class Codec(ABC):
         if image.mode not in self.modes:
             image = flatten(image)
         return self._encode(image, quality, alpha)
+
+    def encode_many(self, image: Image.Image, qualities: Sequence[int], *, alpha: float = 0.0) -> list[bytes]:
+        """The files that :meth:`encode` writes at each of ``qualities``, byte for byte, in their order.
+
+        Raises:
+            BadOptionError, NotAvailableError: as :meth:`encode`.
+        """
+        return [self.encode(image, quality, alpha=alpha) for quality in qualities]
 
     def decode(self, data: bytes, quality: int | None = None) -> Image.Image:
         """Decompress the bytes of a file to an image in mode L, LA, RGB or RGBA.

@@ -152,16 +152,19 @@ class CodecTraining:
         return next((p for p in phases if step < p["until"]), phases[-1])
 
     def learning_rate(self, peak: float) -> float:
-        """Linear warm-up, then a cosine to 2 % of the peak."""
+        """Linear warm-up, then a cosine to 2 % of the peak, in each part of the schedule anew."""
         settings = self.job.settings
         warm = min(1.0, (self.step + 1) / settings.get("warmup", 1))
-        done = min(1.0, self.step / settings["steps"])
+        ends = [until for _, until in settings.get("parts", [])] or [settings["steps"]]
+        end = next((until for until in ends if self.step < until), ends[-1])
+        start = max((until for until in ends if until <= self.step and until < end), default=0)
+        done = min(1.0, (self.step - start) / max(1, end - start))
         return peak * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
 
     def train_step(self, pixels: np.ndarray) -> dict[str, float]:
         """One optimiser step on (n, 3, h, w) uint8 pixels; a step that is not finite changes nothing."""
         settings = self.job.settings
-        self.model.begin_step(self.step)
+        self.model.begin_step(self.step, self.average)
         generator = torch.Generator().manual_seed(settings.get("seed", 0) * 1_000_003 + self.step)
         torch.manual_seed(self.step)  # binarizers draw from the global generator
         for group in self.optimiser.param_groups:

@@ -1,13 +1,14 @@
-"""The entropy model in its trainable form: predicts a Laplace distribution for every code of an iteration.
+"""The entropy model in its trainable form: predicts a Laplace distribution for every code of a stage.
 
-It may read only what the decoder already has in integers: codes of earlier iterations, and those passes of the
-same iteration that come before.  Its layers are shaped so that they can be frozen to integer arithmetic
+It may read only what the decoder already has in integers: codes of earlier stages, and those passes of the
+same stage that come before.  Its layers are shaped so that they can be frozen to integer arithmetic
 (:mod:`beholder.codecs.rnn.entropy` runs them): inputs are integers, activations are clamped and, when
 ``quantise`` is on, rounded to multiples of 1/32, weights to multiples of 1/256.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 from beholder.codecs.rnn.entropy import (
     ACTIVATION_MAX,
     ACTIVATION_SCALE,
+    CLASSES,
     INPUT_LIMIT,
     LOG_SCALE_RANGE,
     MEAN_LIMIT,
@@ -23,7 +25,7 @@ from beholder.codecs.rnn.entropy import (
     WEIGHT_SCALE,
     log_table,
 )
-from beholder.codecs.rnn.layout import ITERATIONS, Layout, lattice
+from beholder.codecs.rnn.layout import Layout, lattice
 
 
 class IntLayer(nn.Module):
@@ -42,15 +44,16 @@ class IntLayer(nn.Module):
         return F.conv2d(x, weight, bias, padding=self.conv.padding, groups=self.conv.groups)
 
 
-class IterationContext(nn.Module):
-    """Entropy model of one iteration: integer codes -> mean and log scale of each active channel."""
+class StageContext(nn.Module):
+    """Entropy model of one stage: integer codes -> mean and log scale of each of its channels."""
 
-    def __init__(self, layout: Layout, t: int, width: int) -> None:
+    def __init__(self, layout: Layout, stage: int, width: int) -> None:
         super().__init__()
-        self.active = layout.active(t)
-        self.seen = layout.seen(t)
-        self.passes = layout.passes[t]
-        k = len(self.active)
+        self.seen = layout.seen(stage)
+        self.passes = layout.stages[stage].passes
+        refinement = layout.refinement(stage)
+        self.refines = bool((refinement >= 0).any())
+        k = len(refinement)
         self.before = IntLayer(2 * self.seen, width) if self.seen else None
         self.current = IntLayer(2 * k, width)
         self.spread_before = IntLayer(width, width, 3) if self.seen else None
@@ -59,10 +62,18 @@ class IterationContext(nn.Module):
         self.mix = IntLayer(width, width)
         self.out = IntLayer(width, 2 * k)
         self.neighbours = IntLayer(k, k, 3, groups=k, bias=False)
-        nn.init.zeros_(self.out.conv.weight)
+        self.activity = IntLayer(k, k, 3, groups=k, bias=False)
+        self.own = IntLayer(k, k, 3, groups=k, bias=False) if self.refines else None
+        for layer in (self.out, self.neighbours, self.activity, self.own):
+            if layer is not None:
+                nn.init.zeros_(layer.conv.weight)
         assert self.out.conv.bias is not None
-        nn.init.zeros_(self.out.conv.bias)
-        nn.init.zeros_(self.neighbours.conv.weight)
+        self.out.conv.bias.data.copy_(torch.cat([torch.zeros(k), torch.full((k,), -3.0)]))
+        # Where a channel is refined, nonzero codes become 0 .. 2^r - 1, nearly uniform.
+        middle = torch.from_numpy(0.5 * (2.0 ** np.maximum(refinement, 0) - 1)).float()[:, None]
+        known = torch.tensor([0.0] + [1.0] * (CLASSES - 1))
+        self.state_mean = nn.Parameter(middle * known)
+        self.state_scale = nn.Parameter((-5.0 * known).repeat(k, 1))
         self.quantise = False
 
     def set_quantise(self, on: bool) -> None:
@@ -71,37 +82,51 @@ class IterationContext(nn.Module):
             if isinstance(layer, IntLayer):
                 layer.quantise = on
 
-    def forward(self, total: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, total: Tensor, old: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log scale for all positions, each as its own pass sees them.
 
         Args:
-            total: (b, seen, h, w) integer belief before this iteration, in fine steps.
-            codes: (b, k, h, w) this iteration's codes.
+            total: (b, seen, h, w) quantised latent before this stage, in units of the finest step.
+            old: (b, k, h, w) quantised latent of the stage's channels before it, in their own steps.
+            codes: (b, k, h, w) this stage's codes.
 
         Returns:
             mean, log scale, both (b, k, h, w).
         """
         b, _, h, w = codes.shape
         which = torch.from_numpy(lattice(h, w, self.passes)).to(codes.device)
+        by_pass = _maybe_round(self.by_pass, self.quantise)[:, :, None, None]
         base = codes.new_zeros(b, self.by_pass.shape[1], h, w)
         if self.before is not None and self.spread_before is not None:
             base = self.spread_before(self._activate(self.before(features(total))))
-        current = self._activate(self.current(features(codes)))
-        hidden = base + _maybe_round(self.by_pass, self.quantise)[0][:, None, None]
+        clipped = codes.clamp(-INPUT_LIMIT, INPUT_LIMIT)
+        magnitude = magnitudes(codes)
+        current = self._activate(self.current(torch.cat([clipped / ACTIVATION_SCALE, magnitude], 1)))
+        hidden = base + by_pass[0]
         linear = torch.zeros_like(codes)
+        active = torch.zeros_like(codes)
         for p in range(1, self.passes):
             known = (which < p).to(codes.dtype)
-            bias = _maybe_round(self.by_pass, self.quantise)[p][:, None, None]
-            seen = base + self.spread_current(current * known) + bias
-            hidden = torch.where(which == p, seen, hidden)
-            linear = torch.where(which == p, self.neighbours(codes.clamp(-INPUT_LIMIT, INPUT_LIMIT) * known), linear)
+            here = which == p
+            hidden = torch.where(here, base + self.spread_current(current * known) + by_pass[p], hidden)
+            linear = torch.where(here, self.neighbours(clipped * known), linear)
+            active = torch.where(here, self.activity(magnitude * known), active)
         out = self.out(self._activate(self.mix(self._activate(hidden))))
         mean, log_scale = out.chunk(2, 1)
-        mean = mean + linear
+        mean, log_scale = mean + linear, log_scale + active
+        if self.own is not None:
+            log_scale = log_scale + self.own(magnitudes(old))
+            member = F.one_hot(old.abs().clamp(max=CLASSES - 1).long(), CLASSES).to(codes.dtype)
+            # How a nonzero value is split hardly depends on its surroundings: its class alone decides.
+            mean, log_scale = mean * member[..., 0], log_scale * member[..., 0]
+            mean = mean + torch.einsum("bkhwc,kc->bkhw", member, _maybe_round(self.state_mean, self.quantise))
+            log_scale = log_scale + torch.einsum(
+                "bkhwc,kc->bkhw", member, _maybe_round(self.state_scale, self.quantise)
+            )
         low, high = LOG_SCALE_RANGE
         if self.quantise:
             step = (high - low) / (SCALES - 1)
-            mean = _floor(mean, MEAN_SCALE)
+            mean = _floor(mean + 0.5 / MEAN_SCALE, MEAN_SCALE)
             log_scale = low + step * _floor(log_scale * 4, 1).add(SCALES // 2).clamp(0, SCALES - 1)
         else:
             log_scale = (log_scale * 4 * (high - low) / (SCALES - 1) + (low + high) / 2).clamp(low, high)
@@ -114,41 +139,51 @@ class IterationContext(nn.Module):
 
 
 class ContextModel(nn.Module):
-    """One :class:`IterationContext` an iteration."""
+    """One :class:`StageContext` a stage."""
 
     def __init__(self, layout: Layout, width: int = 64) -> None:
         super().__init__()
         self.layout = layout
-        self.iterations = nn.ModuleList(IterationContext(layout, t, width) for t in range(ITERATIONS))
+        self.stages = nn.ModuleList(StageContext(layout, stage, width) for stage in range(len(layout.stages)))
 
     def set_quantise(self, on: bool) -> None:
         """Round weights and activations as the integer runtime does; gradients pass straight through."""
-        for model in self.iterations:
+        for model in self.stages:
             model.set_quantise(on)  # type: ignore[operator]
 
-    def bits(self, codes: list[Tensor]) -> Tensor:
-        """Bits that each iteration's codes cost, (b, iterations); differentiable in codes and parameters.
+    def bits(self, latents: list[Tensor]) -> Tensor:
+        """Bits that each iteration costs, (b, iterations); differentiable in latents and parameters.
 
         Args:
-            codes: per iteration, (b, latent, h, w), rounded with gradients passed straight through.
+            latents: quantised latent after each iteration, (b, latent, h, w), rounded with gradients passed
+                straight through.
         """
-        total = torch.zeros_like(codes[0])
-        result = []
-        for t, model in enumerate(self.iterations):
-            active = torch.from_numpy(self.layout.active(t)).to(total.device)
-            q = codes[t].index_select(1, active)
-            mean, log_scale = model(total[:, : self.layout.seen(t)], q.detach())
-            result.append(laplace_bits(q, mean, log_scale).sum((1, 2, 3)))
-            worth = torch.from_numpy(self.layout.weights(t)).to(total)
-            total = total + codes[t].detach() * worth[:, None, None]
+        now = torch.zeros_like(latents[0])
+        result: list[Tensor] = [now.new_zeros(len(now)) for _ in latents]
+        for i, (stage, model) in enumerate(zip(self.layout.stages, self.stages, strict=True)):
+            channels = torch.from_numpy(stage.channels).to(now.device)
+            seen = self.layout.seen(i)
+            worth = torch.from_numpy(self.layout.worth(i)[:seen]).to(now)[:, None, None]
+            factor = torch.from_numpy(2.0 ** np.maximum(self.layout.refinement(i), 0)).to(now)[:, None, None]
+            soft, old = latents[stage.iteration].index_select(1, channels), now.index_select(1, channels)
+            new = torch.round(soft.detach())  # soft is whole but for rounding errors
+            codes = torch.where(old == 0, new, new * torch.sign(old) - factor * old.abs())
+            mean, log_scale = model(now[:, :seen] * worth, old, codes)
+            codes = codes + (soft - soft.detach()) * torch.where(old < 0, -1.0, 1.0)
+            result[stage.iteration] = result[stage.iteration] + laplace_bits(codes, mean, log_scale).sum((1, 2, 3))
+            now = now.index_copy(1, channels, new)
         return torch.stack(result, 1)
 
 
 def features(codes: Tensor) -> Tensor:
     """Integer codes -> clipped value and companded magnitude, in units of 1/ACTIVATION_SCALE of an integer."""
-    clipped = codes.clamp(-INPUT_LIMIT, INPUT_LIMIT)
+    return torch.cat([codes.clamp(-INPUT_LIMIT, INPUT_LIMIT) / ACTIVATION_SCALE, magnitudes(codes)], 1)
+
+
+def magnitudes(codes: Tensor) -> Tensor:
+    """log2(1 + |codes|), clipped and rounded as the integer runtime does."""
     table = torch.from_numpy(log_table()).to(codes)
-    return torch.cat([clipped / ACTIVATION_SCALE, table[clipped.abs().long()] / ACTIVATION_SCALE], 1)
+    return table[codes.abs().clamp(max=INPUT_LIMIT).long()] / ACTIVATION_SCALE
 
 
 def laplace_bits(q: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from beholder.codecs.rnn.layout import BLOCK, ITERATIONS
 from beholder.codecs.rnn.model import Swift, SwiftConfig
 from beholder.errors import BadFileError, BadOptionError, OutputError
 from beholder.training.codec import load_checkpoint
-from beholder.training.context import ContextModel, IntLayer, IterationContext
+from beholder.training.context import ContextModel, IntLayer, StageContext
 
 HALF_FROM = 64
 """Tensors with at least this many values are stored as 16-bit floats."""
@@ -100,8 +100,8 @@ class _Recurrence(nn.Module):
         super().__init__()
         self.codec = codec
 
-    def forward(self, codes: Tensor, belief: Tensor, memory: Tensor, alpha: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        result: tuple[Tensor, Tensor] = self.codec.recurrence(codes, belief, memory, alpha, t)
+    def forward(self, belief: Tensor, memory: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
+        result: Tensor = self.codec.recurrence(belief, memory, alpha, t)
         return result
 
 
@@ -128,9 +128,9 @@ def write_networks(codec: Swift, folder: Path) -> None:
         (
             "recurrence",
             _Recurrence(codec),
-            {"codes": belief, "belief": belief.clone(), "memory": hidden, "alpha": alpha, "t": t},
-            {"codes": free, "belief": free, "memory": free},
-            ["belief_out", "memory_out"],
+            {"belief": belief, "memory": hidden, "alpha": alpha, "t": t},
+            {"belief": free, "memory": free},
+            ["memory_out"],
         ),
         (
             "synthesis",
@@ -187,32 +187,35 @@ def freeze(codec: Swift, context: ContextModel) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {
         "sizes": np.array([codec.layout.latent, codec.config.hidden], np.int32),
         "layout": codec.layout.rows(),
-        "passes": np.array(codec.layout.passes, np.int32),
-        "log_gain": codec.recurrence.log_gain.detach().numpy(),
-        "log_gain_alpha": codec.recurrence.log_gain_alpha.detach().numpy(),
+        "passes": codec.layout.passes(),
+        "log_ratio": codec.quantiser.log_ratio.numpy(),
+        "centroid": codec.quantiser.centroid.detach().numpy(),
         "tables": tables,
         "reach": reach.astype(np.int32),
     }
     unit = WEIGHT_SCALE * ACTIVATION_SCALE
-    for t, model in enumerate(context.iterations):
-        assert isinstance(model, IterationContext)
+    for stage, model in enumerate(context.stages):
+        assert isinstance(model, StageContext)
         by_pass = _integers(model.by_pass, unit, np.int32)
         if (
             model.spread_before is not None and model.spread_before.conv.bias is not None
         ):  # its bias is one more term of every pass
             by_pass = by_pass + _integers(model.spread_before.conv.bias, unit, np.int32)
-        arrays[f"{t}.by_pass"] = by_pass
+        arrays[f"{stage}.by_pass"] = by_pass
+        if model.refines:
+            arrays[f"{stage}.state_mean"] = _integers(model.state_mean, unit, np.int32)
+            arrays[f"{stage}.state_scale"] = _integers(model.state_scale, unit, np.int32)
         for name, layer in model.named_children():
             if not isinstance(layer, IntLayer):
                 continue
             weight = _integers(layer.conv.weight, WEIGHT_SCALE, np.int16)
             if weight.shape[2:] == (1, 1):
                 weight = weight[:, :, 0, 0]
-            elif layer.conv.groups > 1:
+            elif name in ("neighbours", "activity", "own"):  # depthwise
                 weight = weight[:, 0]
-            arrays[f"{t}.{name}.weight"] = weight
+            arrays[f"{stage}.{name}.weight"] = weight
             if layer.conv.bias is not None and name != "spread_before":
-                arrays[f"{t}.{name}.bias"] = _integers(layer.conv.bias, unit, np.int32)
+                arrays[f"{stage}.{name}.bias"] = _integers(layer.conv.bias, unit, np.int32)
     return arrays
 
 
@@ -246,19 +249,17 @@ def decode_with_torch(
 ) -> NDArray[np.uint8]:
     """Decode segments with the torch networks, (h, w, 3) uint8: the reference that the runtime must match."""
     blocks = (size[0] // BLOCK, size[1] // BLOCK)
-    belief = torch.zeros(1, codec.layout.latent, *blocks)
     memory = torch.zeros(1, codec.config.hidden, *blocks)
-    total = np.zeros((codec.layout.latent, *blocks), np.int64)
+    belief = torch.zeros(1, codec.layout.latent, *blocks)
+    now = np.zeros((codec.layout.latent, *blocks), np.int64)
     observer = torch.tensor([alpha])
     t = torch.zeros(1, dtype=torch.long)
     for i, segment in enumerate(segments):
-        active = codec.layout.active(i)
-        codes = entropy.decode(segment, total, i)
-        total[active] += codes * codec.layout.weights(i)[active, None, None]
-        full = torch.zeros_like(belief)
-        full[0, active] = torch.from_numpy(codes).float()
+        entropy.decode(segment, now, i)
         t = torch.tensor([i])
-        belief, memory = codec.recurrence(full, belief, memory, observer, t)
+        integers = torch.from_numpy(now[None]).float()
+        belief = codec.quantiser.dequantise(integers, codec.quantiser.gain(observer, t), t)
+        memory = codec.recurrence(belief, memory, observer, t)
     image = codec.synthesis(belief, memory, observer, t)[0].clamp(0, 1)
     return torch.round(image * 255).to(torch.uint8).numpy().transpose(1, 2, 0)
 

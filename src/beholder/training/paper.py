@@ -41,7 +41,7 @@ class PaperTrainee(nn.Module):
         self.alpha = alpha
         self.machine: FeatureDistortion | None = None if alpha == 0 else FeatureDistortion()
 
-    def begin_step(self, step: int) -> None:
+    def begin_step(self, step: int, average: list[nn.Module]) -> None:
         """Nothing here changes with the step."""
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:

@@ -34,19 +34,23 @@ class SwiftTrainee(nn.Module):
         self.context = ContextModel(self.codec.layout, config.context)
         self.alpha = alpha
         self.quantise_from = settings.get("quantise_from", settings["steps"])
+        self.parts = read_parts(settings)
         self.quantised = False
+        self.part = "all"
         target = torch.as_tensor(settings["bpp_targets"], dtype=torch.float32)
         self.register_buffer("target", target, persistent=False)
         self.register_buffer("log_price", torch.log(1.2 / target))
         self.machine: FeatureDistortion | None = None if alpha == 0 else FeatureDistortion()
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
-        """The linear transforms begin as a DCT and move slowly; the quantiser steps must move far."""
+        """The linear transforms begin as a lapped DCT and move slowly; per-channel tables have far to go."""
         codec = self.codec
-        speeds: dict[float, list[Tensor]] = {
-            0.03: [codec.analysis.linear.weight, codec.synthesis.linear.weight],
-            0.1: [codec.recurrence.log_gain],  # straight-through gradients overrate rarely used channels
-        }
+        linear: list[Tensor] = [codec.analysis.linear.weight, codec.synthesis.linear.weight]
+        linear += [codec.analysis.borders.weight, codec.synthesis.borders.weight]
+        tables: list[Tensor] = [
+            p for name, p in self.context.named_parameters() if "state_" in name or name.endswith("by_pass")
+        ]
+        speeds: dict[float, list[Tensor]] = {0.03: linear, 10.0: tables}
         special = {id(p) for group in speeds.values() for p in group}
         rest = [p for p in (*codec.parameters(), *self.context.parameters()) if id(p) not in special]
         groups = [(lr, rest), *((lr * speed, group) for speed, group in speeds.items())]
@@ -56,11 +60,24 @@ class SwiftTrainee(nn.Module):
         """The modules whose exponential moving average is kept."""
         return [self.codec, self.context]
 
-    def begin_step(self, step: int) -> None:
-        """From ``quantise_from`` on, the entropy model computes in integers, as the files' decoder does."""
+    def begin_step(self, step: int, average: list[nn.Module]) -> None:
+        """Switch what the schedule says.
+
+        From ``quantise_from`` on, the entropy model computes in integers, as the files' decoder does.  When the part
+        "all" ends, the codec becomes its average; from then on analysis, and so every code, stays what it is.
+        """
         if step >= self.quantise_from and not self.quantised:
             self.quantised = True
             self.context.set_quantise(True)
+        part = next((name for name, until in self.parts if step < until), self.parts[-1][0])
+        if part == self.part:
+            return
+        if self.part == "all":
+            self.codec.load_state_dict(average[0].state_dict())
+        self.part = part
+        self.context.requires_grad_(part == "entropy")
+        self.codec.requires_grad_(part == "decoder")
+        self.codec.analysis.requires_grad_(False)
 
     def draw_alpha(self, count: int, generator: torch.Generator) -> Tensor:
         """Half the samples are the eye's, a quarter a machine's, a quarter between."""
@@ -76,10 +93,18 @@ class SwiftTrainee(nn.Module):
         """image (n, 3, h, w) in [0, 1] -> scalar loss and figures for the log."""
         n, _, height, width = image.shape
         alpha = self.draw_alpha(n, generator).to(image.device)
+        if self.part == "entropy":
+            with torch.no_grad():
+                latents = [state[0] for state in self.codec.encode(image, alpha)]
+            bits = self.context.bits(latents).mean(0) / (height * width)
+            return bits.sum(), {f"train/bpp_{i + 1}": float(v) for i, v in enumerate(bits.detach().cumsum(0))}
         order = torch.randperm(ITERATIONS, generator=generator).repeat(-(-n // ITERATIONS))[:n]
         t = order.to(image.device)
-        decoded, codes = self.codec(image, alpha, t)
-        bpp = (self.context.bits(codes) / (height * width)).cumsum(1)
+        decoded, latents = self.codec(image, alpha, t)
+        if self.part == "decoder":
+            distortion = self.distortion(decoded, image, alpha).mean()
+            return distortion, {"train/distortion": float(distortion.detach())}
+        bpp = (self.context.bits(latents) / (height * width)).cumsum(1)
         distortion = self.distortion(decoded, image, alpha)
         price = torch.exp(self.log_price)
         rate = (price * bpp).mean()
@@ -115,9 +140,19 @@ class SwiftTrainee(nn.Module):
         n, _, height, width = image.shape
         observer = torch.full((n,), alpha, device=image.device)
         states = self.codec.encode(image, observer)
-        bpp = (self.context.bits([s[0] for s in states]) / (height * width)).cumsum(1)
+        bpp = (self.context.bits([latent for latent, _ in states]) / (height * width)).cumsum(1)
+        beliefs = [belief for _, belief in states]
+        memories = self.codec.remember(beliefs, observer)
         result = []
-        for i, (_, belief, hidden) in enumerate(states):
+        for i, (belief, memory) in enumerate(zip(beliefs, memories, strict=True)):
             t = torch.full((n,), i, device=image.device)
-            result.append((self.codec.synthesis(belief, hidden, observer, t).clamp(0, 1), bpp[:, i]))
+            result.append((self.codec.synthesis(belief, memory, observer, t).clamp(0, 1), bpp[:, i]))
         return result
+
+
+def read_parts(settings: dict[str, Any]) -> list[tuple[str, int]]:
+    """What learns until which step: "all", then only the "entropy" model, or only the "decoder", for the same codes."""
+    parts = [(str(name), int(until)) for name, until in settings.get("parts", [["all", settings["steps"]]])]
+    if any(name not in ("all", "entropy", "decoder") for name, _ in parts):
+        raise KeyError("parts")
+    return parts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ class Rnn(Codec):
     scale = QualityScale(1, ITERATIONS, 4, "a number of iterations from")
     modes = frozenset({"L", "LA", "RGB", "RGBA"})
     takes_alpha = True
+    progressive = True
 
     def __init__(self, model: Path | None = None) -> None:
         self._folder = Path(model) if model is not None else runtime.default_folder()
@@ -72,6 +75,14 @@ class Rnn(Codec):
             segments=self.model.encode(padded.transpose(2, 0, 1), alpha, quality),
         )
         return bitstream.write(stream)
+
+    def encode_many(self, image: Image.Image, qualities: Sequence[int], *, alpha: float = 0.0) -> list[bytes]:
+        """One encoding at the best quality; the others are its first segments under their own header."""
+        if not qualities:
+            return []
+        wanted = [self.scale.check(self.name, quality) for quality in qualities]
+        whole = bitstream.read(self.encode(image, max(wanted), alpha=alpha))
+        return [bitstream.write(replace(whole, iterations=q, segments=whole.segments[:q])) for q in wanted]
 
     def _decode(self, data: bytes, quality: int | None) -> Image.Image:
         stream = bitstream.read(data)

@@ -2,15 +2,18 @@
 
 A learned entropy model that computes in floating point fails when another processor rounds otherwise.  This one
 reads only codes (integers), its weights are integers, and every sum stays below 2^24 in magnitude (checked when
-weights are loaded), so float32 matrix products are exact in whatever order they are summed.  Per iteration t:
+weights are loaded), so float32 matrix products are exact in whatever order they are summed.  Per stage (layout.py):
 
-    before  = relu(W1 . [clip(total), log|total|])            1x1; total: codes of earlier iterations, in fine steps
-    current = relu(W2 . [clip(codes), log|codes|])            1x1; passes of iteration t already known
+    before  = relu(W1 . [clip(total), log|total|])            1x1; total: the latent so far, in finest steps
+    current = relu(W2 . [clip(codes), log|codes|])            1x1; passes of this stage already known
     hidden  = relu(W3 * before + W4 * current + bias[pass])   3x3
-    mean, scale = W6 . relu(W5 . hidden)                      1x1; mean += 3x3 depthwise W7 * codes
+    mean, scale = W6 . relu(W5 . hidden)                      1x1
+    mean  += W7 * codes                                       3x3 depthwise
+    scale += W8 * log|codes| + W9 * log|old|                  3x3 depthwise; old: the channel's value before the stage
+    mean, scale = A[class], B[class] where old is not 0       class: min(|old|, 3); A, B[0] are added elsewhere
 
-``relu`` divides by the weights' unit, rounds down and clamps to 0..255.  ``mean`` (in eighths of a step) and
-``scale`` (an index) choose one of 8 x 64 tables of integer probabilities that are part of the model;
+``relu`` divides by the weights' unit, rounds down and clamps to 0..255.  ``mean`` (in sixteenths of a code) and
+``scale`` (an index) choose one of 16 x 64 tables of integer probabilities that are part of the model;
 `constriction`'s range coder does the rest.  Symbols outside a table are escapes and follow as 16 raw bits.
 """
 
@@ -23,10 +26,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from beholder.codecs.rnn.layout import CODE_LIMIT, ITERATIONS, Layout, lattice
+from beholder.codecs.rnn.layout import CODE_LIMIT, Layout, lattice
 from beholder.errors import BadFileError
 
 Ints = NDArray[np.int64]
+Whole = NDArray[np.float32]
+"""Integers below 2^24 in magnitude, held as float32: exact, and several times faster than int64."""
 Positions = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 ACTIVATION_SCALE = 32
@@ -36,12 +41,14 @@ WEIGHT_SCALE = 256
 """Weights are integers in units of 1/256."""
 INPUT_LIMIT = 511
 """Codes are clipped to this magnitude before they enter the network."""
-MEAN_SCALE = 8
+MEAN_SCALE = 16
 MEAN_LIMIT = 127
 SCALES = 64
 LOG_SCALE_RANGE = (-3.2, 4.2)
 """Natural logarithm of the Laplace scale at the first and last index."""
 PROBABILITY_BITS = 16
+CLASSES = 4
+"""Magnitudes of a channel before its refinement are told apart up to 3."""
 MOST_SYMBOLS = 600
 EXACT = 1 << 24
 
@@ -53,7 +60,7 @@ def log_table() -> Ints:
 
 
 def laplace_tables() -> tuple[NDArray[np.uint16], Ints]:
-    """Integer probability tables for every (scale, eighth), concatenated, and each one's reach.
+    """Integer probability tables for every (scale, sixteenth), concatenated, and each one's reach.
 
     A table for reach L has 2L + 2 entries for the symbols -L..L+1 around the integer part of the mean, then two
     for escapes below and above.  Entries sum to 2^16 and none is 0.
@@ -62,8 +69,8 @@ def laplace_tables() -> tuple[NDArray[np.uint16], Ints]:
     low, high = LOG_SCALE_RANGE
     for scale in np.exp(np.linspace(low, high, SCALES)):
         reach = int(min(MOST_SYMBOLS // 2, np.ceil(6 * scale) + 1))
-        for eighth in range(MEAN_SCALE):
-            edges = np.arange(-reach, reach + 3) - 0.5 - eighth / MEAN_SCALE
+        for part in range(MEAN_SCALE):
+            edges = np.arange(-reach, reach + 3) - 0.5 - part / MEAN_SCALE
             cdf = np.where(edges < 0, 0.5 * np.exp(-np.abs(edges) / scale), 1 - 0.5 * np.exp(-np.abs(edges) / scale))
             mass = np.concatenate([np.diff(cdf), [cdf[0], 1 - cdf[-1]]])
             tables.append(_integers(mass))
@@ -83,15 +90,18 @@ class EntropyModel:
     """Integer entropy model of all iterations.
 
     Args:
-        arrays: as written by ``beholder export``; see :meth:`check` for what is verified.
-        layout: which iteration codes which channels.
+        arrays: as written by ``beholder export``.
+        layout: which iteration codes which channels, in which stages.
+
+    Raises:
+        BadFileError: weights so large that sums could be inexact.
     """
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]], layout: Layout) -> None:
         import constriction
 
         self.layout = layout
-        self._nets = [_Net(arrays, layout, t) for t in range(ITERATIONS)]
+        self._nets = [_Net(arrays, layout, stage) for stage in range(len(layout.stages))]
         self._reach = arrays["reach"].astype(np.int64)
         sizes = 2 * self._reach + 4
         parts = np.split(arrays["tables"].astype(np.float64), np.cumsum(sizes)[:-1])
@@ -99,119 +109,170 @@ class EntropyModel:
             constriction.stream.model.Categorical(part / (1 << PROBABILITY_BITS), perfect=False) for part in parts
         ]
 
-    def encode(self, codes: Ints, total: Ints, t: int) -> bytes:
+    def encode(self, latent: Ints, now: Ints, t: int) -> bytes:
         """Iteration ``t``'s segment.
 
         Args:
-            codes: (k, h, w) codes of the active channels, magnitudes up to CODE_LIMIT.
-            total: (latent, h, w) running total of earlier iterations.
+            latent: (latent, h, w) quantised latent after iteration ``t``.
+            now: (latent, h, w) the same before it; what is coded is brought up to date.
         """
         import constriction
 
         encoder = constriction.stream.queue.RangeEncoder()
         raw = constriction.stream.model.Uniform(1 << 16)
-        for where, tables, whole in self._nets[t].passes(codes, total):
-            values = codes[:, where[0], where[1]].ravel()
-            reach = self._reach[tables]
-            symbols = values - whole + reach
-            above, below = symbols > 2 * reach + 1, symbols < 0
-            symbols = np.where(below, 2 * reach + 2, np.where(above, 2 * reach + 3, symbols))
-            for table, members in _groups(tables):
-                encoder.encode(symbols[members].astype(np.int32), self._models[table])
-            escaped = values[above | below]
-            if len(escaped):
-                encoder.encode((escaped + CODE_LIMIT + 1).astype(np.int32), raw)
+        for stage in self.layout.stages_of(t):
+            net = self._nets[stage]
+            codes = np.clip(net.codes(latent, now), -CODE_LIMIT, CODE_LIMIT)
+            for where, tables, whole in net.passes(codes, now):
+                values = codes[:, where[0], where[1]].ravel()
+                reach = self._reach[tables]
+                symbols = values - whole + reach
+                above, below = symbols > 2 * reach + 1, symbols < 0
+                symbols = np.where(below, 2 * reach + 2, np.where(above, 2 * reach + 3, symbols)).astype(np.int32)
+                for table, members in _groups(tables):
+                    encoder.encode(symbols[members], self._models[table])
+                escaped = values[above | below]
+                if len(escaped):
+                    encoder.encode((escaped + CODE_LIMIT + 1).astype(np.int32), raw)
+            net.take(codes, now)
         data: bytes = encoder.get_compressed().astype("<u4").tobytes()
         return data.rstrip(b"\0")
 
-    def decode(self, segment: bytes, total: Ints, t: int) -> Ints:
-        """Inverse of :meth:`encode`; (k, h, w).  Any bytes decode to something or raise BadFileError."""
+    def decode(self, segment: bytes, now: Ints, t: int) -> None:
+        """Bring ``now`` from before iteration ``t`` to after it.
+
+        Raises:
+            BadFileError: the bytes are no segment (most damage decodes to something, though).
+        """
         import constriction
 
         padded = segment + b"\0" * (-len(segment) % 4 + 8)
         decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(padded, "<u4").astype(np.uint32))
         raw = constriction.stream.model.Uniform(1 << 16)
-        net = self._nets[t]
-        codes = np.zeros((len(net.active), *total.shape[1:]), np.int64)
-        for where, tables, whole in net.passes(codes, total):
-            symbols = np.empty(len(tables), np.int64)
-            try:
-                for table, members in _groups(tables):
-                    symbols[members] = decoder.decode(self._models[table], len(members))
-                reach = self._reach[tables]
-                values = symbols - reach + whole
-                escaped = symbols >= 2 * reach + 2
-                if count := int(escaped.sum()):
-                    values[escaped] = decoder.decode(raw, count).astype(np.int64) - CODE_LIMIT - 1
-            except (AssertionError, ValueError) as error:
-                raise BadFileError(
-                    f"The codes of iteration {t + 1} are damaged ({error}): get the file anew."
-                ) from None
-            # `passes` reads `codes` again for the next pass.
-            codes[:, where[0], where[1]] = values.reshape(len(net.active), -1)
-        return codes
+        for stage in self.layout.stages_of(t):
+            net = self._nets[stage]
+            codes = np.zeros((len(net.channels), *now.shape[1:]), np.int64)
+            for where, tables, whole in net.passes(codes, now):
+                symbols = np.empty(len(tables), np.int64)
+                try:
+                    for table, members in _groups(tables):
+                        symbols[members] = decoder.decode(self._models[table], len(members))
+                    reach = self._reach[tables]
+                    values = symbols - reach + whole
+                    escaped = symbols >= 2 * reach + 2
+                    if count := int(escaped.sum()):
+                        values[escaped] = decoder.decode(raw, count).astype(np.int64) - CODE_LIMIT - 1
+                except (AssertionError, ValueError) as error:
+                    raise BadFileError(
+                        f"The codes of iteration {t + 1} are damaged ({error}): get the file anew."
+                    ) from None
+                # `passes` reads `codes` again for the next pass.
+                codes[:, where[0], where[1]] = values.reshape(len(codes), -1)
+            net.take(codes, now)
 
 
 class _Net:
-    """The integer network of one iteration."""
+    """The integer network of one stage."""
 
-    def __init__(self, arrays: Mapping[str, NDArray[Any]], layout: Layout, t: int) -> None:
-        self.active = layout.active(t)
-        self.seen = layout.seen(t)
-        self.count = layout.passes[t]
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], layout: Layout, stage: int) -> None:
+        self.channels = layout.stages[stage].channels
+        self.seen = layout.seen(stage)
+        self.count = layout.stages[stage].passes
+        refinement = layout.refinement(stage)
+        self.refines = bool((refinement >= 0).any())
+        self.factor = (1 << np.maximum(refinement, 0))[:, None, None]
+        self.worth = layout.worth(stage)[: self.seen, None, None]
 
         def get(name: str) -> Ints:
-            return arrays[f"{t}.{name}"].astype(np.int64)
+            return arrays[f"{stage}.{name}"].astype(np.int64)
 
         self.current = _Dense(get("current.weight"), get("current.bias"), INPUT_LIMIT)
         self.spread_current = _Spread(get("spread_current.weight"))
+        self.by_pass = get("by_pass").astype(np.float32)
+        bound = np.abs(get("by_pass")).max(0) + self.spread_current.bound
         self.before = self.spread_before = None
         if self.seen:
             self.before = _Dense(get("before.weight"), get("before.bias"), INPUT_LIMIT)
             self.spread_before = _Spread(get("spread_before.weight"))
-        self.by_pass = get("by_pass")
+            bound = bound + self.spread_before.bound
+        _check(bound)
         self.mix = _Dense(get("mix.weight"), get("mix.bias"), ACTIVATION_MAX)
         self.out = _Dense(get("out.weight"), get("out.bias"), ACTIVATION_MAX)
-        self.neighbours = get("neighbours.weight")  # (k, 3, 3)
+        self.neighbours = _Depthwise(get("neighbours.weight"), INPUT_LIMIT)
+        self.activity = _Depthwise(get("activity.weight"), int(log_table()[-1]))
+        if self.refines:
+            self.own = _Depthwise(get("own.weight"), int(log_table()[-1]))
+            self.state = get("state_mean").astype(np.float64), get("state_scale").astype(np.float64)
 
-    def passes(self, codes: Ints, total: Ints) -> Iterator[tuple[Positions, Ints, Ints]]:
+    def codes(self, latent: Ints, now: Ints) -> Ints:
+        """What takes the stage's channels from ``now`` to ``latent``."""
+        new, old = latent[self.channels], now[self.channels]
+        return np.where(old == 0, new, np.abs(new) - self.factor * np.abs(old))
+
+    def take(self, codes: Ints, now: Ints) -> None:
+        """Inverse of :meth:`codes`: bring ``now`` up to date."""
+        old = now[self.channels]
+        now[self.channels] = np.where(old == 0, codes, np.sign(old) * (self.factor * np.abs(old) + codes))
+
+    def passes(self, codes: Ints, now: Ints) -> Iterator[tuple[Positions, Ints, Ints]]:
         """Per pass: its positions, and for each (channel, position) the table and the mean's integer part.
 
         ``codes`` is read anew before each pass, so a decoder fills it in as it goes.
         """
-        height, width = total.shape[1:]
+        height, width = now.shape[1:]
         which = lattice(height, width, self.count)
-        before: Ints | None = None
+        before: Whole | None = None
         if self.before is not None:
-            before = _pad(_relu(self.before(_features(total[: self.seen]))))
+            before = _pad(_relu(self.before(_features(now[: self.seen] * self.worth))))
+        old = np.abs(now[self.channels])
         for p in range(self.count):
             rows, columns = np.nonzero(which == p)
             if not len(rows):
                 continue
             where: Positions = (rows, columns)
-            hidden: Ints = np.repeat(self.by_pass[p][None], len(rows), 0)
+            hidden: Whole = np.repeat(self.by_pass[p][None], len(rows), 0)
             if before is not None and self.spread_before is not None:
-                hidden = hidden + self.spread_before(before, where)
-            linear: Ints | int = 0
+                hidden += self.spread_before(before, where)
+            # Doubles from here on: these sums may pass 2^24.
+            mean = np.zeros((len(codes), len(rows)))
+            scale = np.zeros((len(codes), len(rows)))
             if p:
-                known = codes * (which < p)
-                current = _relu(self.current(_features(known))) * (which < p)[:, :, None]
-                hidden = hidden + self.spread_current(_pad(current), where)
-                linear = self._linear(known, where)
-            out = self.out(_relu(self.mix(_relu(hidden))))
-            k = len(self.active)
+                known = which < p
+                near = np.clip(codes, -INPUT_LIMIT, INPUT_LIMIT) * known
+                current = _relu(self.current(_features(near))) * known[:, :, None]
+                hidden += self.spread_current(_pad(current), where)
+                mean += ACTIVATION_SCALE * self.neighbours(near, where).astype(np.float64)
+                scale += self.activity(log_table()[np.abs(near)], where)
+            if self.refines:
+                scale += self.own(log_table()[np.minimum(old, INPUT_LIMIT)], where)
+            out = self.out(_relu(self.mix(_relu(hidden)))).T
+            mean += out[: len(codes)]
+            scale += out[len(codes) :]
+            if self.refines:
+                member = np.minimum(old[:, rows, columns], CLASSES - 1)
+                mean = mean * (member == 0) + np.take_along_axis(self.state[0], member, 1)
+                scale = scale * (member == 0) + np.take_along_axis(self.state[1], member, 1)
             unit = WEIGHT_SCALE * ACTIVATION_SCALE
-            eighths = (out[:, :k].T + ACTIVATION_SCALE * linear) // (unit // MEAN_SCALE)
-            eighths = np.clip(eighths, -MEAN_LIMIT * MEAN_SCALE, MEAN_LIMIT * MEAN_SCALE).ravel()
-            scale = np.clip(out[:, k:].T // (unit // 4) + SCALES // 2, 0, SCALES - 1).ravel()
-            yield where, scale * MEAN_SCALE + eighths % MEAN_SCALE, eighths // MEAN_SCALE
+            parts = np.floor(mean * (MEAN_SCALE / unit) + 0.5)
+            parts = np.clip(parts, -MEAN_LIMIT * MEAN_SCALE, MEAN_LIMIT * MEAN_SCALE).astype(np.int64).ravel()
+            index = np.floor(scale * (4 / unit)) + SCALES // 2
+            index = np.clip(index, 0, SCALES - 1).astype(np.int64).ravel()
+            yield where, index * MEAN_SCALE + parts % MEAN_SCALE, parts // MEAN_SCALE
 
-    def _linear(self, known: Ints, where: Positions) -> Ints:
-        padded = np.pad(np.clip(known, -INPUT_LIMIT, INPUT_LIMIT), ((0, 0), (1, 1), (1, 1)))
-        total = np.zeros((len(known), len(where[0])), np.int64)
+
+class _Depthwise:
+    """3x3 depthwise convolution of (k, h, w) integers, evaluated at chosen positions: (k, positions)."""
+
+    def __init__(self, weight: Ints, largest: int) -> None:
+        _check(np.abs(weight).sum((1, 2)) * largest)
+        self.weight = weight.astype(np.float32)
+
+    def __call__(self, x: Ints, where: Positions) -> Whole:
+        padded = np.pad(x.astype(np.float32), ((0, 0), (1, 1), (1, 1)))
+        total = np.zeros((len(x), len(where[0])), np.float32)
         for dy in range(3):
             for dx in range(3):
-                total += self.neighbours[:, dy, dx, None] * padded[:, where[0] + dy, where[1] + dx]
+                total += self.weight[:, dy, dx, None] * padded[:, where[0] + dy, where[1] + dx]
         return total
 
 
@@ -221,37 +282,40 @@ class _Dense:
     def __init__(self, weight: Ints, bias: Ints, largest: int) -> None:
         _check(np.abs(weight).sum(1) * largest + np.abs(bias))
         self.weight = np.ascontiguousarray(weight.T, np.float32)
-        self.bias = bias
+        self.bias = bias.astype(np.float32)
 
-    def __call__(self, x: Ints) -> Ints:
-        product = x.reshape(-1, x.shape[-1]).astype(np.float32) @ self.weight
-        return product.astype(np.int64).reshape(*x.shape[:-1], -1) + self.bias
+    def __call__(self, x: Whole) -> Whole:
+        product = x.reshape(-1, x.shape[-1]) @ self.weight + self.bias
+        return product.reshape(*x.shape[:-1], -1)
 
 
 class _Spread:
     """3x3 convolution of a padded (h + 2, w + 2, inputs) map, evaluated at chosen positions only."""
 
     def __init__(self, weight: Ints) -> None:
-        _check(np.abs(weight).sum((1, 2, 3)) * ACTIVATION_MAX)
+        self.bound = np.abs(weight).sum((1, 2, 3)) * ACTIVATION_MAX
+        _check(self.bound)
         # (outputs, inputs, 3, 3) -> nine (inputs, outputs) matrices in one
         self.weight = np.ascontiguousarray(weight.transpose(2, 3, 1, 0).reshape(-1, len(weight)), np.float32)
 
-    def __call__(self, padded: Ints, where: Positions) -> Ints:
+    def __call__(self, padded: Whole, where: Positions) -> Whole:
         columns = [padded[where[0] + dy, where[1] + dx] for dy in range(3) for dx in range(3)]
-        return (np.concatenate(columns, 1).astype(np.float32) @ self.weight).astype(np.int64)
+        return np.concatenate(columns, 1) @ self.weight
 
 
-def _features(codes: Ints) -> Ints:
+def _features(codes: Ints) -> Whole:
     """(c, h, w) codes -> (h, w, 2c): clipped values, companded magnitudes."""
     clipped = np.clip(codes, -INPUT_LIMIT, INPUT_LIMIT)
-    return np.concatenate([clipped, log_table()[np.abs(clipped)]]).transpose(1, 2, 0)
+    both = np.concatenate([clipped, log_table()[np.abs(clipped)]]).astype(np.float32)
+    return np.ascontiguousarray(both.transpose(1, 2, 0))
 
 
-def _relu(x: Ints) -> Ints:
-    return np.clip(x // WEIGHT_SCALE, 0, ACTIVATION_MAX)
+def _relu(x: Whole) -> Whole:
+    # Dividing by a power of two is exact.
+    return np.clip(np.floor(x * np.float32(1 / WEIGHT_SCALE)), 0, ACTIVATION_MAX)
 
 
-def _pad(x: Ints) -> Ints:
+def _pad(x: Whole) -> Whole:
     return np.pad(x, ((1, 1), (1, 1), (0, 0)))
 
 

@@ -1,106 +1,147 @@
-"""What encoder, decoder, training and file format must agree on: which channels an iteration codes.
+"""What encoder, decoder, training and file format must agree on: which channels an iteration codes, and in what order.
 
-A latent channel is coded up to three times, each time with a step about three times finer.  Three is the ratio at
-which a uniform scalar quantiser nests exactly, so refining costs no rate (a ratio near one, eight times over,
-would); and since an iteration refines only *some* channels, eight operating points fit between 0.125 and 1 bit a
-pixel (the order of embedded coding: Taubman, EBCOT, 2000).
+Channel 0 of the latent is the contrast of each block, a small integer coded first and never refined.  Another channel
+is quantised on up to six levels, each with half the step of the one before: ``q = trunc(y / step)``, so a finer level
+splits cells of the coarser one (embedded dead-zone quantisation, as in JPEG 2000: Taubman and Marcellin, 2002).  An
+iteration brings some channels to a finer level.
 
-The first half of the order follows a greedy search (of a 16x16 DCT's bands, code or refine the one that lowers
-log(1 - MS-SSIM) most for its bits: ``scripts/band_order.py``, docs/results/codec.md); the rest was set by hand.  After
-iteration 4 all channels have the middle step, after iteration 8 the fine one: two points where nothing is lost to being
-progressive.
+Within an iteration, channels are coded in stages: the entropy model of a stage knows all codes of the stages before
+it.  The order comes from comparing schedules on training photographs (``scripts/schedules.py``, docs/results/codec.md).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 ITERATIONS = 8
 BLOCK = 16
 """Side of the image block that one latent position stands for."""
-LEVEL_GAIN = (1.0, 3.0, 9.0)
-"""1 / step at which training starts, by level."""
-LEVEL_WORTH = (9, 3, 1)
-"""Integer worth of a code in the entropy model's running total, by level."""
+LEVELS = 6
+"""Quantiser levels; level l has the step of level 0 divided by 2^l."""
 CODE_LIMIT = 32767
 """Largest magnitude of a code; an escape in the bitstream holds 16 bits."""
+
+Ranges = tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Channels that are coded together.
+
+    Attributes:
+        iteration: 0-based.
+        ranges: (first channel, end, level) of each range, ascending.
+        passes: into how many interleaved sub-lattices the positions are split (2: checkerboard, 4: the corners of
+            2x2 cells); a pass knows the codes of the passes before it.
+    """
+
+    iteration: int
+    ranges: Ranges
+    passes: int = 2
+
+    @property
+    def channels(self) -> np.ndarray:
+        """The channels, ascending."""
+        return np.concatenate([np.arange(lo, hi) for lo, hi, _ in self.ranges])
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Channel ranges by iteration.
+    """All stages, in coding order.
 
     Attributes:
-        latent: number of latent channels.
-        coded: per iteration, (first channel, end, level) of each range it codes, ascending.
-        passes: per iteration, into how many interleaved sub-lattices its positions are split for entropy
-            coding (2: checkerboard, 4: the four corners of 2x2 cells).
+        latent: number of latent channels, the contrast included.
+        stages: ascending by iteration; each iteration has one or more.
     """
 
     latent: int
-    coded: tuple[tuple[tuple[int, int, int], ...], ...]
-    passes: tuple[int, ...]
+    stages: tuple[Stage, ...]
 
     def __post_init__(self) -> None:
-        if len(self.coded) != ITERATIONS or len(self.passes) != ITERATIONS:
-            raise ValueError(f"a layout has {ITERATIONS} iterations")
-        for t, ranges in enumerate(self.coded):
-            edges = [edge for lo, hi, _ in ranges for edge in (lo, hi)]
+        iterations = [stage.iteration for stage in self.stages]
+        if sorted(set(iterations)) != list(range(ITERATIONS)) or any(b < a for a, b in pairwise(iterations)):
+            raise ValueError(f"a layout has {ITERATIONS} iterations, in order")
+        for number, stage in enumerate(self.stages):
+            edges = [edge for lo, hi, _ in stage.ranges for edge in (lo, hi)]
             if edges != sorted(edges) or not edges or edges[0] < 0 or edges[-1] > self.latent:
-                raise ValueError(f"the channel ranges of iteration {t + 1} do not ascend within the latent")
-            if self.passes[t] not in (1, 2, 4) or any(not 0 <= x < len(LEVEL_WORTH) for _, _, x in ranges):
-                raise ValueError(f"iteration {t + 1} has an unknown level or number of passes")
+                raise ValueError(f"the channel ranges of stage {number + 1} do not ascend within the latent")
+            if stage.passes not in (1, 2, 4) or any(not 0 <= x < LEVELS for _, _, x in stage.ranges):
+                raise ValueError(f"stage {number + 1} has an unknown level or number of passes")
+            if (self._levels(number + 1)[stage.channels] <= self._levels(number)[stage.channels]).any():
+                raise ValueError(f"stage {number + 1} refines nothing")
 
     def rows(self) -> np.ndarray:
-        """The ranges as rows (iteration, first channel, end, level), for storing."""
-        return np.array([(t, *r) for t, ranges in enumerate(self.coded) for r in ranges], np.int32)
+        """The ranges as rows (stage, iteration, first channel, end, level), for storing."""
+        return np.array([(i, s.iteration, *r) for i, s in enumerate(self.stages) for r in s.ranges], np.int32)
+
+    def passes(self) -> np.ndarray:
+        """The number of passes of each stage, for storing."""
+        return np.array([stage.passes for stage in self.stages], np.int32)
 
     @classmethod
     def from_rows(cls, latent: int, rows: np.ndarray, passes: np.ndarray) -> Layout:
-        """Inverse of :meth:`rows`; ValueError if they make no layout."""
-        by_iteration: list[list[tuple[int, int, int]]] = [[] for _ in range(ITERATIONS)]
-        for t, lo, hi, level in rows.tolist():
-            by_iteration[t].append((lo, hi, level))
-        return cls(latent, tuple(map(tuple, by_iteration)), tuple(passes.tolist()))
+        """Inverse of :meth:`rows` and :meth:`passes`; ValueError if they make no layout."""
+        ranges: list[list[tuple[int, int, int]]] = [[] for _ in range(len(passes))]
+        iterations = [0] * len(passes)
+        for i, t, lo, hi, level in rows.tolist():
+            if not 0 <= i < len(passes):
+                raise ValueError(f"stage {i + 1} has no passes")
+            ranges[i].append((lo, hi, level))
+            iterations[i] = t
+        return cls(latent, tuple(map(Stage, iterations, map(tuple, ranges), passes.tolist())))
 
-    def active(self, t: int) -> np.ndarray:
-        """Channels that iteration ``t`` (0-based) codes, in ascending order."""
-        return np.concatenate([np.arange(lo, hi) for lo, hi, _ in self.coded[t]])
+    def stages_of(self, t: int) -> list[int]:
+        """Indices of the stages of iteration ``t``."""
+        return [i for i, stage in enumerate(self.stages) if stage.iteration == t]
 
-    def seen(self, t: int) -> int:
-        """How many channels have been coded by an iteration before ``t``; they are a prefix."""
-        return max((hi for ranges in self.coded[:t] for _, hi, _ in ranges), default=0)
+    def seen(self, stage: int) -> int:
+        """How many channels have been coded before ``stage``; they are a prefix."""
+        return max((hi for earlier in self.stages[:stage] for _, hi, _ in earlier.ranges), default=0)
 
-    def weights(self, t: int) -> np.ndarray:
-        """Integer worth of one code of iteration ``t``, by channel; 0 where it codes nothing."""
-        worth = np.zeros(self.latent, np.int64)
-        for lo, hi, level in self.coded[t]:
-            worth[lo:hi] = LEVEL_WORTH[level]
-        return worth
+    def levels(self, t: int) -> np.ndarray:
+        """Level of every channel after iteration ``t``; -1 where nothing has been coded."""
+        return self._levels(len([stage for stage in self.stages if stage.iteration <= t]))
 
-    def initial_gain(self, t: int) -> np.ndarray:
-        """1 / step with which training starts, by channel; 0 where iteration ``t`` codes nothing."""
-        gain = np.zeros(self.latent, np.float32)
-        for lo, hi, level in self.coded[t]:
-            gain[lo:hi] = LEVEL_GAIN[level]
-        return gain
+    def refinement(self, stage: int) -> np.ndarray:
+        """By how many levels ``stage`` refines each of its channels; -1 where it codes a channel first."""
+        channels = self.stages[stage].channels
+        before, after = self._levels(stage)[channels], self._levels(stage + 1)[channels]
+        return np.where(before < 0, -1, after - before)
+
+    def worth(self, stage: int) -> np.ndarray:
+        """Before ``stage``, every channel's step in units of the finest level's; 0 where nothing has been coded."""
+        levels = self._levels(stage)
+        return np.where(levels < 0, 0, 1 << (LEVELS - 1 - np.maximum(levels, 0))).astype(np.int64)
+
+    def _levels(self, stages: int) -> np.ndarray:
+        levels = np.full(self.latent, -1)
+        for stage in self.stages[:stages]:
+            for lo, hi, level in stage.ranges:
+                levels[lo:hi] = level
+        return levels
 
 
 SWIFT = Layout(
-    latent=192,
-    coded=(
-        ((0, 16, 0), (24, 32, 0)),
-        ((0, 8, 1), (16, 24, 0), (32, 80, 0)),
-        ((8, 16, 1), (24, 40, 1), (56, 64, 1)),
-        ((16, 24, 1), (40, 56, 1), (64, 192, 1)),
-        ((40, 64, 2),),
-        ((24, 40, 2), (64, 80, 2)),
-        ((0, 16, 2), (96, 112, 2)),
-        ((16, 24, 2), (80, 96, 2), (112, 192, 2)),
+    latent=193,
+    stages=(
+        Stage(0, ((0, 1, 0),), passes=4),
+        Stage(0, ((1, 17, 0),), passes=4),
+        Stage(0, ((17, 41, 0), (57, 65, 0))),
+        Stage(1, ((1, 17, 1),)),
+        Stage(1, ((17, 49, 1), (49, 65, 2))),
+        Stage(2, ((1, 49, 2),)),
+        Stage(2, ((65, 193, 2),)),
+        Stage(3, ((33, 97, 3),)),
+        Stage(3, ((97, 193, 3),)),
+        Stage(4, ((1, 33, 3),)),
+        Stage(5, ((113, 193, 4),)),
+        Stage(5, ((65, 113, 4),)),
+        Stage(6, ((33, 65, 4),)),
+        Stage(7, ((113, 193, 5),)),
     ),
-    passes=(4, 2, 2, 2, 2, 2, 2, 2),
 )
 
 

@@ -1,23 +1,24 @@
 """`swift`, the recurrent codec, as a torch module: the part that training needs and ONNX is exported from.
 
-    X = pixels of 8x8 patches as YCbCr                     analysis:   y  = transform(X)            stride 16
-    S = 0, h = 0                                           (S: what the decoder believes y to be; h: its memory)
-    for t = 1..q:
-        codes_t = round((y - S) * gain_t)                  only the channels iteration t codes (layout.py)
-        S       = S + codes_t / gain_t
-        h       = ConvGRU([codes_t / gain_t, S], h)
-        S       = S + head(h)                              what neighbours and other channels tell about the rest
-    image = synthesis(S, h)                                once, at whatever q is wanted
+    y = analysis(image)                                 stride 16; y[0] is the contrast of each block, an integer
+    h = 0                                               the decoder's memory
+    for t = 1..n:
+        q_t = trunc(y / step_t)                         finer with t; iteration t sends what q_{t-1} does not tell
+        S_t = dequantise(q_t)
+        h   = ConvGRU(S_t, h)
+    image = synthesis(S_n + head(h), h)                 once, at whatever n is wanted
 
-The loop is closed: an iteration codes what the recurrent decoder could not predict, so no iteration can stall,
-and all the heavy work happens once, outside the loop.  Both transforms are a linear block transform (initially
-a 16x16 DCT) plus a residual network, so training starts from a working codec.  ``alpha`` enters every network
-as a FiLM and scales the gains.
+Analysis and synthesis are linear transforms (transform.py: initially a lapped DCT, divided by what the block's contrast
+masks) plus residual networks, so training starts from a working codec.  Codes depend on the image and on analysis
+alone; all that the decoder's networks compute can be replaced without touching the entropy coder.  ``alpha`` enters
+every network as a FiLM and scales the steps.
+
+Every residual branch is scaled to the error it may correct.  With larger scales the jitter of its weights, a learning
+rate each step, outweighs what it can learn, and training turns it off.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -25,18 +26,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from beholder.codecs.rnn.layout import BLOCK, ITERATIONS, SWIFT, Layout
+from beholder.codecs.rnn.layout import ITERATIONS, SWIFT, Layout
+from beholder.codecs.rnn.transform import (
+    COLOURS,
+    PATCH,
+    Basis,
+    BorderFilter,
+    border_filters,
+    contrast_code,
+    from_ycc,
+    masking,
+    to_ycc,
+)
 
-PATCH = 8
-COLOURS = 3 * PATCH * PATCH
-STEP = 0.194
-"""Coarse quantiser step of the lowest frequency, for pixels in [0, 1] and an orthonormal DCT."""
-STEP_SLOPE = 16.0
-"""How much coarser high frequencies are: the step of function i is STEP (1 + 16 (i / 256)^1.5)."""
-CHROMA_STEP = 0.6
-"""Chroma's initial step relative to luma's."""
-RGB_TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
-"""ITU-R BT.601, full range, as JPEG uses it."""
+ANALYSIS_REACH = 0.1
+"""Scale of analysis' residual network, in coarse steps."""
+SYNTHESIS_REACH = 0.04
+"""Scale of synthesis' residual network at the first iteration, in pixels of [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +58,6 @@ class SwiftConfig:
 
     def as_dict(self) -> dict[str, int]:
         return asdict(self)
-
-
-YCC_TO_RGB = np.linalg.inv(np.array(RGB_TO_YCC)).tolist()
 
 
 class Film(nn.Module):
@@ -109,62 +112,91 @@ class Analysis(nn.Module):
     """Image to latent: (b, 3, 16a, 16b) in [0, 1] -> (b, latent, a, b)."""
 
     step: Tensor
-    spread: Tensor
+    luma: Tensor
 
     def __init__(self, config: SwiftConfig, layout: Layout) -> None:
         super().__init__()
         n, m = config.n, config.m
-        self.linear = nn.Conv2d(4 * COLOURS, layout.latent, 1, bias=False)
-        basis, step, spread = dct_basis(layout.latent)
-        self.linear.weight.data = torch.from_numpy(basis)[:, :, None, None]
-        self.register_buffer("step", torch.from_numpy(step)[:, None, None])
-        self.register_buffer("spread", torch.from_numpy(spread)[:, None, None])
-        self.enter = _conv(COLOURS, m)
-        self.film = Film(m)
-        self.fine = nn.Sequential(*(Residual(m) for _ in range(config.analysis_blocks)))
-        self.down = _conv(m, n, stride=2)
-        self.film_down = Film(n)
-        self.coarse = Residual(n)
-        self.leave = _zero(nn.Conv2d(n, layout.latent, 1))
+        basis = Basis(layout.latent - 1)
+        self.borders = BorderFilter(border_filters()[0])
+        self.linear = nn.Conv2d(4 * COLOURS, layout.latent - 1, 1, bias=False)
+        self.linear.weight.data = torch.from_numpy(basis.matrix)[:, :, None, None]
+        self.register_buffer("step", torch.from_numpy(basis.step)[:, None, None])
+        self.register_buffer("luma", torch.from_numpy(basis.luma)[:, None, None])
+        self.residual = bool(config.analysis_blocks)
+        if self.residual:
+            self.enter = _conv(COLOURS, m)
+            self.film = Film(m)
+            self.fine = nn.Sequential(*(Residual(m) for _ in range(config.analysis_blocks)))
+            self.down = _conv(m, n, stride=2)
+            self.film_down = Film(n)
+            self.coarse = Residual(n)
+            self.leave = _zero(nn.Conv2d(n, layout.latent - 1, 1))
 
     def forward(self, image: Tensor, alpha: Tensor) -> Tensor:
-        patches = to_patches(image)
-        e = F.silu(self.film(self.enter(patches / 0.25), alpha))
-        e = F.silu(self.film_down(self.down(self.fine(e)), alpha))
-        return self.linear(F.pixel_unshuffle(patches, 2)) / self.step + self.spread * self.leave(self.coarse(e))
+        patches = F.pixel_unshuffle(self.borders(to_ycc(image)), PATCH)
+        coefficients = self.linear(F.pixel_unshuffle(patches, 2))
+        contrast = contrast_code(coefficients, self.luma)
+        y = coefficients / self.step / masking(contrast)
+        if self.residual:
+            e = F.silu(self.film(self.enter(patches / 0.25), alpha))
+            e = F.silu(self.film_down(self.down(self.fine(e)), alpha))
+            y = y + ANALYSIS_REACH * self.leave(self.coarse(e))
+        return torch.cat([contrast, y], 1)
+
+
+class Quantiser(nn.Module):
+    """Embedded dead-zone quantiser: latent <-> integers, on the level that each channel has after iteration ``t``."""
+
+    fineness: Tensor
+    log_ratio: Tensor
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        levels = np.stack([layout.levels(t) for t in range(ITERATIONS)])
+        fineness = np.where(levels < 0, 0.0, 2.0**levels)
+        self.register_buffer("fineness", torch.from_numpy(fineness).float())
+        log_ratio = np.concatenate([[0], Basis(layout.latent - 1).machine_ratio]).astype(np.float32)
+        # Set, not learned: straight-through gradients make rarely used channels too fine.
+        self.register_buffer("log_ratio", torch.from_numpy(log_ratio))
+        centroid = np.full((ITERATIONS, layout.latent), 0.42, np.float32)
+        centroid[:, 0] = 0
+        self.centroid = nn.Parameter(torch.from_numpy(centroid))
+
+    def gain(self, alpha: Tensor, t: Tensor) -> Tensor:
+        """1 / step, (b, latent, 1, 1); 0 where nothing has been coded by iteration ``t``."""
+        return (torch.exp(alpha[:, None] * self.log_ratio) * self.fineness[t])[:, :, None, None]
+
+    def forward(self, y: Tensor, alpha: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Integers and what they stand for; rounding passes gradients straight through."""
+        gain = self.gain(alpha, t)
+        scaled = y * gain
+        whole = torch.trunc(scaled).detach()
+        q = scaled + (whole - scaled).detach()
+        return q, self.dequantise(q, gain, t)
+
+    def dequantise(self, q: Tensor, gain: Tensor, t: Tensor) -> Tensor:
+        """The centroid of each cell."""
+        centroid = self.centroid[t][:, :, None, None]
+        return (q + centroid * torch.sign(q.detach())) / torch.where(gain > 0, gain, 1.0)
 
 
 class Recurrence(nn.Module):
-    """One iteration of the decoder: takes in codes, updates belief ``S`` and memory ``h``."""
+    """One iteration of the decoder: memory takes in the dequantised latent ``S``."""
 
-    mask: Tensor
     spread: Tensor
 
     def __init__(self, config: SwiftConfig, layout: Layout) -> None:
         super().__init__()
-        gains = np.stack([layout.initial_gain(t) for t in range(ITERATIONS)])
-        self.register_buffer("spread", torch.from_numpy(dct_basis(layout.latent)[2])[:, None, None])
-        self.register_buffer("mask", torch.from_numpy((gains > 0).astype(np.float32)))
-        self.log_gain = nn.Parameter(torch.from_numpy(np.log(np.where(gains > 0, gains, 1.0))).float())
-        self.log_gain_alpha = nn.Parameter(torch.zeros(ITERATIONS, layout.latent))
-        self.enter = nn.Conv2d(3 * layout.latent, config.hidden, 1)
+        self.register_buffer("spread", torch.from_numpy(_spread(layout))[:, None, None])
+        self.enter = nn.Conv2d(2 * layout.latent, config.hidden, 1)
         self.film = Film(config.hidden, ITERATIONS)
         self.cell = ConvGRU(config.hidden, config.hidden)
-        self.film_head = Film(config.hidden, ITERATIONS)
-        self.head = _zero(nn.Conv2d(config.hidden, layout.latent, 1))
 
-    def gain(self, alpha: Tensor, t: Tensor) -> Tensor:
-        """1 / step as (b, latent, 1, 1); 0 where iteration ``t`` codes nothing."""
-        log_gain = self.log_gain[t] + alpha[:, None] * self.log_gain_alpha[t]
-        return (torch.exp(log_gain) * self.mask[t])[:, :, None, None]
-
-    def forward(self, codes: Tensor, belief: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        news = codes / (self.gain(alpha, t) + (1 - self.mask[t])[:, :, None, None])
-        belief = belief + news
-        seen = torch.cat([news, belief, belief.abs()], 1) / self.spread.repeat(3, 1, 1)
-        x = F.silu(self.film(self.enter(seen), alpha, t))
-        hidden = self.cell(x, hidden)
-        return belief + self.spread * self.head(self.film_head(hidden, alpha, t)), hidden
+    def forward(self, belief: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
+        seen = torch.cat([belief, belief.abs()], 1) / self.spread.repeat(2, 1, 1)
+        new: Tensor = self.cell(F.silu(self.film(self.enter(seen), alpha, t)), hidden)
+        return new
 
 
 class Synthesis(nn.Module):
@@ -172,15 +204,26 @@ class Synthesis(nn.Module):
 
     step: Tensor
     spread: Tensor
+    reach: Tensor
+    cell: Tensor
 
     def __init__(self, config: SwiftConfig, layout: Layout) -> None:
         super().__init__()
         n, m = config.n, config.m
-        self.linear = nn.Conv2d(layout.latent, 4 * COLOURS, 1, bias=False)
-        basis, step, spread = dct_basis(layout.latent)
-        self.linear.weight.data = torch.from_numpy(basis.T.copy())[:, :, None, None]
-        self.register_buffer("step", torch.from_numpy(step)[:, None, None])
-        self.register_buffer("spread", torch.from_numpy(spread)[:, None, None])
+        basis = Basis(layout.latent - 1)
+        self.borders = BorderFilter(border_filters()[1])
+        self.linear = nn.Conv2d(layout.latent - 1, 4 * COLOURS, 1, bias=False)
+        self.linear.weight.data = torch.from_numpy(basis.matrix.T.copy())[:, :, None, None]
+        self.register_buffer("step", torch.from_numpy(basis.step)[:, None, None])
+        self.register_buffer("spread", torch.from_numpy(_spread(layout))[:, None, None])
+        self.register_buffer("reach", SYNTHESIS_REACH * 2.0 ** (-torch.arange(ITERATIONS) / 2))
+        # How far off the latent may be after each iteration: the width of a cell, or all of it.
+        levels = np.stack([layout.levels(t) for t in range(ITERATIONS)])
+        cell = np.where(levels < 0, _spread(layout), 0.5**levels)
+        cell[:, 0] = 0
+        self.register_buffer("cell", torch.from_numpy(0.3 * cell).float())
+        self.film_head = Film(config.hidden, ITERATIONS)
+        self.head = _zero(nn.Conv2d(config.hidden, layout.latent, 1))
         self.enter = _conv(layout.latent + config.hidden, n)
         self.film = Film(n, ITERATIONS)
         self.coarse = Residual(n)
@@ -190,10 +233,16 @@ class Synthesis(nn.Module):
         self.leave = _zero(_conv(m, COLOURS))
 
     def forward(self, belief: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
+        belief = belief + self.cell[t][:, :, None, None] * self.head(self.film_head(hidden, alpha, t))
+        contrast, rest = belief[:, :1], belief[:, 1:]
+        masked = masking(contrast)
         d = F.silu(self.film(self.enter(torch.cat([belief / self.spread, hidden], 1)), alpha, t))
         d = self.film_up(F.pixel_shuffle(self.up(self.coarse(d)), 2), alpha, t)
-        patches = F.pixel_shuffle(self.linear(belief * self.step), 2) + 0.25 * self.leave(self.fine(d))
-        return from_patches(patches)
+        # Errors are as large as the quantiser's steps, which grow with the contrast.
+        reach = F.interpolate(masked * self.reach[t][:, None, None, None], scale_factor=2.0, mode="nearest")
+        patches = F.pixel_shuffle(self.linear(rest * self.step * masked), 2)
+        linear = self.borders(F.pixel_shuffle(patches, PATCH))
+        return from_ycc(linear + F.pixel_shuffle(reach * self.leave(self.fine(d)), PATCH))
 
 
 class Swift(nn.Module):
@@ -204,25 +253,24 @@ class Swift(nn.Module):
         self.config = config or SwiftConfig()
         self.layout = layout
         self.analysis = Analysis(self.config, layout)
+        self.quantiser = Quantiser(layout)
         self.recurrence = Recurrence(self.config, layout)
         self.synthesis = Synthesis(self.config, layout)
 
-    def encode(self, image: Tensor, alpha: Tensor, iterations: int = ITERATIONS) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Per iteration: codes, belief and memory after it.  Rounding passes gradients straight through."""
+    def encode(self, image: Tensor, alpha: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Per iteration: the quantised latent, and what it stands for."""
         y = self.analysis(image, alpha)
-        belief = torch.zeros_like(y)
-        hidden = y.new_zeros(y.shape[0], self.config.hidden, *y.shape[2:])
-        states = []
-        for i in range(iterations):
-            t = torch.full((y.shape[0],), i, dtype=torch.long, device=y.device)
-            scaled = (y - belief) * self.recurrence.gain(alpha, t)
-            codes = scaled + (torch.round(scaled) - scaled).detach()
-            belief, hidden = self.recurrence(codes, belief, hidden, alpha, t)
-            states.append((codes, belief, hidden))
-        return states
+        return [self.quantiser(y, alpha, _all(t, y)) for t in range(ITERATIONS)]
+
+    def remember(self, beliefs: list[Tensor], alpha: Tensor) -> list[Tensor]:
+        """The decoder's memory after each iteration."""
+        memories = [beliefs[0].new_zeros(len(alpha), self.config.hidden, *beliefs[0].shape[2:])]
+        for t, belief in enumerate(beliefs):
+            memories.append(self.recurrence(belief, memories[-1], alpha, _all(t, belief)))
+        return memories[1:]
 
     def forward(self, image: Tensor, alpha: Tensor, t: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Image decoded after iteration ``t`` (0-based, one a sample), and the codes of all iterations.
+        """Image decoded after iteration ``t`` (0-based, one a sample), and the quantised latents of all iterations.
 
         Args:
             image: (b, 3, h, w) in [0, 1], sides multiples of 16.
@@ -230,55 +278,20 @@ class Swift(nn.Module):
             t: (b,) long.
         """
         states = self.encode(image, alpha)
+        beliefs = [state[1] for state in states]
+        memories = self.remember(beliefs, alpha)
         rows = torch.arange(len(t), device=t.device)
-        belief = torch.stack([s[1] for s in states], 1)[rows, t]
-        hidden = torch.stack([s[2] for s in states], 1)[rows, t]
-        return self.synthesis(belief, hidden, alpha, t), [s[0] for s in states]
+        belief, memory = (torch.stack(x, 1)[rows, t] for x in (beliefs, memories))
+        return self.synthesis(belief, memory, alpha, t), [state[0] for state in states]
 
 
-def to_patches(image: Tensor) -> Tensor:
-    """(b, 3, h, w) RGB in [0, 1] -> (b, 192, h/8, w/8), centred YCbCr, 8x8 patches as channels."""
-    matrix = image.new_tensor(RGB_TO_YCC)
-    ycc = F.conv2d(image - 0.5, matrix[:, :, None, None])
-    return F.pixel_unshuffle(ycc, PATCH)
+def _all(t: int, like: Tensor) -> Tensor:
+    return torch.full((len(like),), t, dtype=torch.long, device=like.device)
 
 
-def from_patches(patches: Tensor) -> Tensor:
-    """Inverse of :func:`to_patches`, not clamped."""
-    matrix = patches.new_tensor(YCC_TO_RGB)
-    return F.conv2d(F.pixel_shuffle(patches, PATCH), matrix[:, :, None, None]) + 0.5
-
-
-def dct_basis(latent: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The ``latent`` most important functions of a 16x16 DCT of luma and chroma, lowest first.
-
-    Beside the basis: each function's coarse step (finest for low frequencies, as MS-SSIM wants it), and the root
-    mean square that its coefficients, divided by that step, have in photographs (a power law, fitted).  Networks
-    see coefficients divided by it: raw ones span two orders of magnitude.
-
-    Columns of the basis follow ``pixel_unshuffle(patches, 2)`` of 8x8 patches: colour, row and column in the
-    patch, patch row, patch column; 768 in all.
-    """
-    k = np.arange(BLOCK)
-    dct = np.sqrt(2 / BLOCK) * np.cos(math.pi * (k[None] + 0.5) * k[:, None] / BLOCK)
-    dct[0] /= math.sqrt(2)
-    # Chroma matters less: its functions count as if of a higher frequency.
-    order = sorted(
-        (math.hypot(u, v) * (2.6 if colour else 1.0) + (2.0 if colour else 0.0), colour, u, v)
-        for colour in range(3)
-        for u in range(BLOCK)
-        for v in range(BLOCK)
-    )[:latent]
-    basis = np.zeros((latent, 3, BLOCK, BLOCK), np.float32)
-    for row, (_, colour, u, v) in enumerate(order):
-        basis[row, colour] = np.outer(dct[u], dct[v])
-    # 16x16 pixels -> (colour, row in patch, column in patch, patch row, patch column)
-    split = basis.reshape(latent, 3, 2, PATCH, 2, PATCH).transpose(0, 1, 3, 5, 2, 4)
-    weight = 1 + STEP_SLOPE * (np.arange(latent) / 256) ** 1.5
-    step = STEP * weight * [CHROMA_STEP if colour else 1.0 for _, colour, _, _ in order]
-    usual = [1.4 * (importance + 0.5) ** -1.4 * (2 if colour else 1) for importance, colour, _, _ in order]
-    spread = usual / step
-    return np.ascontiguousarray(split.reshape(latent, 4 * COLOURS)), step.astype(np.float32), spread.astype(np.float32)
+def _spread(layout: Layout) -> np.ndarray:
+    """Usual magnitude of every latent channel, (latent,) float32."""
+    return np.concatenate([[4.0], Basis(layout.latent - 1).spread]).astype(np.float32)
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:

@@ -3,9 +3,9 @@
 A model is a folder:
 
     analysis.onnx     (1, 3, h, w) uint8, alpha (1,)                                    -> latent (1, c, h/16, w/16)
-    recurrence.onnx   codes, belief (1, c, ., .), memory (1, k, ., .), alpha, t (1,)    -> belief, memory
+    recurrence.onnx   belief (1, c, ., .), memory (1, k, ., .), alpha, t (1,)           -> memory
     synthesis.onnx    belief, memory, alpha, t                                          -> (1, 3, h, w) uint8
-    entropy.npz       integer weights and probability tables (entropy.py), gains, layout
+    entropy.npz       integer weights and probability tables (entropy.py), quantiser, layout
     model.json        name, sizes, files with their SHA-256, training summary
 
 Its identity, which every file it writes carries, is a SHA-256 over the contents of the first four.  Large
@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beholder.codecs.rnn.entropy import EntropyModel
-from beholder.codecs.rnn.layout import BLOCK, CODE_LIMIT, Layout
+from beholder.codecs.rnn.layout import BLOCK, CODE_LIMIT, LEVELS, Layout
 from beholder.errors import BadFileError, BadOptionError
 
 Floats = NDArray[np.float32]
@@ -80,10 +80,22 @@ class Model:
         return EntropyModel(self._arrays, self.layout)
 
     def gain(self, alpha: float, t: int) -> Floats:
-        """1 / quantiser step of the active channels in iteration ``t``, (k, 1, 1)."""
-        active = self.layout.active(t)
-        log_gain = self._arrays["log_gain"][t, active] + alpha * self._arrays["log_gain_alpha"][t, active]
-        return np.exp(log_gain.astype(np.float32))[:, None, None]
+        """1 / quantiser step of every channel after iteration ``t``, (c, 1, 1); 0 where nothing has been coded."""
+        ratio = np.exp(np.float32(alpha) * self._arrays["log_ratio"])
+        levels = self.layout.levels(t)
+        return np.where(levels < 0, 0, ratio * np.exp2(levels)).astype(np.float32)[:, None, None]
+
+    def quantise(self, latent: Floats, alpha: float, t: int) -> Ints:
+        """Latent -> integers of iteration ``t``: towards 0, so that finer levels split the cells of coarser ones."""
+        # Clipped alike on every level, or levels would not nest; no image comes near this.
+        most = np.float32(CODE_LIMIT >> (LEVELS - 1))
+        return (np.clip(latent, -most, most) * self.gain(alpha, t)).astype(np.int64)
+
+    def dequantise(self, integers: Ints, alpha: float, t: int) -> Floats:
+        """The centroids of the cells, (c, h, w)."""
+        gain = self.gain(alpha, t)
+        centroid = self._arrays["centroid"][t][:, None, None]
+        return ((integers + centroid * np.sign(integers)) / np.where(gain > 0, gain, 1)).astype(np.float32)
 
     def analyse(self, pixels: NDArray[np.uint8], alpha: float) -> Floats:
         """(3, 16a, 16b) uint8 -> latent (c, a, b)."""
@@ -95,25 +107,15 @@ class Model:
             latent[:, *tile.inner] = out[0][:, *tile.crop]
         return latent
 
-    def start(self, height: int, width: int) -> tuple[Floats, Floats]:
-        """Belief and memory before the first iteration."""
-        return (
-            np.zeros((self.latent, height, width), np.float32),
-            np.zeros((self.memory, height, width), np.float32),
-        )
-
-    def advance(self, codes: Ints, belief: Floats, memory: Floats, alpha: float, t: int) -> tuple[Floats, Floats]:
-        """Belief and memory after iteration ``t`` has been told the ``codes`` of its active channels."""
-        full = np.zeros_like(belief)
-        full[self.layout.active(t)] = codes
-        new_belief, new_memory = np.empty_like(belief), np.empty_like(memory)
+    def remember(self, belief: Floats, memory: Floats, alpha: float, t: int) -> Floats:
+        """The decoder's memory after iteration ``t``."""
+        new_memory = np.empty_like(memory)
         step = np.array([t], np.int64)
         for tile in _tiles(belief.shape[1], belief.shape[2], MARGIN["recurrence"]):
-            cut = [x[None, :, *tile.outer] for x in (full, belief, memory)]
-            outputs = self._run("recurrence", codes=cut[0], belief=cut[1], memory=cut[2], alpha=_scalar(alpha), t=step)
-            new_belief[:, *tile.inner] = outputs[0][0][:, *tile.crop]
-            new_memory[:, *tile.inner] = outputs[1][0][:, *tile.crop]
-        return new_belief, new_memory
+            cut = [x[None, :, *tile.outer] for x in (belief, memory)]
+            (out,) = self._run("recurrence", belief=cut[0], memory=cut[1], alpha=_scalar(alpha), t=step)
+            new_memory[:, *tile.inner] = out[0][:, *tile.crop]
+        return new_memory
 
     def synthesise(self, belief: Floats, memory: Floats, alpha: float, t: int) -> NDArray[np.uint8]:
         """The image (16a, 16b, 3) as it stands after iteration ``t``."""
@@ -134,28 +136,17 @@ class Model:
     def encode(self, pixels: NDArray[np.uint8], alpha: float, iterations: int) -> list[bytes]:
         """(3, 16a, 16b) uint8 -> one segment an iteration."""
         latent = self.analyse(pixels, alpha)
-        belief, memory = self.start(*latent.shape[1:])
-        total = np.zeros(latent.shape, np.int64)
-        segments = []
-        for t in range(iterations):
-            active = self.layout.active(t)
-            scaled = (latent[active] - belief[active]) * self.gain(alpha, t)
-            codes = np.clip(np.rint(scaled), -CODE_LIMIT, CODE_LIMIT).astype(np.int64)
-            segments.append(self.entropy.encode(codes, total, t))
-            if t + 1 < iterations:
-                belief, memory = self.advance(codes, belief, memory, alpha, t)
-                total[active] += codes * self.layout.weights(t)[active, None, None]
-        return segments
+        now = np.zeros(latent.shape, np.int64)
+        return [self.entropy.encode(self.quantise(latent, alpha, t), now, t) for t in range(iterations)]
 
     def decode(self, segments: list[bytes], height: int, width: int, alpha: float) -> NDArray[np.uint8]:
         """Segments of an image of ``height`` x ``width`` blocks -> (16 height, 16 width, 3) uint8."""
-        belief, memory = self.start(height, width)
-        total = np.zeros(belief.shape, np.int64)
+        now = np.zeros((self.latent, height, width), np.int64)
+        memory = np.zeros((self.memory, height, width), np.float32)
         for t, segment in enumerate(segments):
-            codes = self.entropy.decode(segment, total, t)
-            belief, memory = self.advance(codes, belief, memory, alpha, t)
-            active = self.layout.active(t)
-            total[active] += codes * self.layout.weights(t)[active, None, None]
+            self.entropy.decode(segment, now, t)
+            belief = self.dequantise(now, alpha, t)
+            memory = self.remember(belief, memory, alpha, t)
         return self.synthesise(belief, memory, alpha, len(segments) - 1)
 
     def _run(self, network: str, **inputs: NDArray[Any]) -> list[NDArray[Any]]:

@@ -1,0 +1,153 @@
+"""The fixed part of the codec's transforms: colour, lapped 16x16 DCT, local contrast.
+
+    image -> YCbCr -> prefilter across block borders -> 16x16 DCT -> / step -> / masking(contrast)
+
+Networks and training start from here, so an untrained codec is already a transform coder; training may move the
+matrices.  Each choice was measured on training photographs (docs/results/codec.md).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from beholder.codecs.rnn.layout import BLOCK
+
+PATCH = 8
+COLOURS = 3 * PATCH * PATCH
+STEP = 0.1497
+"""Coarsest quantiser step of the lowest frequency, for pixels in [0, 1] and an orthonormal DCT."""
+STEP_SLOPE = 16.0
+"""How much coarser high frequencies are: the step of function i is STEP (1 + 16 (i / 256)^1.5)."""
+CHROMA_STEP = 0.85
+"""Chroma's step relative to luma's."""
+MACHINE = (0.243, 5.0, 1.3)
+"""The same three figures for a machine (alpha = 1), at about the same rate."""
+RGB_TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+"""ITU-R BT.601, full range, as JPEG uses it."""
+YCC_TO_RGB = np.linalg.inv(np.array(RGB_TO_YCC)).tolist()
+
+CONTRAST_FLOOR = 0.0025
+"""Variance of luma, for pixels in [0, 1], below which contrast masks nothing (MS-SSIM's C2 is 0.0009)."""
+CONTRAST_RATE = 0.7
+"""Contrast codes for each doubling of the variance."""
+MASKING = 0.7
+"""The step grows with (1 + variance / CONTRAST_FLOOR) to half this power."""
+
+# Prefilter across a block border (Tran, Liang and Tu, "Lapped transform via time-domain pre- and post-filtering",
+# 2003): this 8x8 matrix maximises the coding gain of the lapped DCT for an AR(1) source of correlation 0.95
+# (9.88 dB; the DCT alone has 9.46).
+_ODD = (
+    (0.6073, 0.8160, 0.1822, 0.2391, 0.0941, 0.0960, 0.0345, 0.0217),
+    (-0.5208, 0.2042, 0.9082, 0.0340, 0.2387, 0.0299, 0.0767, 0.0109),
+    (0.2537, -0.5245, 0.2689, 0.8920, -0.0377, 0.2132, -0.0024, 0.0386),
+    (-0.3445, 0.1928, -0.5049, 0.4507, 0.7954, -0.0598, 0.1570, 0.0016),
+    (0.3246, -0.3059, 0.1280, -0.4712, 0.6760, 0.6230, -0.0433, 0.0701),
+    (-0.2935, 0.2033, -0.2085, 0.0770, -0.4131, 0.8963, 0.4006, 0.0004),
+    (0.1834, -0.1534, 0.0812, -0.1211, 0.0374, -0.3084, 1.0633, 0.1743),
+    (-0.0631, 0.0425, -0.0411, 0.0118, -0.0515, -0.0007, -0.1630, 1.1301),
+)
+
+
+def border_filters() -> tuple[np.ndarray, np.ndarray]:
+    """Prefilter of the 16 pixels around a block border and its inverse, (16, 16) float32 each."""
+    one, flip = np.eye(PATCH), np.eye(PATCH)[::-1]
+    butterfly = np.block([[one, flip], [flip, -one]]) / math.sqrt(2)
+    middle = np.block([[one, 0 * one], [0 * one, np.array(_ODD)]])
+    forward = butterfly @ middle @ butterfly
+    return forward.astype(np.float32), np.linalg.inv(forward).astype(np.float32)
+
+
+class BorderFilter(nn.Module):
+    """A linear filter of the 16 pixels around every block border, along both axes; the image's own edge has none."""
+
+    def __init__(self, matrix: np.ndarray) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.from_numpy(matrix.copy()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (b, c, 16a, 16b), any c; the same shape comes out."""
+        return self._along(self._along(x).transpose(2, 3)).transpose(2, 3)
+
+    def _along(self, x: Tensor) -> Tensor:
+        b, c, height, width = x.shape
+        half = BLOCK // 2
+        # Half a block of padding on both sides puts borders in the middle of blocks of 16.
+        blocks = F.pad(x, (half, half)).reshape(b, c, height, width // BLOCK + 1, BLOCK)
+        filtered = (blocks @ self.weight.T).reshape(b, c, height, width + BLOCK)
+        return torch.cat([x[..., :half], filtered[..., BLOCK:-BLOCK], x[..., -half:]], 3)
+
+
+def to_ycc(image: Tensor) -> Tensor:
+    """(b, 3, h, w) RGB in [0, 1] -> YCbCr centred on 0."""
+    matrix = image.new_tensor(RGB_TO_YCC)
+    return F.conv2d(image - 0.5, matrix[:, :, None, None])
+
+
+def from_ycc(ycc: Tensor) -> Tensor:
+    """Inverse of :func:`to_ycc`, not clamped."""
+    matrix = ycc.new_tensor(YCC_TO_RGB)
+    return F.conv2d(ycc, matrix[:, :, None, None]) + 0.5
+
+
+def masking(contrast: Tensor) -> Tensor:
+    """Factor by which contrast codes coarsen the quantiser."""
+    return torch.exp2(contrast * (MASKING / (2 * CONTRAST_RATE)))
+
+
+def contrast_code(coefficients: Tensor, luma: Tensor) -> Tensor:
+    """Integer contrast of every block, (b, 1, h, w), 0 or more.
+
+    Args:
+        coefficients: (b, n, h, w) of the lapped DCT.
+        luma: (n, 1, 1), 1 for luma's alternating functions, else 0.
+    """
+    variance = (coefficients.square() * luma).sum(1, keepdim=True) / BLOCK**2
+    return torch.round(CONTRAST_RATE * torch.log2(1 + variance / CONTRAST_FLOOR)).detach()
+
+
+class Basis:
+    """The ``count`` most important functions of a 16x16 DCT of luma and chroma, lowest first.
+
+    Attributes:
+        matrix: (count, 768); columns follow ``pixel_unshuffle(patches, 2)`` of 8x8 patches: colour, row and
+            column in the patch, patch row, patch column.
+        step: (count,) each function's coarse step: finest for low frequencies, as MS-SSIM wants it.
+        machine_ratio: (count,) log of the eye's step divided by a machine's.
+        spread: (count,) root mean square that coefficients divided by step have in photographs (a power law,
+            fitted).  Networks see coefficients divided by it: raw ones span two orders of magnitude.
+        luma: (count,) 1 for luma's alternating functions, else 0.
+    """
+
+    def __init__(self, count: int) -> None:
+        k = np.arange(BLOCK)
+        dct = np.sqrt(2 / BLOCK) * np.cos(math.pi * (k[None] + 0.5) * k[:, None] / BLOCK)
+        dct[0] /= math.sqrt(2)
+        # Chroma matters less: its functions count as if of a higher frequency.
+        order = sorted(
+            (math.hypot(u, v) * (2.6 if colour else 1.0) + (2.0 if colour else 0.0), colour, u, v)
+            for colour in range(3)
+            for u in range(BLOCK)
+            for v in range(BLOCK)
+        )[:count]
+        basis = np.zeros((count, 3, BLOCK, BLOCK), np.float32)
+        for row, (_, colour, u, v) in enumerate(order):
+            basis[row, colour] = np.outer(dct[u], dct[v])
+        # 16x16 pixels -> (colour, row in patch, column in patch, patch row, patch column)
+        split = basis.reshape(count, 3, 2, PATCH, 2, PATCH).transpose(0, 1, 3, 5, 2, 4)
+        self.matrix = np.ascontiguousarray(split.reshape(count, 4 * COLOURS))
+        chroma = np.array([bool(colour) for _, colour, _, _ in order])
+
+        def steps(first: float, slope: float, ratio: float) -> np.ndarray:
+            return first * (1 + slope * (np.arange(count) / 256) ** 1.5) * np.where(chroma, ratio, 1.0)
+
+        step = steps(STEP, STEP_SLOPE, CHROMA_STEP)
+        self.step = step.astype(np.float32)
+        self.machine_ratio = np.log(step / steps(*MACHINE)).astype(np.float32)
+        usual = [0.9 * (importance + 0.5) ** -1.3 * (2 if colour else 1) for importance, colour, _, _ in order]
+        self.spread = (usual / step).astype(np.float32)
+        self.luma = np.array([not colour and u + v > 0 for _, colour, u, v in order], np.float32)
