@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_photos import make_photo
 from PIL import Image
 
 SHARED_DATA_VARIABLE = "BEHOLDER_DATA"
@@ -42,28 +43,6 @@ def big_photo() -> Image.Image:
 def modes(photo: Image.Image) -> dict[str, Image.Image]:
     """A picture in every Pillow mode, by the mode's name."""
     return {mode: in_mode(photo, mode) for mode in PILLOW_MODES}
-
-
-def make_photo(width: int, height: int, seed: int = 7) -> Image.Image:
-    """A deterministic picture with the statistics of a photograph."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0:height, 0:width]
-    frequency = np.hypot(np.fft.fftfreq(height)[:, np.newaxis], np.fft.rfftfreq(width)) + 1 / max(width, height)
-    texture = np.empty((3, height, width))
-    for channel in range(3):
-        spectrum = np.fft.rfft2(rng.standard_normal((height, width))) / frequency**1.1
-        noise = np.fft.irfft2(spectrum, (height, width))
-        texture[channel] = noise / max(noise.std(), 1e-9)
-    # Natural colours vary together far more than apart.
-    colours = 0.85 * texture[:1] + 0.35 * texture
-    light = 150 + 60 * np.sin(x / width * 2.5 + y / height)
-    scene = light + 28 * colours
-    disc = (x - 0.62 * width) ** 2 + (y - 0.45 * height) ** 2 < (0.22 * min(width, height)) ** 2
-    scene[:, disc] = 0.35 * scene[:, disc] + np.array([[130.0], [40.0], [25.0]])
-    bars = (x < 0.3 * width) & (y > 0.7 * height) & (x // 4 % 2 == 0)
-    scene[:, bars] = 30
-    pixels = np.clip(np.rint(scene), 0, 255).astype(np.uint8)
-    return Image.fromarray(np.ascontiguousarray(np.moveaxis(pixels, 0, 2)))
 
 
 def in_mode(photo: Image.Image, mode: str) -> Image.Image:

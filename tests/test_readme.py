@@ -1,7 +1,7 @@
 """The README's examples run as they stand there.
 
 Python blocks run one after the other in one namespace; of shell blocks, lines that call ``beholder``.  The
-folder they run in has a ``photo.jpg``.  What takes hours or a screen is left out.
+folder they run in has a ``photo.jpg`` and one in ``photos``.  What takes hours or a screen is left out.
 """
 
 import re
@@ -29,7 +29,9 @@ def blocks(*languages: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    load(samples.path("coffee")).resize((300, 200)).save(tmp_path / "photo.jpg", quality=95)
+    (tmp_path / "photos").mkdir()
+    for name in ("photo.jpg", "photos/photo.jpg"):
+        load(samples.path("coffee")).resize((300, 200)).save(tmp_path / name, quality=95)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

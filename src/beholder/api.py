@@ -81,7 +81,8 @@ def evaluate(
     alpha: float = 0.0,
     quality: int | None = None,
     *,
-    classifier: str = "efficientnet_lite0",
+    classifier: str | os.PathLike[str] = "efficientnet_lite0",
+    labels: str | os.PathLike[str] | None = None,
     topk: int = 5,
     protocol: str = "native",
     model: str | os.PathLike[str] | None = None,
@@ -90,16 +91,18 @@ def evaluate(
 
     Args:
         image, compression, alpha, quality, model: as for :func:`compress`.
-        classifier: an observer's name; ``beholder observers`` lists them.
-        topk: number of predictions, 1..1000.
+        classifier: an observer's name (``beholder observers`` lists them), or the path of an ONNX file.
+        labels: the label file of such a file, with one class a line.
+        topk: number of predictions, 1 to the number of classes.
         protocol: ``native`` (the image as it is) or ``paper`` (see :mod:`beholder.evaluation.protocol`).
 
     Raises:
         BadImageError, BadOptionError, NotAvailableError: as for :func:`compress`.
+        BadFileError: a file of the classifier is missing or damaged.
     """
     codec = open_codec(compression, model)
     check_options(codec, alpha, quality)
-    observer = observers.get(classifier)
+    observer = observers.get(classifier, None if labels is None else Path(labels))
     # Cheap checks first: nobody likes to wait for a typo.
     rules = single.check(observer, topk, protocol)
     name = os.fspath(image) if isinstance(image, str | os.PathLike) else "image"

@@ -13,7 +13,7 @@ class BadImageError(BeholderError):
 
 
 class BadFileError(BeholderError):
-    """A compressed file is truncated, damaged, foreign, or asks for too much memory."""
+    """A compressed file, shard, index or list is truncated, damaged, foreign, or asks for too much memory."""
 
 
 class BadOptionError(BeholderError):

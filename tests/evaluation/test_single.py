@@ -90,9 +90,3 @@ def test_codec_without_icc_profiles_is_compared_in_srgb(photo: Image.Image) -> N
     assert swapped.info["icc_profile"]
     same = single.comparable(swapped, swapped)
     np.testing.assert_array_equal(np.asarray(same[0]), np.asarray(photo))
-
-
-def test_best_breaks_ties_by_index() -> None:
-    values = np.zeros(1000)
-    values[[5, 7]] = 0.4, 0.4
-    assert [p.index for p in single.best(values, 3)] == [5, 7, 0]

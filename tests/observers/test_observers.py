@@ -6,32 +6,57 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from observer_help import empty_cache, noise
 from PIL import Image
 
 from beholder import observers
 from beholder.errors import BadImageError, BadOptionError, NotAvailableError
+from beholder.observers import specs
 from beholder.observers.base import Observer, ObserverInfo, preprocess
-from beholder.observers.efficientnet_lite import LITE0
 from beholder.observers.onnx_observer import OnnxObserver
 
+LITE0 = specs.get("efficientnet_lite0").info
+SHIPPED = [name for name, network in specs.NETWORKS.items() if network.shipped]
 
-@pytest.fixture(scope="module", params=observers.names())
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return empty_cache(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module", params=SHIPPED)
 def observer(request: pytest.FixtureRequest) -> Observer:
-    found = observers.get(request.param)
-    if not found.ready():
-        pytest.skip(str(found.unavailable()))
-    return found
-
-
-def noise(side: int, seed: int) -> Image.Image:
-    """Smooth colourful noise, which classifiers do not all answer alike."""
-    small = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    return Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC)
+    return observers.get(request.param)
 
 
 def test_registry_names_and_infos_belong_together() -> None:
     assert observers.names()[0] == "efficientnet_lite0"
     assert [info.name for info in observers.infos()] == observers.names()
+    assert set(observers.names()) == {
+        *(
+            "densenet_121",
+            "inception_resnet_v2",
+            "inception_v3",
+            "mobilenet",
+            "resnet_50",
+            "vgg16",
+            "vgg19",
+            "xception",
+        ),
+        *("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "squeezenet"),
+    }
+
+
+def test_two_observers_need_no_preparation() -> None:
+    assert [name for name in observers.names() if observers.get(name).ready()] == ["efficientnet_lite0", "squeezenet"]
+
+
+@pytest.mark.parametrize("name", [name for name in specs.NETWORKS if name not in SHIPPED])
+def test_an_observer_that_is_not_ready_names_the_command(name: str) -> None:
+    found = observers.get(name)
+    assert f"run `beholder prepare {name}`." in str(found.unavailable())
+    with pytest.raises(NotAvailableError, match=f"beholder prepare {name}"):
+        found.classify(noise(300, seed=0))
 
 
 @pytest.mark.parametrize("info", observers.infos(), ids=lambda info: info.name)
@@ -42,6 +67,7 @@ def test_info_is_complete(info: ObserverInfo) -> None:
     assert "arXiv" in info.paper
     assert info.input_size >= 32
     assert info.parameters > 0
+    assert info.top1 is not None
     assert 50 < info.top1 < 100
     assert all(value > 0 for value in info.std)
 
@@ -139,6 +165,22 @@ def test_classify_is_predict_of_view(observer: Observer) -> None:
     assert {p.index for p in predictions} == set(range(1000))
     assert predictions[0].index == probabilities.argmax()
     assert observer.classify(image) == predictions[:5]
+
+
+def test_best_breaks_ties_by_index(observer: Observer) -> None:
+    values = np.zeros(1000, np.float32)
+    values[[5, 7]] = 0.4, 0.4
+    assert [p.index for p in observer.best(values, 3)] == [5, 7, 0]
+
+
+def test_features_tell_pictures_apart(observer: Observer) -> None:
+    side = observer.info.input_size
+    first, second, again = observer.features([noise(side, 1), noise(side, 2), noise(side, 1)])
+    np.testing.assert_allclose(first, again, atol=1e-4)
+    assert np.abs(first - second).mean() > 0.05 * np.abs(first).mean() > 0
+    assert len(first) in (512, 1280)
+    with pytest.raises(BadOptionError, match="at least one image"):
+        observer.features([])
 
 
 @pytest.mark.parametrize("topk", [0, -1, 1001])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import make_photo
+from made_photos import make_photo
 from PIL import Image, ImageFilter
 
 torch = pytest.importorskip("torch")

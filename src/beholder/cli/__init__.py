@@ -2,7 +2,11 @@
 
 - :mod:`.photos` -- ``compress``, ``decompress``, ``eval-image``, ``demo``.
 - :mod:`.listings` -- ``info``, ``codecs``, ``observers``.
-- :mod:`.training` -- ``train codec``, ``export``.
+- :mod:`.prepare` -- ``prepare``.
+- :mod:`.data` -- ``data create``, ``data info``, ``data verify``.
+- :mod:`.evaluate` -- ``evaluate``.
+- :mod:`.reports` -- ``plot``, ``report``.
+- :mod:`.training`, :mod:`.classifiers` -- ``train codec``, ``train classifier``, ``export``.
 - :mod:`.files` -- where input comes from and output goes.
 - :mod:`.tables` -- what is printed.
 
@@ -21,7 +25,7 @@ from typing import Annotated
 import typer
 
 from beholder import __version__
-from beholder.cli import listings, photos, training
+from beholder.cli import data, evaluate, listings, photos, prepare, reports, training
 from beholder.errors import BeholderError
 
 PROGRAM = "beholder"
@@ -56,6 +60,10 @@ def _root(
 
 photos.register(app)
 listings.register(app)
+prepare.register(app)
+data.register(app)
+evaluate.register(app)
+reports.register(app)
 training.register(app)
 
 

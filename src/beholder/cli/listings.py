@@ -104,12 +104,18 @@ def list_codecs(as_json: options.Json = False) -> None:
 def list_observers(as_json: options.Json = False) -> None:
     """List the classifiers that can judge what a compressed image still shows."""
     from beholder import observers
+    from beholder.errors import BadFileError, NotAvailableError
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in observers.names():
-        observer = observers.get(name)
+        try:
+            observer = observers.get(name)
+        except (BadFileError, NotAvailableError) as error:  # a broken plugin or a damaged file
+            rows.append({"name": name, "title": "", "available": False, "unavailable": str(error)})
+            continue
         reason = observer.unavailable()
-        rows.append(asdict(observer.info) | {"available": reason is None, "unavailable": reason})
+        facts = asdict(observer.info) | {"name": name, "classes": observer.classes}
+        rows.append(facts | {"available": reason is None, "unavailable": reason})
     if as_json:
         print(json.dumps(rows))
         return
@@ -117,15 +123,23 @@ def list_observers(as_json: options.Json = False) -> None:
 
     lines = [
         (
-            str(row["name"]),
-            f"{row['input_size']} px",
-            f"{row['top1']:.1f} %",
-            str(row["licence"]),
-            str(row["title"]) if row["available"] else str(row["unavailable"]),
+            row["name"],
+            f"{row['input_size']} px" if "input_size" in row else "",
+            _millions(row.get("parameters")),
+            f"{row['top1']:.1f} %" if row.get("top1") is not None else "",
+            row.get("licence", ""),
+            row.get("source", ""),
+            "yes" if row["available"] else "no",
         )
         for row in rows
     ]
-    tables.show(tables.table(("observer", "input", "top-1", "licence", ""), lines, right=(1, 2)))
+    columns = ("observer", "input", "weights", "top-1", "licence", "source", "ready")
+    table = tables.table(columns, lines, right=(1, 2, 3))
+    table.columns[0].no_wrap = True  # to be copied
+    tables.show(table)
+    for row in rows:
+        if not row["available"]:
+            print(row["unavailable"])
 
 
 def _readable(value: Any) -> str:
@@ -143,3 +157,7 @@ def _scale(scale: Any) -> str:
         return ""
     better = "" if scale["higher_is_better"] else ", lower is better"
     return f"{scale['lowest']} to {scale['highest']} ({scale['default']}{better})"
+
+
+def _millions(count: int | None) -> str:
+    return "" if count is None else f"{count / 1e6:.1f} M"

@@ -38,7 +38,18 @@ Model = Annotated[
 ]
 Classifier = Annotated[
     str,
-    typer.Option("--classifier", metavar="NAME", help="The observer; `beholder observers` lists them."),
+    typer.Option(
+        "--classifier", metavar="NAME|FILE", help="The observer; `beholder observers` lists them. Or an ONNX file."
+    ),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE",
+        show_default=False,
+        help="What the classes of an ONNX file are called, one a line.",
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]

@@ -104,6 +104,7 @@ def eval_image(
     alpha: options.Alpha = 0.0,
     quality: options.Quality = None,
     classifier: options.Classifier = options.DEFAULT_CLASSIFIER,
+    labels: options.Labels = None,
     topk: Annotated[int, typer.Option("--topk", "-k", metavar="K", help="Number of predictions.")] = 5,
     protocol: Annotated[
         str,
@@ -136,6 +137,7 @@ def eval_image(
         alpha,
         quality,
         classifier=classifier,
+        labels=labels,
         topk=topk,
         protocol=protocol,
         model=model,

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from beholder.cli import classifiers
 from beholder.errors import BadImageError, BadOptionError, NotAvailableError
 
 train = typer.Typer()
@@ -21,6 +22,7 @@ Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where jobs ke
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     train.command("codec")(train_codec)
+    classifiers.register(train)
     app.add_typer(train, name="train")
     app.command()(export)
 

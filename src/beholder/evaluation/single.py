@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from beholder.codecs.base import Codec
 from beholder.codecs.pillow import to_srgb
-from beholder.errors import BadOptionError, NotAvailableError
+from beholder.errors import NotAvailableError
 from beholder.evaluation import protocol as protocols
 from beholder.evaluation.protocol import Protocol
 from beholder.image import flatten
 from beholder.metrics import ms_ssim, psnr
-from beholder.observers import Observer, Prediction, labels
+from beholder.observers import Observer, Prediction
 
 _WARM_UP_SIDE = 16
 
@@ -73,8 +71,7 @@ def check(observer: Observer, topk: int, protocol: str) -> Protocol:
         NotAvailableError: the observer cannot run here.
     """
     rules = protocols.get(protocol)
-    if not 1 <= topk <= labels.COUNT:
-        raise BadOptionError(f"Top {topk} is not possible: choose 1 to {labels.COUNT} predictions.")
+    observer.check_topk(topk)
     reason = observer.unavailable()
     if reason is not None:
         raise NotAvailableError(reason)
@@ -122,8 +119,8 @@ def evaluate_image(
         encode_seconds=encoded - started,
         decode_seconds=decoded - encoded,
         classifier=observer.info.name,
-        predictions_original=best(seen[0], topk),
-        predictions_compressed=best(seen[1], topk),
+        predictions_original=observer.best(seen[0], topk),
+        predictions_compressed=observer.best(seen[1], topk),
         original=original,
         decompressed=decompressed,
         data=data,
@@ -139,13 +136,6 @@ def comparable(original: Image.Image, decompressed: Image.Image) -> tuple[Image.
     if original.info.get("icc_profile") != decompressed.info.get("icc_profile"):
         pair = (to_srgb(pair[0]), to_srgb(pair[1]))
     return pair[0].convert("RGB"), pair[1].convert("RGB")
-
-
-def best(probabilities: Sequence[float] | np.ndarray[Any, Any], topk: int) -> list[Prediction]:
-    """The ``topk`` most probable of 1000 classes, best first; of equals the one with the lower index."""
-    values = np.asarray(probabilities)
-    order = np.argsort(-values, kind="stable")[:topk]
-    return [Prediction(int(i), *labels.label(int(i)), float(values[i])) for i in order]
 
 
 def _warm_up(codec: Codec, quality: int, alpha: float) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from beholder.errors import BadOptionError
+from beholder.metrics.pchip import Pchip
 
 Array = NDArray[np.float64]
 
@@ -41,12 +42,12 @@ def bd_rate(anchor: ArrayLike, test: ArrayLike, *, anchor_rates: tuple[float, fl
     if anchor_rates is not None:
         quality, log_rate = curves[0]
         # Both are increasing, so the curve can be read the other way round.
-        limits = _Pchip(log_rate, quality)(np.clip(np.log(anchor_rates), log_rate[0], log_rate[-1]))
+        limits = Pchip(log_rate, quality)(np.clip(np.log(anchor_rates), log_rate[0], log_rate[-1]))
         low, high = max(low, limits[0]), min(high, limits[1])
     if not low < high:
         raise BadOptionError("The two curves have no qualities in common: a BD-rate needs an overlap.")
-    means = [_Pchip(quality, log_rate).mean(low, high) for quality, log_rate in curves]
-    return 100.0 * math.expm1(means[1] - means[0])
+    means = [Pchip(quality, log_rate).mean(low, high) for quality, log_rate in curves]
+    return 100.0 * math.expm1(float(means[1] - means[0]))
 
 
 def _curve(points: ArrayLike, name: str) -> tuple[Array, Array]:
@@ -61,58 +62,3 @@ def _curve(points: ArrayLike, name: str) -> tuple[Array, Array]:
     if len(array) < 2:
         raise BadOptionError(f"The {name} curve has fewer than two points of rising quality: add some.")
     return array[:, 1], np.log(array[:, 0])
-
-
-class _Pchip:
-    """Monotone piecewise cubic Hermite interpolation.
-
-    F. N. Fritsch, J. Butland, "A method for constructing local monotone piecewise cubic interpolants",
-    SIAM J. Sci. Stat. Comput. 5, 1984; end slopes by C. Moler's three-point formula, as in MATLAB and SciPy.
-    """
-
-    def __init__(self, x: Array, y: Array) -> None:
-        self.x, self.y = x, y
-        step = np.diff(x)
-        secant = np.diff(y) / step
-        if len(x) == 2:
-            self.slope = np.repeat(secant, 2)
-            return
-        slope = np.zeros_like(y)
-        w1, w2 = 2 * step[1:] + step[:-1], step[1:] + 2 * step[:-1]
-        same_sign = secant[:-1] * secant[1:] > 0
-        harmonic = w1[same_sign] / secant[:-1][same_sign] + w2[same_sign] / secant[1:][same_sign]
-        slope[1:-1][same_sign] = (w1 + w2)[same_sign] / harmonic
-        slope[0] = _end_slope(step[0], step[1], secant[0], secant[1])
-        slope[-1] = _end_slope(step[-1], step[-2], secant[-1], secant[-2])
-        self.slope = slope
-
-    def __call__(self, at: ArrayLike) -> Array:
-        at = np.asarray(at, dtype=np.float64)
-        i = np.clip(np.searchsorted(self.x, at, side="right") - 1, 0, len(self.x) - 2)
-        step = self.x[i + 1] - self.x[i]
-        t = (at - self.x[i]) / step
-        result: Array = (
-            (1 + 2 * t) * (1 - t) ** 2 * self.y[i]
-            + t * (1 - t) ** 2 * step * self.slope[i]
-            + t**2 * (3 - 2 * t) * self.y[i + 1]
-            + t**2 * (t - 1) * step * self.slope[i + 1]
-        )
-        return result
-
-    def mean(self, low: float, high: float) -> float:
-        """The exact mean over [low, high]: Simpson's rule, which is exact for cubics, between the knots."""
-        inside = self.x[(self.x > low) & (self.x < high)]
-        edges = np.concatenate([[low], inside, [high]])
-        width = np.diff(edges)
-        middle = self(edges[:-1] + 0.5 * width)
-        ends = self(edges)
-        return float((width * (ends[:-1] + 4 * middle + ends[1:])).sum() / 6 / (high - low))
-
-
-def _end_slope(near_step: float, far_step: float, near: float, far: float) -> float:
-    slope = ((2 * near_step + far_step) * near - near_step * far) / (near_step + far_step)
-    if slope * near <= 0:
-        return 0.0
-    if near * far <= 0 and abs(slope) > 3 * abs(near):
-        return 3 * near
-    return slope

@@ -13,18 +13,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from beholder.metrics.pixels import Picture, planes
+from beholder.metrics.similarity import WINDOW, Planes, gaussian, similarity
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the five scales, finest first."""
-WINDOW = 11
-_SIGMA = 1.5
-_C1 = (0.01 * 255) ** 2
-_C2 = (0.03 * 255) ** 2
-
-Planes = NDArray[np.float64]
 
 
 def ms_ssim(a: Picture, b: Picture) -> float:
@@ -44,7 +38,7 @@ def ms_ssim(a: Picture, b: Picture) -> float:
     x, y = (p.astype(np.float64) for p in planes(a, b))
     short = min(x.shape[1:])
     scales = max(1, sum(short > (WINDOW - 1) << k for k in range(len(WEIGHTS))))
-    window = _gaussian(min(WINDOW, short - 1 + short % 2))
+    window = gaussian(short)
     exponents = np.array(WEIGHTS[:scales]) * (sum(WEIGHTS) / sum(WEIGHTS[:scales]))
     result = np.ones(len(x))
     for scale, exponent in enumerate(exponents):
@@ -52,7 +46,7 @@ def ms_ssim(a: Picture, b: Picture) -> float:
             x, y = _halve(x), _halve(y)
         luminance_too = scale == scales - 1
         # Channel by channel, so that the maps stay in the cache.
-        terms = [_similarity(p, q, window, luminance_too) for p, q in zip(x, y, strict=True)]
+        terms = [similarity(p, q, window, luminance_too) for p, q in zip(x, y, strict=True)]
         result *= np.maximum(terms, 0.0) ** exponent
     return float(result.mean())
 
@@ -60,43 +54,6 @@ def ms_ssim(a: Picture, b: Picture) -> float:
 def ms_ssim_db(value: float) -> float:
     """MS-SSIM in decibels, -10 log10(1 - value), the scale of published curves; infinity for 1."""
     return math.inf if value >= 1.0 else -10.0 * math.log10(1.0 - value)
-
-
-def _similarity(x: Planes, y: Planes, window: Planes, luminance_too: bool) -> float:
-    """Mean of the contrast-structure map of two planes, times the luminance map if asked for."""
-    mean_x, mean_y = _filter(x, window), _filter(y, window)
-    # SSIM needs only var(x) + var(y) and cov(x, y): two filtered maps of sum and difference, not three.
-    sum_square, difference_square = _filter((x + y) ** 2, window), _filter((x - y) ** 2, window)
-    squares, product = mean_x**2 + mean_y**2, mean_x * mean_y
-    variances = 0.5 * (sum_square + difference_square) - squares
-    covariance = 0.25 * (sum_square - difference_square) - product
-    contrast = (2 * covariance + _C2) / (variances + _C2)
-    if luminance_too:
-        contrast *= (2 * product + _C1) / (squares + _C1)
-    return float(contrast.mean())
-
-
-def _gaussian(size: int) -> Planes:
-    offsets = np.arange(size) - size // 2
-    weights: Planes = np.exp(-(offsets**2) / (2 * _SIGMA**2))
-    weights /= weights.sum()
-    return weights
-
-
-def _filter(plane: Planes, window: Planes) -> Planes:
-    """Correlate the rows, then the columns of ``plane`` with a symmetric window, inside the plane only."""
-    return _filter_rows(_filter_rows(plane, window).T, window).T
-
-
-def _filter_rows(plane: Planes, window: Planes) -> Planes:
-    size = len(window)
-    height = plane.shape[0] - size + 1
-    result: Planes = plane[size // 2 : size // 2 + height] * window[size // 2]
-    for k in range(size // 2):
-        pair = plane[k : k + height] + plane[size - 1 - k : size - 1 - k + height]
-        pair *= window[k]
-        result += pair
-    return result
 
 
 def _halve(x: Planes) -> Planes:

@@ -21,6 +21,7 @@ from beholder.observers import labels
 
 Float32Array = npt.NDArray[np.float32]
 
+DEFAULT_TOPK = 5
 _CROP_RATIO = 0.875  # crop side / resized short side: 224 out of 256, the usual ImageNet evaluation
 
 
@@ -34,10 +35,10 @@ class ObserverInfo:
     """One line for listings."""
     input_size: int
     """Side of the square input in pixels."""
-    parameters: int
-    """Number of trained weights."""
-    top1: float
-    """Published top-1 accuracy on the ImageNet validation set in percent (of the original weights)."""
+    parameters: int | None
+    """Number of trained weights; None where nobody says."""
+    top1: float | None
+    """Published top-1 accuracy in percent (on ImageNet's validation set for its 1000 classes); None if unpublished."""
     licence: str
     """SPDX identifier of the weights' licence."""
     source: str
@@ -58,7 +59,7 @@ class Prediction:
     index: int
     """Class index, 0-based."""
     wnid: str
-    """WordNet id of the synset, such as ``n01440764``."""
+    """WordNet id of the synset, such as ``n01440764``; "" where there is none."""
     label: str
     """Readable name."""
     probability: float
@@ -66,12 +67,24 @@ class Prediction:
 
 
 class Observer(ABC):
-    """An image classifier over the 1000 classes of ImageNet (ILSVRC-2012)."""
+    """An image classifier; over the 1000 classes of ImageNet (ILSVRC-2012) unless it names its own."""
 
     info: ObserverInfo
 
-    def __init__(self, info: ObserverInfo) -> None:
+    def __init__(self, info: ObserverInfo, class_labels: Sequence[tuple[str, str]] | None = None) -> None:
+        """``class_labels`` are (wnid or "", readable name) of every class in order; None for ImageNet's."""
         self.info = info
+        self._labels = class_labels
+
+    @property
+    def labels(self) -> Sequence[tuple[str, str]]:
+        """(WordNet id or "", readable name) of every class."""
+        return labels.imagenet() if self._labels is None else self._labels
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return labels.COUNT if self._labels is None else len(self._labels)
 
     @abstractmethod
     def unavailable(self) -> str | None:
@@ -79,7 +92,11 @@ class Observer(ABC):
 
     @abstractmethod
     def _run(self, images: Sequence[Image.Image]) -> Float32Array:
-        """Probabilities (n, 1000) of at least one checked image."""
+        """Probabilities (n, classes) of at least one checked image."""
+
+    def _embed(self, images: Sequence[Image.Image]) -> Float32Array:
+        """What :meth:`features` returns of at least one checked image."""
+        return self._run(images)
 
     def ready(self) -> bool:
         """Whether everything that ``predict`` needs is installed and prepared."""
@@ -92,12 +109,38 @@ class Observer(ABC):
             images: mode RGB, each exactly ``input_size`` x ``input_size``; any number of them.
 
         Returns:
-            float32 array (n, 1000); each row sums to 1.
+            float32 array (n, classes); each row sums to 1.
 
         Raises:
             BadImageError: an image has another mode or size.
+            BadFileError: the classifier's file is damaged, or not what its sidecar says.
             NotAvailableError: see ``unavailable``.
         """
+        self._check(images)
+        if not images:
+            return np.zeros((0, self.classes), np.float32)
+        return self._run(images)
+
+    def features(self, images: Sequence[Image.Image]) -> Float32Array:
+        """Describe a batch by the network's pooled features before its last layer, to compare pictures with.
+
+        Classifiers whose file does not name that layer ``features`` give their probabilities instead.
+
+        Args:
+            images: as for :meth:`predict`, at least one.
+
+        Returns:
+            float32 array (n, d); d depends on the network.
+
+        Raises:
+            as for :meth:`predict`; BadOptionError: there is no image.
+        """
+        self._check(images)
+        if not images:
+            raise BadOptionError("Features need at least one image.")
+        return self._embed(images)
+
+    def _check(self, images: Sequence[Image.Image]) -> None:
         reason = self.unavailable()
         if reason is not None:
             raise NotAvailableError(reason)
@@ -108,42 +151,51 @@ class Observer(ABC):
                     f"{self.info.name} classifies RGB images of {side} x {side} pixels, not {image.mode} of "
                     f"{image.width} x {image.height}: pass them through its view() first."
                 )
-        if not images:
-            return np.zeros((0, labels.COUNT), np.float32)
-        return self._run(images)
 
     def view(self, image: Image.Image) -> Image.Image:
-        """What the observer sees of an image: RGB, ``input_size`` x ``input_size``.
-
-        The short side is resized to ``round(input_size / 0.875)`` with antialiased bicubic interpolation,
-        then the centre is cropped; transparency is composited on white.
-
-        Args:
-            image: any mode and size.
-        """
-        rgb = flatten(image).convert("RGB")
-        side, short = self.info.input_size, min(rgb.size)
-        resized = round(side / _CROP_RATIO)
-        # Only the central square is resized: the rest would be cropped, and a strip of 1 x 10 million
-        # pixels would fill the memory.  The margin hides that the filter does not see past the square.
-        left, top = (rgb.width - short) // 2, (rgb.height - short) // 2
-        square = rgb.crop((left, top, left + short, top + short))
-        square = square.resize((resized, resized), Image.Resampling.BICUBIC)
-        margin = (resized - side) // 2
-        return square.crop((margin, margin, margin + side, margin + side))
+        """What the observer sees of an image: RGB, ``input_size`` x ``input_size``; see :func:`view`."""
+        return view(image, self.info.input_size)
 
     def classify(self, image: Image.Image, topk: int = 5) -> list[Prediction]:
         """The ``topk`` most probable classes of an image of any mode and size, best first.
 
         Raises:
-            BadOptionError: ``topk`` is not within 1..1000.
+            BadOptionError: ``topk`` is not within 1..classes (5 is always possible and gives all of fewer classes).
             NotAvailableError: see ``unavailable``.
         """
-        if not 1 <= topk <= labels.COUNT:
-            raise BadOptionError(f"Top {topk} is not possible: choose 1 to {labels.COUNT} predictions.")
-        probabilities = self.predict([self.view(image)])[0]
-        best = np.argsort(-probabilities, kind="stable")[:topk]
-        return [Prediction(int(i), *labels.label(int(i)), float(probabilities[i])) for i in best]
+        self.check_topk(topk)
+        return self.best(self.predict([self.view(image)])[0], topk)
+
+    def check_topk(self, topk: int) -> None:
+        """Raise BadOptionError unless ``topk`` predictions are possible: up to all classes, and always 1 to 5."""
+        if not 1 <= topk <= max(self.classes, DEFAULT_TOPK):
+            raise BadOptionError(f"Top {topk} is not possible: choose 1 to {self.classes} predictions.")
+
+    def best(self, probabilities: Float32Array, topk: int = DEFAULT_TOPK) -> list[Prediction]:
+        """The ``topk`` most probable of (classes,) probabilities, best first; of equals the lower index first."""
+        order = np.argsort(-probabilities, kind="stable")[:topk]
+        return [Prediction(int(i), *self.labels[int(i)], float(probabilities[i])) for i in order]
+
+
+def view(image: Image.Image, side: int) -> Image.Image:
+    """What a classifier sees of an image: RGB, ``side`` x ``side``.
+
+    The short side is resized to ``round(side / 0.875)`` with antialiased bicubic interpolation, then the centre is
+    cropped; transparency is composited on white.
+
+    Args:
+        image: any mode and size.
+    """
+    rgb = flatten(image).convert("RGB")
+    short = min(rgb.size)
+    resized = round(side / _CROP_RATIO)
+    # Only the central square is resized: the rest would be cropped, and a strip of 1 x 10 million
+    # pixels would fill the memory.  The margin hides that the filter does not see past the square.
+    left, top = (rgb.width - short) // 2, (rgb.height - short) // 2
+    square = rgb.crop((left, top, left + short, top + short))
+    square = square.resize((resized, resized), Image.Resampling.BICUBIC)
+    margin = (resized - side) // 2
+    return square.crop((margin, margin, margin + side, margin + side))
 
 
 def preprocess(images: Sequence[Image.Image], info: ObserverInfo) -> Float32Array:

@@ -1,0 +1,90 @@
+"""Where the images lie within uncompressed tar archives, so that they need not be unpacked."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from beholder.data.files import SUFFIXES
+from beholder.errors import BadFileError
+
+_BLOCK = 512
+
+Entry = tuple[str, int, int]
+"""File name without folders, offset of its first byte, size."""
+
+
+def images_in_tar(path: Path) -> list[Entry]:
+    """The image files in an archive, sorted by name; of two with one name the later counts, as tar does it.
+
+    Raises:
+        BadFileError: the archive is compressed, damaged, truncated or missing.
+    """
+    with _opened(path) as file:
+        return _images(file, 0, str(path))
+
+
+def images_in_tars(path: Path) -> Iterator[tuple[str, list[Entry]]]:
+    """For an archive of archives: the name of each without suffix, and its images; offsets are those in ``path``."""
+    with _opened(path) as file:
+        for member in _members(file, str(path)):
+            name = PurePosixPath(member.name)
+            if name.suffix == ".tar":
+                inner = _Window(file, member.offset_data, member.size)
+                yield name.stem, _images(inner, member.offset_data, f"{path}/{name.name}")
+
+
+def _images(file: IO[bytes] | _Window, base: int, shown: str) -> list[Entry]:
+    found = {}
+    for member in _members(file, shown):
+        name = PurePosixPath(member.name)
+        if name.suffix.lower() in SUFFIXES:
+            found[name.name] = (name.name, base + member.offset_data, member.size)
+    return sorted(found.values())
+
+
+def _members(file: IO[bytes] | _Window, shown: str) -> Iterator[tarfile.TarInfo]:
+    try:
+        # "r:" takes no compression, which would make random access impossible.
+        with tarfile.open(fileobj=file, mode="r:") as archive:  # type: ignore[call-overload]
+            for member in archive:
+                archive.members = []  # or all headers stay in memory
+                if member.isreg() and not member.issparse():
+                    yield member
+            # tarfile takes a damaged header, or none, for the end.
+            file.seek(archive.offset)
+            if file.read(_BLOCK) != bytes(_BLOCK):
+                raise tarfile.ReadError("it does not end where an archive ends")
+    except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
+        raise BadFileError(f"{shown} is damaged or no uncompressed tar ({error}): get a whole copy.") from None
+
+
+def _opened(path: Path) -> IO[bytes]:
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise BadFileError(f"{path} cannot be read ({error.strerror}): check the path.") from None
+
+
+class _Window:
+    """A part of a file as a file, which is all that tarfile needs."""
+
+    def __init__(self, file: IO[bytes], start: int, size: int) -> None:
+        self._file, self._start, self._size, self._at = file, start, size, 0
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(self._size - self._at, 0)
+        self._file.seek(self._start + self._at)
+        data = self._file.read(left if size < 0 else min(size, left))
+        self._at += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at

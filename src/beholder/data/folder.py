@@ -1,0 +1,119 @@
+"""A plain folder of images, and the three ways in which it can say what is on them.
+
+1. ``labels.csv`` in it with the columns ``file`` (path relative to the folder) and ``label`` (wnid, class name, or
+   an index of ImageNet), a row for every image;
+2. class folders: every image lies below a folder that is named by wnid or class name;
+3. names of files that begin with ``{class index}_``, an index of ImageNet, as in ``0042_agama.jpg``.
+
+Otherwise the images have no labels.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from beholder.data.base import ClassInfo
+from beholder.data.classes import imagenet_classes, imagenet_index, resolve
+from beholder.data.files import Listing, find_images
+from beholder.errors import BadFileError, BadImageError
+
+LABELS = "labels.csv"
+
+_INDEXED = re.compile(r"(\d{1,4})_(n\d{8}(?=_|$))?", re.ASCII)
+
+Labels = tuple[tuple[ClassInfo, ...], list[int]]
+
+
+def read_folder(root: Path, own_classes: bool = False) -> Listing:
+    """The images below ``root`` in the order of their paths, with labels if there are any.
+
+    If all classes are known to ImageNet, labels are its indices, unless ``own_classes`` is true.
+
+    Raises:
+        BadImageError: there is no such folder, or no image in it.
+        BadFileError: ``labels.csv`` does not fit to the images.
+    """
+    paths = find_images(root)
+    if not paths:
+        raise BadImageError(f"The folder {root} holds no images: choose another.")
+    labels = (
+        _from_csv(root, paths, own_classes)
+        or _from_class_folders(paths, own_classes)
+        or _from_names(root, paths, own_classes)
+    )
+    name = root.resolve().name or "images"
+    if labels is None:
+        return Listing(name, root, paths, folders=True)
+    return Listing(name, root, paths, np.array(labels[1], np.int32), labels[0], folders=True)
+
+
+def _from_csv(root: Path, paths: list[str], own: bool) -> Labels | None:
+    table = root / LABELS
+    if not table.is_file():
+        return None
+    rows: dict[str, str] = {}
+    try:
+        with open(table, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            if not {"file", "label"} <= set(reader.fieldnames or ()):
+                raise BadFileError(f"{table} does not begin with the line file,label: add it.")
+            for row in reader:
+                path, text = (row["file"] or "").strip(), (row["label"] or "").strip()
+                path = str(PurePosixPath(path.replace("\\", "/")))
+                if not text or rows.setdefault(path, text) != text:
+                    problem = "no label" if not text else "two labels"
+                    raise BadFileError(f"{table} gives {problem} to {path} (line {reader.line_num}): correct it.")
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadFileError(f"{table} cannot be read ({error}): save it as CSV in UTF-8.") from None
+    there = set(paths)
+    for path in rows:
+        if path not in there:
+            raise BadFileError(f"{table} names {path}, which is no image in {root}: remove the line.")
+    for path in paths:
+        if path not in rows:
+            raise BadFileError(f"{table} has no line for {path}: add one, or remove the image.")
+    texts = [rows[path] for path in paths]
+    if not own and all(text.isascii() and text.isdigit() for text in texts):
+        indices = [int(text[:9]) for text in texts]
+        if max(indices) >= len(imagenet_classes()):
+            raise BadFileError(
+                f"{table} has the label {max(indices)}, but numbers mean ImageNet's classes 0 to "
+                f"{len(imagenet_classes()) - 1}: use names of classes."
+            )
+        return imagenet_classes(), indices
+    classes, mapping = resolve(texts, own)
+    return classes, [mapping[text] for text in texts]
+
+
+def _from_class_folders(paths: list[str], own: bool) -> Labels | None:
+    if any("/" not in path for path in paths):
+        return None
+    folders = [path.split("/", 1)[0] for path in paths]
+    if len(set(folders)) == 1 and imagenet_index(folders[0]) is None:
+        return None  # a folder in a folder, not a class
+    classes, mapping = resolve(folders, own)
+    return classes, [mapping[folder] for folder in folders]
+
+
+def _from_names(root: Path, paths: list[str], own: bool) -> Labels | None:
+    matches = [_INDEXED.match(PurePosixPath(path).stem) for path in paths]
+    found = [match for match in matches if match]
+    classes = imagenet_classes()
+    if len(found) < len(paths) or any(int(match[1]) >= len(classes) for match in found):
+        return None
+    indices = [int(match[1]) for match in found]
+    for path, match, index in zip(paths, found, indices, strict=True):
+        if match[2] and match[2] != classes[index].wnid:
+            raise BadFileError(
+                f"{root / path} begins with class {index}, which is {classes[index].wnid} in ImageNet: "
+                "correct the name, or give a labels.csv."
+            )
+    if not own:
+        return classes, indices
+    wnids = [classes[index].wnid for index in indices]
+    few, mapping = resolve(wnids, own)
+    return few, [mapping[wnid] for wnid in wnids]

@@ -1,0 +1,254 @@
+"""The rows of a sweep on disk: ``results.parquet/part-*.parquet``, each written whole or not at all.
+
+One row is one image x codec x quality x alpha x classifier:
+
+====================  ==============  ===========================================================================
+column                type            meaning
+====================  ==============  ===========================================================================
+image                 string          key of the image, unique in the data
+width, height         int32           pixels of what was compressed
+codec                 string          registered name
+quality               int32           on the codec's own scale
+alpha                 float32         null for codecs that take none
+bytes                 int64           of the whole file
+bpp                   float64         8 x bytes / (width x height)
+ms_ssim, psnr, ...    float64         one column a metric; PSNR is infinite for equal pictures,
+                                      null where a metric is not defined or not measured
+encode_seconds        float64         of the one call that made the file.  A progressive codec (``rnn``) writes the
+                                      files of all qualities in one call; each of them bears its whole time
+decode_seconds        float64         of the one call that read the file
+classifier            string          null in a sweep without classifiers
+label                 int32           the true class in the classifier's own numbering; null if there is no label or
+                                      the classifier does not know the class
+top5_original         list<int32>     classes seen in the original, most probable first
+top5                  list<int32>     classes seen in the decompressed image
+top5_probability      list<float32>   of ``top5``
+correct, correct5     bool            the label is first, among the first five; null without label
+correct_original      bool            the label is first in the original; null without label
+agrees                bool            the same class is first in both
+====================  ==============  ===========================================================================
+
+Each part also holds, as Parquet metadata, which images could not be evaluated and who computed it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from beholder.errors import BadFileError, NotAvailableError
+from beholder.image import save_atomically
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TABLE = "results.parquet"
+SETTINGS = "settings.json"
+FAILURES = "errors.csv"
+GALLERY = "gallery"
+
+LEFTOVER = ".beholder-*.tmp"
+"""What a killed process may leave of a file it was writing."""
+
+_METADATA = b"beholder"
+_PART = re.compile(r"part-(\d{6,})\.parquet")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image that was left out, and why."""
+
+    index: int
+    image: str
+    file: str
+    error: str
+
+
+@dataclass
+class BatchResult:
+    """What became of one batch of images."""
+
+    number: int
+    images: int
+    columns: dict[str, list[Any]]
+    """The rows, by column."""
+    failures: list[Failure] = field(default_factory=list)
+    gallery: dict[str, bytes] = field(default_factory=dict)
+    """Path below the gallery -> PNG."""
+    worker: str = ""
+    """Who computed it, for the record."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part that is there and whole."""
+
+    number: int
+    rows: int
+    images: int
+    failures: tuple[Failure, ...]
+    worker: str
+
+
+def schema(metrics: Sequence[str]) -> pa.Schema:
+    """The columns of a sweep that measures ``metrics``."""
+    pa = _pyarrow()
+    return pa.schema(
+        [
+            ("image", pa.string()),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("codec", pa.string()),
+            ("quality", pa.int32()),
+            ("alpha", pa.float32()),
+            ("bytes", pa.int64()),
+            ("bpp", pa.float64()),
+            *((name, pa.float64()) for name in metrics),
+            ("encode_seconds", pa.float64()),
+            ("decode_seconds", pa.float64()),
+            ("classifier", pa.string()),
+            ("label", pa.int32()),
+            ("top5_original", pa.list_(pa.int32())),
+            ("top5", pa.list_(pa.int32())),
+            ("top5_probability", pa.list_(pa.float32())),
+            ("correct", pa.bool_()),
+            ("correct5", pa.bool_()),
+            ("correct_original", pa.bool_()),
+            ("agrees", pa.bool_()),
+        ]
+    )
+
+
+def write(folder: Path, result: BatchResult, metrics: Sequence[str]) -> None:
+    """Add one batch to the results in ``folder``: its pictures first, so that a part proves they are there.
+
+    Raises:
+        OutputError: the disk is full or the folder not writable.
+    """
+    pa = _pyarrow()
+    import pyarrow.parquet as pq
+
+    for name, png in result.gallery.items():
+        target = folder / GALLERY / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        save_atomically(target, png)
+    columns = schema(metrics)
+    facts = {
+        "batch": result.number,
+        "images": result.images,
+        "failures": [asdict(failure) for failure in result.failures],
+        "worker": result.worker,
+    }
+    table = pa.table({name: result.columns.get(name, []) for name in columns.names}, columns)
+    buffer = BytesIO()
+    pq.write_table(table.replace_schema_metadata({_METADATA: json.dumps(facts)}), buffer, compression="zstd")
+    (folder / TABLE).mkdir(parents=True, exist_ok=True)
+    save_atomically(folder / TABLE / f"part-{result.number:06d}.parquet", buffer.getvalue())
+
+
+def parts(folder: Path) -> Iterator[Part]:
+    """The whole parts of the results in ``folder``, in order; damaged ones are passed over."""
+    pa = _pyarrow()
+    import pyarrow.parquet as pq
+
+    for number, path in _part_files(folder):
+        try:
+            metadata = pq.read_metadata(path)
+            facts = json.loads(metadata.metadata[_METADATA])
+            failures = tuple(Failure(**failure) for failure in facts["failures"])
+            yield Part(number, metadata.num_rows, int(facts["images"]), failures, str(facts["worker"]))
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
+            continue
+
+
+def read(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of a sweep, parts in order.
+
+    Args:
+        folder: what ``beholder evaluate --output`` wrote, or the ``results.parquet`` in it.
+        columns: only these, for large results.
+
+    Raises:
+        BadFileError: there are no results, or a part is damaged.
+        NotAvailableError: pyarrow is not installed.
+    """
+    pa = _pyarrow()
+    import pyarrow.parquet as pq
+
+    files = [path for _number, path in _part_files(folder)]
+    if not files:
+        raise BadFileError(f"There are no results in {folder}: give a folder that `beholder evaluate` wrote.")
+    tables = []
+    for path in files:
+        try:
+            table = pq.ParquetFile(path).read(columns=None if columns is None else list(columns))
+        except (pa.ArrowException, OSError) as error:
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise BadFileError(f"{path} is damaged ({reason}): run `beholder evaluate --resume` again.") from None
+        tables.append(table.replace_schema_metadata(None))
+    try:
+        return pa.concat_tables(tables)
+    except pa.ArrowException:
+        raise BadFileError(
+            f"The parts in {folder} have different columns: keep each sweep in its own folder."
+        ) from None
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """``settings.json`` of a sweep.
+
+    Raises:
+        BadFileError: it is missing or damaged.
+    """
+    path = (folder.parent if folder.name == TABLE else folder) / SETTINGS
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        settings = None
+    if not isinstance(settings, dict):
+        raise BadFileError(
+            f"There is no readable {SETTINGS} in {folder}: give a folder that `beholder evaluate` wrote."
+        )
+    return settings
+
+
+def write_failures(folder: Path, failures: Sequence[Failure]) -> None:
+    """Write ``errors.csv``, or remove it if there is nothing to tell."""
+    path = folder / FAILURES
+    if not failures:
+        path.unlink(missing_ok=True)
+        return
+    text = StringIO()
+    writer = csv.DictWriter(text, list(asdict(failures[0])), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(failure) for failure in failures)
+    save_atomically(path, text.getvalue().encode("utf-8", "backslashreplace"))
+
+
+def clean(folder: Path) -> None:
+    """Remove what a killed sweep was in the middle of writing."""
+    for place in (folder, folder / TABLE):
+        for path in place.glob(LEFTOVER):
+            path.unlink(missing_ok=True)
+    for path in (folder / GALLERY).glob(f"*/{LEFTOVER}"):
+        path.unlink(missing_ok=True)
+
+
+def _part_files(folder: Path) -> list[tuple[int, Path]]:
+    place = folder if folder.name == TABLE else folder / TABLE
+    found = ((_PART.fullmatch(path.name), path) for path in place.glob("part-*.parquet"))
+    return sorted((int(match[1]), path) for match, path in found if match)
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow
+    except ImportError:
+        raise NotAvailableError('Tables of results need pyarrow: pip install "beholder[evaluate]".') from None
+    return pyarrow

@@ -1,0 +1,179 @@
+"""Where classifiers lie that were prepared, trained or installed on this computer.
+
+Each is a folder ``NAME`` in :func:`observers_dir` with ``model.onnx``, ``observer.json`` (see :mod:`.sidecar`)
+and ``labels.txt``.  Folders are written under a temporary name and renamed: there are no half-written ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from beholder.errors import BadOptionError, OutputError
+from beholder.observers import labels as label_files
+from beholder.observers import specs
+from beholder.observers.base import ObserverInfo
+from beholder.observers.sidecar import Output, Sidecar
+
+CACHE_VARIABLE = "BEHOLDER_CACHE"
+MODEL = "model.onnx"
+SIDECAR = "observer.json"
+LABELS = "labels.txt"
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
+_CHUNK = 1 << 20
+_A_DAY = 86_400.0
+
+
+def cache_dir() -> Path:
+    """Beholder's folder in the user's cache: ``$BEHOLDER_CACHE``, or the platform's usual place."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "beholder"
+
+
+def observers_dir() -> Path:
+    """The folder of the installed observers; it need not exist."""
+    return cache_dir() / "observers"
+
+
+def folder(name: str) -> Path:
+    """Where the observer ``name`` lies once it is installed."""
+    return observers_dir() / check_name(name)
+
+
+def installed() -> list[str]:
+    """The names of all installed observers, in alphabetical order."""
+    try:
+        found = [path.name for path in observers_dir().iterdir() if (path / SIDECAR).is_file()]
+    except OSError:
+        return []
+    return sorted(name for name in found if _NAME.fullmatch(name))
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if it can be an observer's; BadOptionError otherwise."""
+    if not _NAME.fullmatch(name) or name.endswith(".onnx"):
+        raise BadOptionError(
+            f"The observer name {name!r} is no plain name: use letters, digits, dots, dashes and underscores."
+        )
+    return name
+
+
+def install(
+    name: str,
+    model: bytes | Path,
+    info: ObserverInfo,
+    labels: Sequence[tuple[str, str]],
+    *,
+    output: Output = "probabilities",
+    force: bool = False,
+    move: bool = False,
+) -> Path:
+    """Put a classifier where ``observers.get(name)`` finds it; returns its folder.
+
+    Args:
+        model: the bytes of an ONNX file, or its path (copied): one input (n, 3, S, S) or (n, S, S, 3) of preprocessed
+            pixels; the first output (n, classes), a second one named ``features`` (n, d) if there is one.
+        info: its ``name`` is replaced by ``name``.
+        labels: (wnid, readable name) of every class; wnid "" where there is none.
+        output: what the first output holds.
+        force: replace an observer of the same name.
+        move: take the file ``model`` away instead of copying it.
+
+    Raises:
+        BadOptionError: the name is no plain name, or that of an observer that ships.
+        OutputError: an observer of this name exists (without ``force``), or the folder cannot be written.
+    """
+    network = specs.NETWORKS.get(name)
+    if network is not None and network.shipped:
+        raise BadOptionError(f"The observer {name} ships with Beholder: choose another name.")
+    target = folder(name)
+    if target.exists() and not force:
+        raise OutputError(f"There is an observer {name} already ({target}): choose another name or allow overwriting.")
+    with room() as temporary:
+        if isinstance(model, Path) and move:
+            shutil.move(model, temporary / MODEL)
+        elif isinstance(model, Path):
+            shutil.copyfile(model, temporary / MODEL)
+        else:
+            (temporary / MODEL).write_bytes(model)
+        size, digest = _fingerprint(temporary / MODEL)
+        sidecar = Sidecar(replace(info, name=name), output, LABELS, size, digest)
+        (temporary / LABELS).write_text(label_files.to_text(labels), encoding="utf-8")
+        (temporary / SIDECAR).write_text(sidecar.to_json(), encoding="utf-8")
+        _swap(temporary, target)
+    return target
+
+
+@contextlib.contextmanager
+def room(parent: Path | None = None) -> Iterator[Path]:
+    """A temporary folder in ``parent`` (None: that of the installed observers), from which files can be moved at once.
+
+    Raises:
+        OutputError: it cannot be made, or what is done in it fails for the disk's sake.
+    """
+    parent = parent or observers_dir()
+    temporary = _temporary(parent)
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        _sweep(parent)
+        temporary.mkdir()
+        yield temporary
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"{parent} cannot be written ({reason}): set {CACHE_VARIABLE} to another folder.") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary(parent: Path) -> Path:
+    return parent / f".{secrets.token_hex(8)}.tmp"
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what programs left that were killed: temporary folders older than a day."""
+    for path in parent.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _A_DAY:
+                shutil.rmtree(path)
+
+
+def _swap(source: Path, target: Path) -> None:
+    """Rename the folder ``source`` to ``target``, which may exist."""
+    old = _temporary(target.parent)
+    if target.exists():
+        os.rename(target, old)
+    try:
+        os.rename(source, target)
+    except OSError:
+        if old.exists():
+            os.rename(old, target)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _fingerprint(path: Path) -> tuple[int, str]:
+    """Size in bytes and SHA-256."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return path.stat().st_size, digest.hexdigest()

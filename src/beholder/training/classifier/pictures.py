@@ -1,0 +1,85 @@
+"""From a photograph to the square that a network is trained on: random crop, flip and colour.
+
+The reference's augmentation (that of TF-Slim's Inception and VGG): a crop of random area and aspect, or one of
+fixed size from a photograph of random size; a flip; brightness, contrast and saturation.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from beholder.image import flatten
+
+Pixels = npt.NDArray[np.uint8]
+
+_ATTEMPTS = 10
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def augment(image: Image.Image, side: int, options: dict[str, Any], rng: np.random.Generator) -> Pixels:
+    """A random view of ``image``: (side, side, 3) uint8.
+
+    Args:
+        image: any mode and size.
+        side: of the square in pixels.
+        options: all optional -- ``area`` and ``aspect`` (ranges of the crop's share of the picture and of its width
+            / height), or ``short_side`` (range, for inputs of 224 pixels, of what the picture's short side is
+            resized to before a crop of ``side``); ``flip`` (probability); ``brightness`` (largest shift, 1 is
+            white), ``contrast``, ``saturation`` (ranges of factors).
+        rng: every random number comes from it, always as many for the same options.
+    """
+    rgb = flatten(image).convert("RGB")
+    box = _scaled_box(rgb, options, rng) if "short_side" in options else _free_box(rgb, options, rng)
+    square = rgb.resize((side, side), Image.Resampling.BILINEAR, box=box)
+    if rng.random() < options.get("flip", 0):
+        square = square.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    shift = rng.uniform(-1, 1) * options.get("brightness", 0)
+    contrast = rng.uniform(*options.get("contrast", (1, 1)))
+    saturation = rng.uniform(*options.get("saturation", (1, 1)))
+    pixels = np.asarray(square)
+    if (shift, contrast, saturation) == (0, 1, 1):
+        return pixels.copy()
+    return _colour(pixels, shift, contrast, saturation)
+
+
+def _free_box(
+    image: Image.Image, options: dict[str, Any], rng: np.random.Generator
+) -> tuple[float, float, float, float]:
+    width, height = image.size
+    box = None
+    low, high = options.get("aspect", (1, 1))
+    # All attempts are drawn: how much is taken from the generator must not depend on the picture.
+    for area, aspect, x, y in rng.random((_ATTEMPTS, 4)):
+        share = float(np.interp(area, (0, 1), options.get("area", (1, 1)))) * width * height
+        ratio = low + (high - low) * aspect
+        crop = math.sqrt(share * ratio), math.sqrt(share / ratio)
+        if box is None and crop[0] <= width and crop[1] <= height:
+            left, top = x * (width - crop[0]), y * (height - crop[1])
+            box = left, top, min(left + crop[0], width), min(top + crop[1], height)
+    return box or (0, 0, width, height)
+
+
+def _scaled_box(
+    image: Image.Image, options: dict[str, Any], rng: np.random.Generator
+) -> tuple[float, float, float, float]:
+    low, high = options["short_side"]
+    crop = min(1.0, 224 / rng.uniform(low, high)) * min(image.size)
+    left, top = rng.random() * (image.width - crop), rng.random() * (image.height - crop)
+    return left, top, min(left + crop, image.width), min(top + crop, image.height)
+
+
+def _colour(pixels: Pixels, shift: float, contrast: float, saturation: float) -> Pixels:
+    values = pixels.astype(np.float32)
+    values += np.float32(255 * shift)
+    if contrast != 1:
+        mean = values.mean(axis=(0, 1), keepdims=True)
+        values = (values - mean) * np.float32(contrast) + mean
+    if saturation != 1:
+        grey = (values @ _LUMA)[..., np.newaxis]
+        values = (values - grey) * np.float32(saturation) + grey
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
