@@ -124,7 +124,8 @@ def test_a_truncated_download_of_unknown_length_is_refused(server: Server) -> No
 def test_a_killed_download_leaves_nothing_that_counts(server: Server, how: signal.Signals) -> None:
     server.stalls = True
     program = (
-        "import sys; from beholder.observers import download, specs;"
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"  # also in the background
+        "from beholder.observers import download, specs;"
         "download.fetch(specs.Download(sys.argv[1], sys.argv[2]))"
     )
     command = [sys.executable, "-c", program, server.download().url, MD5]

@@ -62,7 +62,8 @@ def prepare(name: str, weights: Path | None = None, *, say: Callable[[str], None
         )
     info = network.info
     if weights is not None and not download.is_published(file, network.weights):
-        info = replace(info, title=f"{info.title}, weights of {file.name}", top1=None, source=str(file))
+        title = f"{info.title}, weights of {file.name}"
+        info = replace(info, title=title, top1=None, licence="not stated", source=str(file))
     say("Writing the ONNX graph and comparing it with Keras ...")
     # Graphs may be large: they are written once, to where they stay.
     with store.room() as room:
