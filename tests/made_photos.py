@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 
 def make_photo(width: int, height: int, seed: int = 7) -> Image.Image:
@@ -26,3 +28,17 @@ def make_photo(width: int, height: int, seed: int = 7) -> Image.Image:
     scene[:, bars] = 30
     pixels = np.clip(np.rint(scene), 0, 255).astype(np.uint8)
     return Image.fromarray(np.ascontiguousarray(np.moveaxis(pixels, 0, 2)))
+
+
+def damage(photo: Image.Image, how: str) -> Image.Image:
+    """The picture after ``how``: jpeg, blur, negative or noise (nothing of it left)."""
+    if how == "jpeg":
+        out = BytesIO()
+        photo.save(out, "JPEG", quality=8)
+        return Image.open(out).convert("RGB")
+    if how == "blur":
+        return photo.filter(ImageFilter.GaussianBlur(3))
+    if how == "negative":
+        return Image.fromarray(255 - np.asarray(photo))
+    assert how == "noise"
+    return Image.fromarray(np.random.default_rng(1).integers(0, 256, np.asarray(photo).shape, dtype=np.uint8))
