@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made_photos import make_photo
 from PIL import Image
 
 from beholder.codecs.rnn import Rnn, bitstream, runtime
@@ -138,9 +140,21 @@ def test_a_foreign_model_is_named(codec: Rnn, full: bytes) -> None:
         codec.decode(bitstream.write(stream))
 
 
-def test_another_version_is_named(codec: Rnn, full: bytes) -> None:
-    with pytest.raises(BadFileError, match="version 2"):
-        codec.decode(full[:4] + b"\2" + full[5:])
+@pytest.mark.parametrize(("version", "remedy"), [(1, "older beholder"), (3, "update beholder")])
+def test_another_version_is_named(codec: Rnn, full: bytes, version: int, remedy: str) -> None:
+    with pytest.raises(BadFileError, match=f"version {version}, .*{remedy}"):
+        codec.decode(full[:4] + bytes([version]) + full[5:])
+
+
+def test_model_of_an_older_version_is_one_sentence(tmp_path: Path) -> None:
+    """A folder exported before the entropy model had its present layers."""
+    folder = tmp_path / "old"
+    shutil.copytree(runtime.default_folder(), folder)
+    with np.load(folder / "entropy.npz") as arrays:
+        kept = {name: arrays[name] for name in arrays.files if "gather_before" not in name}
+    np.savez_compressed(folder / "entropy.npz", **kept)
+    with pytest.raises(BadOptionError, match=r"another version.*export it again"):
+        Rnn(folder).encode(make_photo(32, 32), 1)
 
 
 @pytest.mark.parametrize("size", [(40000, 40000), (2**31, 1), (0, 5)])
@@ -193,7 +207,7 @@ def test_unknown_chunks_are_skipped(codec: Rnn, photo: Image.Image) -> None:
 
 def test_header_is_what_the_specification_says(codec: Rnn) -> None:
     data = codec.encode(Image.new("RGB", (300, 70)), 1, alpha=0.5)
-    assert data[:5] == b"\x8bBHD\x01"
+    assert data[:5] == b"\x8bBHD\x02"
     assert data[5:13] == codec.model.identity
     assert data[13:16] == bytes([300 & 0x7F | 0x80, 300 >> 7, 70])
     assert data[16:18] == bytes([125, 1])

@@ -11,12 +11,19 @@ from hypothesis import strategies as st
 
 from beholder.codecs.rnn import Rnn
 from beholder.codecs.rnn.entropy import (
+    DEAD_ZONE,
+    DEAD_ZONE_MEAN_SCALE,
+    EVEN,
+    HALVED,
     MEAN_SCALE,
+    MEANS,
     PROBABILITY_BITS,
+    QUARTERED,
     SCALES,
     EntropyModel,
     laplace_tables,
     log_table,
+    table_sizes,
 )
 from beholder.codecs.rnn.layout import CODE_LIMIT, ITERATIONS, LEVELS, SWIFT, Layout, lattice
 from beholder.errors import BadFileError
@@ -74,15 +81,31 @@ def test_lattice_covers_every_position_once(passes: int) -> None:
 
 def test_tables_are_distributions_with_laplace_shape() -> None:
     tables, reach = laplace_tables()
-    assert len(reach) == SCALES * MEAN_SCALE
-    parts = np.split(tables.astype(np.int64), np.cumsum(2 * reach + 4)[:-1])
-    for index, part in enumerate(parts):
+    sizes = table_sizes(reach)
+    assert len(reach) == 4 * SCALES * MEANS
+    assert sizes.sum() == len(tables)
+    for index, part in enumerate(np.split(tables.astype(np.int64), np.cumsum(sizes)[:-1])):
+        kind, mean = index // (SCALES * MEANS), index % MEANS
         assert part.sum() == 1 << PROBABILITY_BITS
         assert part.min() >= 1
-        if index % MEAN_SCALE == 0:  # mean on a symbol: symmetric about it
+        if mean == (0 if kind == EVEN else MEANS // 2):  # mean on a symbol: symmetric about it
             middle = reach[index]
             assert part[: 2 * middle + 1].argmax() == middle
             np.testing.assert_allclose(part[:middle], part[2 * middle : middle : -1], atol=2)
+
+
+@pytest.mark.parametrize("split", [HALVED, QUARTERED])
+def test_tables_of_a_split_are_those_of_the_dead_zone_cut_off(split: int) -> None:
+    """Given that a value lies in the coarse cell of 0, its distribution within is that of the dead-zone quantiser."""
+    tables, reach = laplace_tables()
+    parts = np.split(tables.astype(np.float64), np.cumsum(table_sizes(reach))[:-1])
+    for scale in (20, 30, 45):
+        for mean in range(MEANS):
+            whole = parts[(DEAD_ZONE * SCALES + scale) * MEANS + mean]
+            inner = parts[(split * SCALES + scale) * MEANS + mean]
+            reach_of_whole = (len(whole) - 3) // 2
+            inside = whole[reach_of_whole - len(inner) // 2 :][: len(inner)]
+            np.testing.assert_allclose(inner / inner.sum(), inside / inside.sum(), atol=2e-3)
 
 
 @settings(max_examples=25, deadline=None)
@@ -170,8 +193,9 @@ def test_integer_runtime_equals_quantised_training() -> None:
     context.set_quantise(True)
     entropy = EntropyModel(freeze(codec, context), SWIFT)
     rng = np.random.default_rng(5)
-    now = rng.integers(-5, 6, (SWIFT.latent, 6, 5))
+    everything = rng.integers(-5, 6, (SWIFT.latent, 6, 5))
     for number, stage in enumerate(SWIFT.stages):
+        now = everything * (SWIFT._levels(number) >= 0)[:, None, None]
         model = context.stages[number]
         assert isinstance(model, StageContext)
         codes = rng.integers(-5, 6, (len(stage.channels), 6, 5))
@@ -181,9 +205,11 @@ def test_integer_runtime_equals_quantised_training() -> None:
             inputs = (torch.from_numpy(x[None].astype(np.float32)) for x in (total, now[stage.channels], codes))
             mean, log_scale = model(*inputs)
         for where, tables, whole in entropy._nets[number].passes(codes, now):
-            parts = whole * MEAN_SCALE + tables % MEAN_SCALE
+            even = tables // (SCALES * MEANS) == EVEN
+            eighths = (tables % MEANS - MEANS // 2) * (MEAN_SCALE // DEAD_ZONE_MEAN_SCALE)
+            parts = np.where(even, whole * MEAN_SCALE + tables % MEANS, eighths)
             expected = np.rint(mean[0].numpy()[:, where[0], where[1]].ravel() * MEAN_SCALE)
             np.testing.assert_array_equal(parts, expected)
             low, high = -3.2, 4.2
             index = (log_scale[0].numpy()[:, where[0], where[1]].ravel() - low) / (high - low) * (SCALES - 1)
-            np.testing.assert_array_equal(tables // MEAN_SCALE, np.rint(index))
+            np.testing.assert_array_equal(tables // MEANS % SCALES, np.rint(index))

@@ -21,8 +21,8 @@ from beholder.errors import BadOptionError
 from beholder.observers import keras_zoo
 from beholder.training.classifier.batches import InTurn, Order
 from beholder.training.classifier.pictures import augment
-from beholder.training.classifier.processes import Processes
 from beholder.training.classifier.settings import CONFIGS, DATASETS, difference, read_settings
+from beholder.training.processes import Processes
 
 INCEPTION = {"area": [0.05, 1], "aspect": [0.75, 1.33], "flip": 0.5, "brightness": 0.125, "saturation": [0.5, 1.5]}
 VGG = {"short_side": [256, 512], "flip": 0.5}

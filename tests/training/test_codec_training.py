@@ -14,8 +14,6 @@ from made_photos import make_photo
 
 torch = pytest.importorskip("torch")
 
-from beholder.codecs.rnn.entropy import LOG_SCALE_RANGE, MEAN_SCALE, SCALES  # noqa: E402
-from beholder.codecs.rnn.layout import SWIFT, lattice  # noqa: E402
 from beholder.errors import BadFileError, BadImageError, BadOptionError, OutputError  # noqa: E402
 from beholder.training import swift  # noqa: E402
 from beholder.training.codec import (  # noqa: E402
@@ -25,7 +23,6 @@ from beholder.training.codec import (  # noqa: E402
     read_settings,
     train_codec,
 )
-from beholder.training.context import ContextModel, StageContext, laplace_bits  # noqa: E402
 from beholder.training.photos import PhotoCrops  # noqa: E402
 
 SWIFT_SETTINGS: dict[str, Any] = {
@@ -197,16 +194,19 @@ def test_learning_rate_warms_up_then_falls(photos: Path, tmp_path: Path) -> None
     assert rates[-1] == pytest.approx(0.02, abs=0.001)
 
 
+class Machine(torch.nn.Module):
+    """Stands in for the classifiers of the loss, which take long."""
+
+    def __init__(self, **_: Any) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1), requires_grad=False)
+
+    def forward(self, decoded: Any, original: Any) -> Any:
+        return torch.log(self.weight * (decoded - original).square().mean((1, 2, 3)) + 1e-4)
+
+
 def test_one_network_for_every_observer(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Alpha `any`: half the samples the eye's, a quarter a machine's, the rest between; the machine is frozen."""
-
-    class Machine(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.ones(1), requires_grad=False)
-
-        def forward(self, decoded: Any, original: Any) -> Any:
-            return torch.log(self.weight * (decoded - original).square().mean((1, 2, 3)) + 1e-4)
 
     monkeypatch.setattr(swift, "FeatureDistortion", Machine)
     run = CodecTraining(job(photos, tmp_path, SWIFT_SETTINGS, alpha=None))
@@ -285,115 +285,14 @@ def test_unknown_configs_and_options(photos: Path, tmp_path: Path) -> None:
         CodecTraining(job(photos, tmp_path, {k: v for k, v in SWIFT_SETTINGS.items() if k != "model"}))
 
 
-# The entropy model.
-
-
-STAGES = [0, 1, 3, 4, 12]
-"""The contrast; channels coded first; refined by one level; by one or two; the finest level."""
-
-
-def random_context(stage: int, quantise: bool) -> StageContext:
-    torch.manual_seed(stage)
-    model = StageContext(SWIFT, stage, 8)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(0, 0.3)
-    model.set_quantise(quantise)
-    return model
-
-
-def random_codes(stage: int, height: int = 5, width: int = 6) -> tuple[Any, Any, Any]:
-    generator = torch.Generator().manual_seed(stage)
-    refines = torch.from_numpy(SWIFT.refinement(stage) >= 0)[:, None, None]
-    codes = torch.randn(2, len(refines), height, width, generator=generator) * 3
-    old = torch.randn(2, len(refines), height, width, generator=generator) * 2 * refines
-    total = torch.randn(2, SWIFT.seen(stage), height, width, generator=generator) * 40
-    total[:, :1] *= 100  # far beyond what the network's inputs are clipped to
-    return total.round(), old.round(), codes.round()
-
-
-@pytest.mark.parametrize("log_scale", [-3.2, -1.0, 0.0, 2.0])
-@pytest.mark.parametrize("mean", [0.0, 0.375, -2.5])
-def test_probabilities_of_all_symbols_sum_to_one(mean: float, log_scale: float) -> None:
-    symbols = torch.arange(-400.0, 401.0, dtype=torch.float64)
-    bits = laplace_bits(symbols, torch.tensor(mean).double(), torch.tensor(log_scale).double())
-    assert (bits >= 0).all()
-    assert float((2**-bits).sum()) == pytest.approx(1, abs=1e-5)
-
-
-def test_far_symbols_cost_finite_bits_and_gradients() -> None:
-    q = torch.tensor([0.0, 0.5, 3.0, -50.0, 30000.0])
-    mean, log_scale = torch.zeros(5, requires_grad=True), torch.full((5,), -3.2, requires_grad=True)
-    bits = laplace_bits(q, mean, log_scale)
-    bits.sum().backward()
-    assert bits.isfinite().all()
-    assert mean.grad.isfinite().all()
-    assert log_scale.grad.isfinite().all()
-
-
-def test_entropy_model_learns() -> None:
-    torch.manual_seed(0)
-    context = ContextModel(SWIFT, 8)
-    y = torch.randn(1, 193, 1, 1) + torch.randn(1, 193, 4, 4) * 0.5
-    y[:, 0] = 2
-    codes = [
-        torch.trunc(y * torch.from_numpy(2.0 ** SWIFT.levels(t) * (SWIFT.levels(t) >= 0))[:, None, None].float())
-        for t in range(8)
-    ]
-    optimiser = torch.optim.Adam(context.parameters(), lr=0.02)
-    bits = []
-    for _ in range(10):
-        cost = context.bits(codes)
-        assert cost.shape == (1, 8)
-        optimiser.zero_grad()
-        cost.sum().backward()
-        optimiser.step()
-        bits.append(cost.detach()[0])
-    assert (bits[-1] < bits[0]).all()
-
-
-@pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("quantise", [False, True])
-def test_a_pass_reads_only_earlier_passes(stage: int, quantise: bool) -> None:
-    """Predictions stay as they are whatever is written at their own and later passes: files can be decoded."""
-    model = random_context(stage, quantise)
-    total, old, codes = random_codes(stage)
-    passes = SWIFT.stages[stage].passes
-    which = torch.from_numpy(lattice(5, 6, passes))
-    with torch.no_grad():
-        expected = model(total, old, codes)
-        for p in range(passes):
-            unknown = torch.where(which >= p, 7 - 2 * codes, codes)
-            for have, want in zip(model(total, old, unknown), expected, strict=True):
-                assert torch.equal(have[..., which == p], want[..., which == p])
-                if p + 1 < passes:
-                    assert not torch.equal(have, want)
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_quantised_entropy_model_computes_integers(stage: int) -> None:
-    """Single and double precision agree exactly, on grids of sixteenths and of 64 scales."""
-    inputs = random_codes(stage)
-    low, high = LOG_SCALE_RANGE
-    results = []
-    for kind in (torch.float32, torch.float64):
-        model = random_context(stage, quantise=True).to(kind)
-        with torch.no_grad():
-            mean, log_scale = model(*(x.to(kind) for x in inputs))
-        index = (log_scale - low) / (high - low) * (SCALES - 1)
-        assert (index - index.round()).abs().max() < 1e-3
-        results.append((mean.double() * MEAN_SCALE, index.round().double()))
-    for single, double in zip(*results, strict=True):
-        assert torch.equal(single, double)
-        assert torch.equal(single, single.round())
-        assert len(single.unique()) > 3
-
-
-@pytest.mark.parametrize("part", ["entropy", "decoder"])
-def test_codes_stay_once_a_part_learns_alone(photos: Path, tmp_path: Path, part: str) -> None:
+@pytest.mark.parametrize("part", ["entropy", "decoder", "eye"])
+def test_codes_stay_once_a_part_learns_alone(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
     """After "all" the codec is the average of what it was; then only the named part moves."""
     settings = SWIFT_SETTINGS | {"parts": [["all", 2], [part, 6]], "quantise_from": 6, "lr": 0.01}
-    run = CodecTraining(job(photos, tmp_path, settings))
+    monkeypatch.setattr(swift, "FeatureDistortion", Machine)
+    run = CodecTraining(job(photos, tmp_path, settings, alpha=None))
     batch = PhotoCrops(photos, 48).batch(0, 8)
     for _ in range(2):
         run.train_step(batch)
@@ -409,7 +308,7 @@ def test_codes_stay_once_a_part_learns_alone(photos: Path, tmp_path: Path, part:
         assert moved == set()
         assert entropy_moved
     else:
-        assert moved == {"quantiser", "recurrence", "synthesis"}
+        assert moved == ({"quantiser"} if part == "eye" else {"quantiser", "recurrence", "synthesis"})
         assert not entropy_moved
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,11 @@ torch = pytest.importorskip("torch")
 from torch.nn import functional as F  # noqa: E402
 
 from beholder import metrics  # noqa: E402
-from beholder.training import losses, paper, swift  # noqa: E402
+from beholder.errors import BadFileError, BadOptionError, NotAvailableError  # noqa: E402
+from beholder.training import paper, swift  # noqa: E402
 from beholder.training.codec import read_settings  # noqa: E402
-from beholder.training.losses import C1, C2, FeatureDistortion, human_distortion, ms_ssim  # noqa: E402
+from beholder.training.losses import C1, C2, human_distortion, ms_ssim  # noqa: E402
+from beholder.training.machine import CAFFE_MEAN, FeatureDistortion, Lite0, SqueezeNet, Vgg16  # noqa: E402
 
 SMALL = {"n": 16, "m": 16, "hidden": 16, "context": 8, "analysis_blocks": 1, "synthesis_blocks": 1}
 
@@ -132,11 +136,107 @@ def test_fused_network_is_the_published_one(machine: FeatureDistortion) -> None:
         x = net._swish(net._bn0(net._conv_stem((photo * 255 - 127) / 128)))
         for block in net._blocks:
             x = block(x)
-        torch.testing.assert_close(machine.features(photo)[-1], x, atol=1e-3, rtol=1e-3)
+        pooled = net._swish(net._bn1(net._conv_head(x))).mean((2, 3))
+        features, logits = machine.networks[0](photo)
+        torch.testing.assert_close(features[-1], x, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(logits, net._fc(pooled), atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("name", "network"), [("efficientnet_lite0", Lite0), ("squeezenet", SqueezeNet)])
+def test_training_sees_what_the_observer_sees(name: str, network: Any) -> None:
+    """The loss' networks give the class probabilities of the observers that ship (whose weights are rounded)."""
+    pytest.importorskip("onnx")
+    from beholder import observers
+
+    observer = observers.get(name)
+    view = make_photo(observer.info.input_size, observer.info.input_size)
+    with torch.no_grad():
+        _, logits = network()(tensor(view))
+    np.testing.assert_allclose(logits.softmax(1).numpy(), observer.predict([view]), atol=0.02)
+    assert int(logits.argmax()) == int(observer.predict([view]).argmax())
+
+
+def test_decisions_count_as_much_as_they_should() -> None:
+    pytest.importorskip("onnx")
+    photo = tensor(make_photo(96, 96))
+    other = (photo + 0.1 * torch.randn(photo.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+    values = {}
+    for weight in (0.0, 0.25, 1.0):
+        values[weight] = float(FeatureDistortion(["squeezenet"], weight)(other, photo))
+        assert float(FeatureDistortion(["squeezenet"], weight)(photo, photo)) < values[weight]
+    assert values[0.25] == pytest.approx(0.75 * values[0.0] + 0.25 * values[1.0], abs=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"networks": ["lenet"]}, {"networks": []}, {"logits": 2}])
+def test_impossible_machines_are_one_sentence(options: dict[str, Any]) -> None:
+    with pytest.raises(BadOptionError, match="correct `machine`"):
+        FeatureDistortion(**options)
+
+
+def vgg_weights(seed: int = 0) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    rng = np.random.default_rng(seed)
+    widths = {"1": 64, "2": 128, "3": 256, "4": 512, "5": 512}
+    weights, inputs = {}, 3
+    for layer in Vgg16.LAYERS:
+        outputs = widths[layer[0]]
+        kernel = rng.normal(0, (2 / (9 * inputs)) ** 0.5, (3, 3, inputs, outputs)).astype(np.float32)
+        weights[layer] = kernel, rng.normal(0, 0.1, outputs).astype(np.float32)
+        inputs = outputs
+    return weights
+
+
+def test_vgg_reads_both_kinds_of_files(tmp_path: Path) -> None:
+    """Keras' notop HDF5 and the reference's pickled vgg16.npy hold the same network; relu1_1 is as computed by hand."""
+    h5py = pytest.importorskip("h5py")
+    weights = vgg_weights()
+    np.save(tmp_path / "vgg16.npy", {f"conv{k}": list(v) for k, v in weights.items()}, allow_pickle=True)  # type: ignore[arg-type]
+    with h5py.File(tmp_path / "vgg.h5", "w") as archive:
+        for layer, (kernel, bias) in weights.items():
+            name = f"block{layer[0]}_conv{layer[2]}"
+            archive[f"{name}/{name}_W_1:0"], archive[f"{name}/{name}_b_1:0"] = kernel, bias
+    image = tensor(make_photo(48, 32))
+    with torch.no_grad():
+        (first, last), logits = Vgg16(tmp_path / "vgg16.npy")(image)
+        (first_h5, last_h5), _ = Vgg16(tmp_path / "vgg.h5")(image)
+    assert logits is None
+    assert torch.equal(first, first_h5)
+    assert torch.equal(last, last_h5)
+    assert last.shape == (1, 512, 2, 3)
+    pixels = image.flip(1) * 255 - torch.tensor(CAFFE_MEAN)[:, None, None]
+    kernel, bias = (torch.from_numpy(x) for x in weights["1_1"])
+    by_hand = F.relu(F.conv2d(pixels, kernel.permute(3, 2, 0, 1), bias, padding=1))
+    torch.testing.assert_close(first, by_hand)
+
+
+def test_paper_uses_vgg_where_it_is_given(tmp_path: Path, pair: tuple[Any, Any]) -> None:
+    np.save(tmp_path / "vgg16.npy", {f"conv{k}": list(v) for k, v in vgg_weights().items()}, allow_pickle=True)  # type: ignore[arg-type]
+    settings = {"model": {"width": 0.0625}, "phases": [], "vgg16": str(tmp_path / "vgg16.npy")}
+    trainee = paper.PaperTrainee(settings, 1.0)
+    with torch.no_grad():
+        found = trainee.distortion(*pair)
+        network = Vgg16(tmp_path / "vgg16.npy")
+        (a, c), (b, d) = (network(image)[0] for image in pair)
+    torch.testing.assert_close(found, (a - b).square().mean((1, 2, 3)) + (c - d).square().mean((1, 2, 3)))
+
+
+def test_weight_files_run_no_code_and_fail_in_one_sentence(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return (os.mkdir, (str(tmp_path / "hacked"),))
+
+    np.save(tmp_path / "evil.npy", {"conv1_1": Evil()}, allow_pickle=True)  # type: ignore[arg-type]
+    (tmp_path / "no.h5").write_bytes(b"nothing")
+    for name in ("evil.npy", "no.h5", "missing.npy"):
+        with pytest.raises(BadFileError, match="notop"):
+            Vgg16(tmp_path / name)
+    assert not (tmp_path / "hacked").exists()
 
 
 class Stub(torch.nn.Module):
     """A machine whose distortion is the mean absolute difference (its logarithm, as the real one's)."""
+
+    def __init__(self, **_: Any) -> None:
+        super().__init__()
 
     def forward(self, decoded: Any, original: Any) -> Any:
         return torch.log((decoded - original).abs().mean((1, 2, 3)))
@@ -191,5 +291,5 @@ def test_missing_classifier_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> 
     import sys
 
     monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
-    with pytest.raises(losses.NotAvailableError, match="pip install"):
+    with pytest.raises(NotAvailableError, match="pip install"):
         FeatureDistortion()

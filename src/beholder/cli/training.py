@@ -81,6 +81,15 @@ def export(
         str | None,
         typer.Option("--job-id", metavar="ID", show_default=False, help="Instead of CHECKPOINT: a job's name."),
     ] = None,
+    entropy: Annotated[
+        Path | None,
+        typer.Option(
+            "--entropy",
+            metavar="CHECKPOINT",
+            show_default=False,
+            help="Take the entropy model from another job, trained for the same codes.",
+        ),
+    ] = None,
     runs: Runs = Path("runs"),
 ) -> None:
     """Turn a checkpoint into the files that `--model DIR` takes and that run without torch."""
@@ -92,7 +101,7 @@ def export(
     _require_libraries()
     from beholder.training.export import export_codec
 
-    print(f"Codec: {export_codec(source, output)}")
+    print(f"Codec: {export_codec(source, output, entropy)}")
 
 
 def _alpha(text: str) -> float | None:

@@ -21,8 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from beholder.errors import BadFileError, BadOptionError, OutputError
+from beholder.training import processes
 from beholder.training.losses import ms_ssim
 from beholder.training.photos import PhotoCrops, find_photos, validation_set
+from beholder.training.processes import Processes
 
 CHECKPOINT_SECONDS = 180
 FROZEN = "machine."
@@ -87,17 +89,26 @@ def build(settings: dict[str, Any], alpha: float | None) -> nn.Module:
 
 
 class CodecTraining:
-    """State of one run: model, optimiser, moving average, step."""
+    """State of one run: model, optimiser, moving average, step.
 
-    def __init__(self, job: CodecJob) -> None:
+    Several ``together`` take every n-th picture of each batch and average their gradients: all hold the same weights.
+    """
+
+    def __init__(self, job: CodecJob, together: Processes | None = None) -> None:
         self.job = job
+        self.together = together or Processes()
         settings = job.settings
-        device = job.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(device)
+        batches = {phase["batch"] for phase in settings["phases"]}
+        if any(size % self.together.world for size in batches):
+            raise BadOptionError(
+                f"Batches of {min(batches)} cannot be shared by {self.together.world} processes evenly."
+            )
+        self.device = torch.device(_device(job.device))
+        if self.together.world > 1 and self.device.type == "cuda":
+            self.device = torch.device("cuda", self.together.local)
         torch.manual_seed(settings.get("seed", 0))
         self.model = cast(Any, build(settings, job.alpha))
+        self.model.together = self.together
         self.model.to(self.device)
         if self.device.type == "cpu":
             self.model.to(memory_format=torch.channels_last)
@@ -162,17 +173,19 @@ class CodecTraining:
         return peak * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
 
     def train_step(self, pixels: np.ndarray) -> dict[str, float]:
-        """One optimiser step on (n, 3, h, w) uint8 pixels; a step that is not finite changes nothing."""
+        """One optimiser step on (n, 3, h, w) uint8 pixels, all processes' batch; not finite, it changes nothing."""
         settings = self.job.settings
         self.model.begin_step(self.step, self.average)
         generator = torch.Generator().manual_seed(settings.get("seed", 0) * 1_000_003 + self.step)
         torch.manual_seed(self.step)  # binarizers draw from the global generator
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate(group["peak"])
-        image = torch.from_numpy(pixels).to(self.device).float() / 255
+        mine = np.ascontiguousarray(self.together.rows(pixels))
+        image = torch.from_numpy(mine).to(self.device).float() / 255
         loss, figures = self.model.loss(image, generator)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        self.together.average([p.grad for p in self.model.parameters() if p.grad is not None])
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.get("clip", 1.0))
         if torch.isfinite(norm):
             self.optimiser.step()
@@ -180,7 +193,9 @@ class CodecTraining:
         else:
             self.skipped += 1
         self.step += 1
-        return figures | {"train/loss": float(loss.detach()), "train/gradient": float(norm)}
+        mean = loss.detach().clone()
+        self.together.average([mean])
+        return figures | {"train/loss": float(mean), "train/gradient": float(norm)}
 
     @torch.no_grad()
     def _follow(self, decay: float) -> None:
@@ -197,6 +212,12 @@ class CodecTraining:
         return model.eval()
 
 
+def _device(wanted: str) -> str:
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return wanted
+
+
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint's dictionary; BadFileError in one sentence if it is missing or no checkpoint."""
     if not path.is_file():
@@ -210,30 +231,43 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def train_codec(job: CodecJob) -> Path:
-    """Run or resume a job to its last step; the checkpoint's path.  SIGINT and SIGTERM save and stop."""
-    from torch.utils.tensorboard import SummaryWriter
+    """Run or resume a job to its last step; the checkpoint's path.  SIGINT and SIGTERM save and stop.
 
+    Under ``torchrun`` all processes train one network together; the first one writes and prints.
+    """
     if (job.folder / "last.pt").exists() and not job.resume:
         raise OutputError(f"The job {job.folder} exists: add --resume, or choose another --job-id.")
     find_photos(job.train_data)  # complain before anything is written
-    run = CodecTraining(job)
+    together = processes.start(cuda=_device(job.device) == "cuda")
+    try:
+        return _train(CodecTraining(job, together))
+    finally:
+        processes.stop(together)
+
+
+def _train(run: CodecTraining) -> Path:
+    from torch.utils.tensorboard import SummaryWriter
+
+    job = run.job
     validation = torch.from_numpy(validation_set(job.val_data)).float() / 255
     try:
         job.folder.mkdir(parents=True, exist_ok=True)
         (job.folder / "settings.json").write_text(json.dumps(job.settings, indent=2) + "\n")
     except OSError as error:
         raise OutputError(f"{job.folder} cannot be written ({error.strerror}): choose another.") from None
-    writer = SummaryWriter(str(job.folder / "tensorboard"), purge_step=run.step)
+    first = run.together.first
+    writer = SummaryWriter(str(job.folder / "tensorboard"), purge_step=run.step) if first else None
     stop: list[int] = []
     previous = {s: signal.signal(s, lambda number, _: stop.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
         _loop(run, validation.to(run.device), writer, stop)
     finally:
-        run.save()
-        writer.close()
+        if writer is not None:
+            run.save()
+            writer.close()
         for number, handler in previous.items():
             signal.signal(number, handler)
-    if stop:
+    if stop and first:
         print(f"Stopped at step {run.step}; go on with --resume.")
     return run.checkpoint
 
@@ -244,7 +278,7 @@ def _loop(run: CodecTraining, validation: Tensor, writer: Any, stop: list[int]) 
     seen = 0
     phase: dict[str, int] | None = None
     batches: Any = None
-    while run.step < settings["steps"] and not stop:
+    while run.step < settings["steps"] and not run.together.most(len(stop), run.device):
         if run.phase(run.step) != phase:
             phase = run.phase(run.step)
             crops = PhotoCrops(run.job.train_data, phase["crop"], settings.get("seed", 0))
@@ -253,6 +287,8 @@ def _loop(run: CodecTraining, validation: Tensor, writer: Any, stop: list[int]) 
         figures = run.train_step(pixels)
         seen += len(pixels)
         now = time.monotonic()
+        if writer is None:
+            continue
         if run.step % settings.get("log_every", 50) == 0:
             for name, value in figures.items():
                 writer.add_scalar(name, value, run.step)

@@ -17,12 +17,17 @@ from beholder.codecs.rnn.entropy import (
     ACTIVATION_MAX,
     ACTIVATION_SCALE,
     CLASSES,
+    DEAD_ZONE_MEAN_SCALE,
+    EVEN,
     INPUT_LIMIT,
+    LEVELS_SPLIT,
     LOG_SCALE_RANGE,
     MEAN_LIMIT,
     MEAN_SCALE,
+    MEANS,
     SCALES,
     WEIGHT_SCALE,
+    family,
     log_table,
 )
 from beholder.codecs.rnn.layout import Layout, lattice
@@ -47,6 +52,9 @@ class IntLayer(nn.Module):
 class StageContext(nn.Module):
     """Entropy model of one stage: integer codes -> mean and log scale of each of its channels."""
 
+    family: Tensor
+    edge: Tensor
+
     def __init__(self, layout: Layout, stage: int, width: int) -> None:
         super().__init__()
         self.seen = layout.seen(stage)
@@ -54,8 +62,13 @@ class StageContext(nn.Module):
         refinement = layout.refinement(stage)
         self.refines = bool((refinement >= 0).any())
         k = len(refinement)
+        kind = torch.from_numpy(family(layout, stage))[:, None, None]
+        self.register_buffer("family", kind, persistent=False)
+        split = [1 << LEVELS_SPLIT[f] if f in LEVELS_SPLIT else 0 for f in kind.flatten().tolist()]
+        self.register_buffer("edge", torch.tensor(split).float()[:, None, None], persistent=False)
         self.before = IntLayer(2 * self.seen, width) if self.seen else None
         self.current = IntLayer(2 * k, width)
+        self.gather_before = IntLayer(width, width, 3) if self.seen else None
         self.spread_before = IntLayer(width, width, 3) if self.seen else None
         self.spread_current = IntLayer(width, width, 3, bias=False)
         self.by_pass = nn.Parameter(torch.zeros(self.passes, width))
@@ -97,8 +110,9 @@ class StageContext(nn.Module):
         which = torch.from_numpy(lattice(h, w, self.passes)).to(codes.device)
         by_pass = _maybe_round(self.by_pass, self.quantise)[:, :, None, None]
         base = codes.new_zeros(b, self.by_pass.shape[1], h, w)
-        if self.before is not None and self.spread_before is not None:
-            base = self.spread_before(self._activate(self.before(features(total))))
+        if self.before is not None and self.gather_before is not None and self.spread_before is not None:
+            known = self._activate(self.gather_before(self._activate(self.before(features(total)))))
+            base = self.spread_before(known)
         clipped = codes.clamp(-INPUT_LIMIT, INPUT_LIMIT)
         magnitude = magnitudes(codes)
         current = self._activate(self.current(torch.cat([clipped / ACTIVATION_SCALE, magnitude], 1)))
@@ -126,11 +140,25 @@ class StageContext(nn.Module):
         low, high = LOG_SCALE_RANGE
         if self.quantise:
             step = (high - low) / (SCALES - 1)
-            mean = _floor(mean + 0.5 / MEAN_SCALE, MEAN_SCALE)
+            eighths = _floor(mean + 0.5 / DEAD_ZONE_MEAN_SCALE, DEAD_ZONE_MEAN_SCALE)
+            mean = torch.where(self.uniform(old), _floor(mean + 0.5 / MEAN_SCALE, MEAN_SCALE), eighths)
             log_scale = low + step * _floor(log_scale * 4, 1).add(SCALES // 2).clamp(0, SCALES - 1)
         else:
             log_scale = (log_scale * 4 * (high - low) / (SCALES - 1) + (low + high) / 2).clamp(low, high)
-        return mean.clamp(-MEAN_LIMIT, MEAN_LIMIT), log_scale
+        most = (MEANS // 2 - 1) / DEAD_ZONE_MEAN_SCALE
+        mean = torch.where(self.uniform(old), mean.clamp(-MEAN_LIMIT, MEAN_LIMIT), mean.clamp(-1, most))
+        return mean, log_scale
+
+    def uniform(self, old: Tensor) -> Tensor:
+        """Where a code's cells are one step wide each (family EVEN), rather than that of 0 two."""
+        return (self.family == EVEN) | (old != 0)
+
+    def bits(self, codes: Tensor, old: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+        """What each code costs, given :meth:`forward`'s prediction; differentiable."""
+        even = laplace_bits(codes, mean, log_scale)
+        if bool((self.family == EVEN).all()):
+            return even
+        return torch.where(self.uniform(old), even, dead_zone_bits(codes, mean.clamp(-1, 1), log_scale, self.edge))
 
     def _activate(self, x: Tensor) -> Tensor:
         if self.quantise:
@@ -170,7 +198,9 @@ class ContextModel(nn.Module):
             codes = torch.where(old == 0, new, new * torch.sign(old) - factor * old.abs())
             mean, log_scale = model(now[:, :seen] * worth, old, codes)
             codes = codes + (soft - soft.detach()) * torch.where(old < 0, -1.0, 1.0)
-            result[stage.iteration] = result[stage.iteration] + laplace_bits(codes, mean, log_scale).sum((1, 2, 3))
+            assert isinstance(model, StageContext)
+            cost = model.bits(codes, old, mean, log_scale).sum((1, 2, 3))
+            result[stage.iteration] = result[stage.iteration] + cost
             now = now.index_copy(1, channels, new)
         return torch.stack(result, 1)
 
@@ -195,6 +225,28 @@ def laplace_bits(q: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     tail = -(d - 0.5).clamp(min=0) * inverse + torch.log(0.5 * -torch.expm1(-inverse))
     log_p = torch.where(d < 0.5, torch.log(inside.clamp(min=1e-6)), tail)
     return -log_p.clamp(min=-24) / 0.6931471805599453
+
+
+def dead_zone_bits(q: Tensor, mean: Tensor, log_scale: Tensor, edge: Tensor) -> Tensor:
+    """-log2 of the Laplace mass that truncation to 0 maps to ``q``: (-1, 1) for 0, [q, q + 1) for q > 0.
+
+    Args:
+        q: integers.
+        mean: in [-1, 1].
+        log_scale: natural logarithm of the Laplace scale.
+        edge: where it is not 0, the value is known to lie in (-edge, edge), and so ``|q| < edge``.
+    """
+    inverse = torch.exp(-log_scale)
+
+    def within(limit: Tensor | float) -> Tensor:
+        return 1 - 0.5 * (torch.exp(-(limit - mean) * inverse) + torch.exp(-(limit + mean) * inverse))
+
+    zero = torch.log(within(1.0).clamp(min=1e-6))
+    toward = torch.where(q < 0, -mean, mean)
+    tail = -(q.abs() - toward) * inverse + torch.log(0.5 * -torch.expm1(-inverse))
+    log_p = torch.where(q.detach() == 0, zero, tail)
+    known = torch.where(edge > 0, torch.log(within(edge).clamp(min=1e-6)), torch.zeros_like(edge))
+    return -(log_p - known).clamp(min=-24) / 0.6931471805599453
 
 
 def _round(x: Tensor, scale: float) -> Tensor:

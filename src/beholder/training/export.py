@@ -30,12 +30,18 @@ HALF_FROM = 64
 OPSET = 18
 
 
-def export_codec(checkpoint: Path, output: Path) -> Path:
+def export_codec(checkpoint: Path, output: Path, entropy: Path | None = None) -> Path:
     """Write the model folder ``output`` from a checkpoint of `beholder train codec`.
+
+    Args:
+        checkpoint: of the codec.
+        output: a new folder, or that of a model to replace.
+        entropy: checkpoint to take the entropy model from: decoder and entropy model learn from the same codes and
+            may have been trained side by side.
 
     Raises:
         BadFileError: no checkpoint there, or the exported graphs do not agree with torch.
-        BadOptionError: the architecture writes no files (`paper`).
+        BadOptionError: the architecture writes no files (`paper`), or the two checkpoints quantise differently.
         OutputError: ``output`` exists and is no model folder.
     """
     state = load_checkpoint(checkpoint)
@@ -45,6 +51,9 @@ def export_codec(checkpoint: Path, output: Path) -> Path:
     if output.exists() and not (output.is_dir() and (output / "model.json").exists()):
         raise OutputError(f"{output} exists and is no codec model: choose another --output.")
     codec, context = restore(state)
+    source = state if entropy is None else load_checkpoint(entropy)
+    if entropy is not None:
+        context = _entropy_of(source, codec)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as temporary:
         folder = Path(temporary) / "model"
@@ -58,6 +67,8 @@ def export_codec(checkpoint: Path, output: Path) -> Path:
             "alpha": state["alpha"],
             "steps": state["step"],
             "settings": settings,
+            "entropy_steps": source["step"],
+            "entropy_settings": source["settings"],
         }
         (folder / "model.json").write_text(json.dumps(card, indent=2) + "\n")
         verify(codec, runtime.Model(folder))
@@ -79,10 +90,27 @@ def restore(state: dict[str, Any]) -> tuple[Swift, ContextModel]:
         module.load_state_dict(saved)
         module.eval().requires_grad_(False)
     for tensor in (*codec.parameters(), *codec.buffers()):
-        if tensor.numel() >= HALF_FROM:
-            tensor.copy_(tensor.half().float())
+        tensor.copy_(_rounded(tensor))
     context.set_quantise(True)
     return codec, context
+
+
+def _entropy_of(state: dict[str, Any], codec: Swift) -> ContextModel:
+    """The entropy model of a checkpoint whose encoder writes the same codes as ``codec``'s."""
+    theirs, weights = state["average"]
+    ours = codec.state_dict()
+    encoder = [name for name in ours if name.startswith("analysis.") or name == "quantiser.log_ratio"]
+    if not all(name in theirs and torch.equal(ours[name], _rounded(theirs[name])) for name in encoder):
+        raise BadOptionError("The two checkpoints have different encoders: give --entropy one for the same codes.")
+    context = ContextModel(codec.layout, state["settings"]["model"]["context"])
+    context.load_state_dict(weights)
+    context.eval().requires_grad_(False).set_quantise(True)
+    return context
+
+
+def _rounded(tensor: Tensor) -> Tensor:
+    """As the files store it: large tensors in 16-bit floats."""
+    return tensor.half().float() if tensor.numel() >= HALF_FROM else tensor
 
 
 class _Analysis(nn.Module):
@@ -258,7 +286,7 @@ def decode_with_torch(
         entropy.decode(segment, now, i)
         t = torch.tensor([i])
         integers = torch.from_numpy(now[None]).float()
-        belief = codec.quantiser.dequantise(integers, codec.quantiser.gain(observer, t), t)
+        belief = codec.quantiser.dequantise(integers, observer, t)
         memory = codec.recurrence(belief, memory, observer, t)
     image = codec.synthesis(belief, memory, observer, t)[0].clamp(0, 1)
     return torch.round(image * 255).to(torch.uint8).numpy().transpose(1, 2, 0)

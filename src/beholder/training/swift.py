@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from beholder.codecs.rnn.layout import ITERATIONS
 from beholder.codecs.rnn.model import Swift, SwiftConfig
 from beholder.training.context import ContextModel
-from beholder.training.losses import FeatureDistortion, human_distortion
+from beholder.training.losses import human_distortion
+from beholder.training.machine import FeatureDistortion
+from beholder.training.processes import Processes
 
 PRICE_RATE = 0.004
 
@@ -37,10 +39,13 @@ class SwiftTrainee(nn.Module):
         self.parts = read_parts(settings)
         self.quantised = False
         self.part = "all"
+        self.together = Processes()
         target = torch.as_tensor(settings["bpp_targets"], dtype=torch.float32)
         self.register_buffer("target", target, persistent=False)
         self.register_buffer("log_price", torch.log(1.2 / target))
-        self.machine: FeatureDistortion | None = None if alpha == 0 else FeatureDistortion()
+        self.machine: FeatureDistortion | None = None
+        if alpha != 0 and any(name != "entropy" for name, _ in self.parts):
+            self.machine = FeatureDistortion(**settings.get("machine", {}))
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
         """The linear transforms begin as a lapped DCT and move slowly; per-channel tables have far to go."""
@@ -78,30 +83,35 @@ class SwiftTrainee(nn.Module):
         self.context.requires_grad_(part == "entropy")
         self.codec.requires_grad_(part == "decoder")
         self.codec.analysis.requires_grad_(False)
+        self.codec.quantiser.requires_grad_(part in ("decoder", "eye"))
 
     def draw_alpha(self, count: int, generator: torch.Generator) -> Tensor:
-        """Half the samples are the eye's, a quarter a machine's, a quarter between."""
-        if self.alpha is not None:
-            return torch.full((count,), self.alpha)
+        """Half the samples are the eye's, a quarter a machine's, a quarter between; in the part "decoder", which has
+        more to learn for machines, a quarter, a half and a quarter."""
+        if self.alpha is not None or self.part == "eye":
+            return torch.full((count,), self.alpha or 0.0)
         # Fixed shares rather than chances: kernels are prepared once for each shape they meet.
         alpha = torch.rand(count, generator=generator)
-        alpha[: count // 2] = 0
-        alpha[count // 2 : count // 2 + count // 4] = 1
+        eye, machine = (count // 4, count // 2) if self.part == "decoder" else (count // 2, count // 4)
+        alpha[:eye] = 0
+        alpha[eye : eye + machine] = 1
         return alpha
 
     def loss(self, image: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """image (n, 3, h, w) in [0, 1] -> scalar loss and figures for the log."""
         n, _, height, width = image.shape
-        alpha = self.draw_alpha(n, generator).to(image.device)
+        # All processes draw for the whole batch and take their rows.
+        alpha = self.together.rows(self.draw_alpha(n * self.together.world, generator)).to(image.device)
         if self.part == "entropy":
             with torch.no_grad():
                 latents = [state[0] for state in self.codec.encode(image, alpha)]
             bits = self.context.bits(latents).mean(0) / (height * width)
             return bits.sum(), {f"train/bpp_{i + 1}": float(v) for i, v in enumerate(bits.detach().cumsum(0))}
-        order = torch.randperm(ITERATIONS, generator=generator).repeat(-(-n // ITERATIONS))[:n]
-        t = order.to(image.device)
+        count = n * self.together.world
+        order = torch.randperm(ITERATIONS, generator=generator).repeat(-(-count // ITERATIONS))[:count]
+        t = self.together.rows(order).to(image.device)
         decoded, latents = self.codec(image, alpha, t)
-        if self.part == "decoder":
+        if self.part in ("decoder", "eye"):
             distortion = self.distortion(decoded, image, alpha).mean()
             return distortion, {"train/distortion": float(distortion.detach())}
         bpp = (self.context.bits(latents) / (height * width)).cumsum(1)
@@ -110,7 +120,9 @@ class SwiftTrainee(nn.Module):
         rate = (price * bpp).mean()
         loss = distortion.mean() + rate
         with torch.no_grad():
-            error = bpp.mean(0) / self.target - 1
+            mean = bpp.mean(0)
+            self.together.average([mean])
+            error = mean / self.target - 1
             if torch.isfinite(loss):  # or one bad step would spoil the prices for good
                 self.log_price += PRICE_RATE * error.clamp(-1, 1)
             usual = torch.log(1.2 / self.target)
@@ -151,8 +163,9 @@ class SwiftTrainee(nn.Module):
 
 
 def read_parts(settings: dict[str, Any]) -> list[tuple[str, int]]:
-    """What learns until which step: "all", then only the "entropy" model, or only the "decoder", for the same codes."""
+    """What learns until which step: "all", then, for the same codes, only the "entropy" model, only the "decoder", or
+    only the centroids that the "eye" sees."""
     parts = [(str(name), int(until)) for name, until in settings.get("parts", [["all", settings["steps"]]])]
-    if any(name not in ("all", "entropy", "decoder") for name, _ in parts):
+    if any(name not in ("all", "entropy", "decoder", "eye") for name, _ in parts):
         raise KeyError("parts")
     return parts

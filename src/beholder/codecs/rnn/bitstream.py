@@ -1,8 +1,8 @@
-"""The `.bhd` container, version 1: header, optional chunks, one checksummed segment an iteration.
+"""The `.bhd` container, version 2: header, optional chunks, one checksummed segment an iteration.
 
     offset  size      field
     0       4         8B 42 48 44                    (a non-ASCII byte, then "BHD")
-    4       1         version: 1
+    4       1         version: 2
     5       8         identity of the model: first 8 bytes of its SHA-256 (:mod:`beholder.codecs.rnn.runtime`)
     13      varint    width in pixels
             varint    height
@@ -33,7 +33,7 @@ from beholder.errors import BadFileError
 from beholder.image import check_size
 
 MAGIC = b"\x8bBHD"
-VERSION = 1
+VERSION = 2
 ALPHA_STEPS = 250
 ICC, EXIF, PLANE = 1, 2, 3
 GREY, CHUNKS = 0x10, 0x20
@@ -81,7 +81,8 @@ def read(data: bytes) -> Bitstream:
     if reader.take(4) != MAGIC:
         raise BadFileError("This is no .bhd file: its first bytes are not those of one.")
     if (version := reader.take(1)[0]) != VERSION:
-        raise BadFileError(f"This .bhd file has version {version}, and we read version {VERSION}: update beholder.")
+        remedy = "update beholder" if version > VERSION else "decompress it with the older beholder that wrote it"
+        raise BadFileError(f"This .bhd file has version {version}, and we read version {VERSION}: {remedy}.")
     model = reader.take(8)
     width, height = reader.varint(), reader.varint()
     check_size(width, height)

@@ -4,7 +4,7 @@ A learned entropy model that computes in floating point fails when another proce
 reads only codes (integers), its weights are integers, and every sum stays below 2^24 in magnitude (checked when
 weights are loaded), so float32 matrix products are exact in whatever order they are summed.  Per stage (layout.py):
 
-    before  = relu(W1 . [clip(total), log|total|])            1x1; total: the latent so far, in finest steps
+    before  = relu(W0 * relu(W1 . [clip(total), log|total|])) 1x1, 3x3; total: the latent so far, in finest steps
     current = relu(W2 . [clip(codes), log|codes|])            1x1; passes of this stage already known
     hidden  = relu(W3 * before + W4 * current + bias[pass])   3x3
     mean, scale = W6 . relu(W5 . hidden)                      1x1
@@ -12,9 +12,16 @@ weights are loaded), so float32 matrix products are exact in whatever order they
     scale += W8 * log|codes| + W9 * log|old|                  3x3 depthwise; old: the channel's value before the stage
     mean, scale = A[class], B[class] where old is not 0       class: min(|old|, 3); A, B[0] are added elsewhere
 
-``relu`` divides by the weights' unit, rounds down and clamps to 0..255.  ``mean`` (in sixteenths of a code) and
-``scale`` (an index) choose one of 16 x 64 tables of integer probabilities that are part of the model;
-`constriction`'s range coder does the rest.  Symbols outside a table are escapes and follow as 16 raw bits.
+``relu`` divides by the weights' unit, rounds down and clamps to 0..255.  ``mean`` and ``scale`` (an index) choose a
+table of integer probabilities, which are part of the model; `constriction`'s range coder does the rest.  Tables come in
+four families of 64 scales x 16 means, all of them Laplace distributions as the quantiser cuts them up:
+
+    EVEN        cells of one step around every integer, the mean in sixteenths modulo 1: the first codes of
+                MEAN_COLOURS, and how a cell that is not 0 is split.  Symbols outside a table are escapes and follow
+                as 16 raw bits.
+    DEAD_ZONE   the cell of 0 is twice as wide, the mean in eighths from -1 to 7/8: a channel's first code.  Escapes
+                as well.
+    HALVED, QUARTERED   the cell of 0 split into 3 or 7: refinement by one level or two of what was 0.
 """
 
 from __future__ import annotations
@@ -26,7 +33,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from beholder.codecs.rnn.layout import CODE_LIMIT, Layout, lattice
+from beholder.codecs.rnn.layout import CODE_LIMIT, MEAN_COLOURS, Layout, lattice
 from beholder.errors import BadFileError
 
 Ints = NDArray[np.int64]
@@ -41,8 +48,13 @@ WEIGHT_SCALE = 256
 """Weights are integers in units of 1/256."""
 INPUT_LIMIT = 511
 """Codes are clipped to this magnitude before they enter the network."""
+MEANS = 16
+"""Means that each family tells apart."""
 MEAN_SCALE = 16
 MEAN_LIMIT = 127
+DEAD_ZONE_MEAN_SCALE = 8
+EVEN, DEAD_ZONE, HALVED, QUARTERED = range(4)
+LEVELS_SPLIT = {HALVED: 1, QUARTERED: 2}
 SCALES = 64
 LOG_SCALE_RANGE = (-3.2, 4.2)
 """Natural logarithm of the Laplace scale at the first and last index."""
@@ -59,23 +71,52 @@ def log_table() -> Ints:
     return np.round(ACTIVATION_SCALE * np.log2(1.0 + np.arange(INPUT_LIMIT + 1))).astype(np.int64)
 
 
-def laplace_tables() -> tuple[NDArray[np.uint16], Ints]:
-    """Integer probability tables for every (scale, sixteenth), concatenated, and each one's reach.
+def family(layout: Layout, stage: int) -> Ints:
+    """The family of each of the stage's channels where its value has been 0 so far."""
+    channels, refinement = layout.stages[stage].channels, layout.refinement(stage)
+    fresh = np.where(np.isin(channels, MEAN_COLOURS), EVEN, DEAD_ZONE)
+    return np.where(refinement < 0, fresh, np.where(refinement == 1, HALVED, QUARTERED)).astype(np.int64)
 
-    A table for reach L has 2L + 2 entries for the symbols -L..L+1 around the integer part of the mean, then two
-    for escapes below and above.  Entries sum to 2^16 and none is 0.
+
+def laplace_tables() -> tuple[NDArray[np.uint16], Ints]:
+    """Integer probability tables of every family, scale and mean, concatenated, and each one's reach.
+
+    A table of reach L has the symbols -L..L+1 around the integer part of the mean (EVEN) or -L..L (the others), then,
+    but for HALVED and QUARTERED, two for escapes below and above.  Entries sum to 2^16 and none is 0.
     """
     tables, reaches = [], []
     low, high = LOG_SCALE_RANGE
-    for scale in np.exp(np.linspace(low, high, SCALES)):
-        reach = int(min(MOST_SYMBOLS // 2, np.ceil(6 * scale) + 1))
-        for part in range(MEAN_SCALE):
-            edges = np.arange(-reach, reach + 3) - 0.5 - part / MEAN_SCALE
-            cdf = np.where(edges < 0, 0.5 * np.exp(-np.abs(edges) / scale), 1 - 0.5 * np.exp(-np.abs(edges) / scale))
-            mass = np.concatenate([np.diff(cdf), [cdf[0], 1 - cdf[-1]]])
-            tables.append(_integers(mass))
-            reaches.append(reach)
+    for kind in (EVEN, DEAD_ZONE, HALVED, QUARTERED):
+        for scale in np.exp(np.linspace(low, high, SCALES)):
+            for part in range(MEANS):
+                if kind in LEVELS_SPLIT:
+                    reach = (1 << LEVELS_SPLIT[kind]) - 1
+                else:
+                    reach = int(min(MOST_SYMBOLS // 2, np.ceil(6 * scale) + 1))
+                tables.append(_integers(_mass(kind, float(scale), part, reach)))
+                reaches.append(reach)
     return np.concatenate(tables), np.array(reaches, np.int64)
+
+
+def table_sizes(reach: Ints) -> Ints:
+    """Number of entries of each table."""
+    kind = np.arange(len(reach)) // (SCALES * MEANS)
+    return 2 * reach + np.where(kind == EVEN, 4, np.where(kind == DEAD_ZONE, 3, 1))
+
+
+def _mass(kind: int, scale: float, part: int, reach: int) -> NDArray[np.float64]:
+    if kind == EVEN:
+        edges = np.arange(-reach, reach + 3) - 0.5 - part / MEAN_SCALE
+    else:
+        mean = (part - MEANS // 2) / DEAD_ZONE_MEAN_SCALE
+        edges = np.concatenate([np.arange(-reach - 1.0, 0), np.arange(1, reach + 2)]) - mean
+    tail = 0.5 * np.exp(-np.abs(edges) / scale)
+    cdf = np.where(edges < 0, tail, 1 - tail)
+    mass = np.diff(cdf)
+    if kind in LEVELS_SPLIT:
+        # Far in one tail all differences may round to 0.
+        return (mass + 1e-12) / (mass + 1e-12).sum()
+    return np.concatenate([mass, [cdf[0], 1 - cdf[-1]]])
 
 
 def _integers(mass: NDArray[np.float64]) -> NDArray[np.uint16]:
@@ -103,7 +144,10 @@ class EntropyModel:
         self.layout = layout
         self._nets = [_Net(arrays, layout, stage) for stage in range(len(layout.stages))]
         self._reach = arrays["reach"].astype(np.int64)
-        sizes = 2 * self._reach + 4
+        sizes = table_sizes(self._reach)
+        kind = np.arange(len(sizes)) // (SCALES * MEANS)
+        # The last symbol that is no escape: below - 1, and below + 1 is above.
+        self._last = 2 * self._reach + (kind == EVEN)
         parts = np.split(arrays["tables"].astype(np.float64), np.cumsum(sizes)[:-1])
         self._models = [
             constriction.stream.model.Categorical(part / (1 << PROBABILITY_BITS), perfect=False) for part in parts
@@ -125,10 +169,10 @@ class EntropyModel:
             codes = np.clip(net.codes(latent, now), -CODE_LIMIT, CODE_LIMIT)
             for where, tables, whole in net.passes(codes, now):
                 values = codes[:, where[0], where[1]].ravel()
-                reach = self._reach[tables]
-                symbols = values - whole + reach
-                above, below = symbols > 2 * reach + 1, symbols < 0
-                symbols = np.where(below, 2 * reach + 2, np.where(above, 2 * reach + 3, symbols)).astype(np.int32)
+                last = self._last[tables]
+                symbols = values - whole + self._reach[tables]
+                above, below = symbols > last, symbols < 0
+                symbols = np.where(below, last + 1, np.where(above, last + 2, symbols)).astype(np.int32)
                 for table, members in _groups(tables):
                     encoder.encode(symbols[members], self._models[table])
                 escaped = values[above | below]
@@ -157,9 +201,8 @@ class EntropyModel:
                 try:
                     for table, members in _groups(tables):
                         symbols[members] = decoder.decode(self._models[table], len(members))
-                    reach = self._reach[tables]
-                    values = symbols - reach + whole
-                    escaped = symbols >= 2 * reach + 2
+                    values = symbols - self._reach[tables] + whole
+                    escaped = symbols > self._last[tables]
                     if count := int(escaped.sum()):
                         values[escaped] = decoder.decode(raw, count).astype(np.int64) - CODE_LIMIT - 1
                 except (AssertionError, ValueError) as error:
@@ -182,6 +225,7 @@ class _Net:
         self.refines = bool((refinement >= 0).any())
         self.factor = (1 << np.maximum(refinement, 0))[:, None, None]
         self.worth = layout.worth(stage)[: self.seen, None, None]
+        self.family = family(layout, stage)[:, None]
 
         def get(name: str) -> Ints:
             return arrays[f"{stage}.{name}"].astype(np.int64)
@@ -193,6 +237,7 @@ class _Net:
         self.before = self.spread_before = None
         if self.seen:
             self.before = _Dense(get("before.weight"), get("before.bias"), INPUT_LIMIT)
+            self.gather_before = _Spread(get("gather_before.weight"), get("gather_before.bias"))
             self.spread_before = _Spread(get("spread_before.weight"))
             bound = bound + self.spread_before.bound
         _check(bound)
@@ -224,6 +269,8 @@ class _Net:
         before: Whole | None = None
         if self.before is not None:
             before = _pad(_relu(self.before(_features(now[: self.seen] * self.worth))))
+            every_row, every_column = np.indices((height, width)).reshape(2, -1)
+            before = _pad(_relu(self.gather_before(before, (every_row, every_column))).reshape(height, width, -1))
         old = np.abs(now[self.channels])
         for p in range(self.count):
             rows, columns = np.nonzero(which == p)
@@ -253,11 +300,17 @@ class _Net:
                 mean = mean * (member == 0) + np.take_along_axis(self.state[0], member, 1)
                 scale = scale * (member == 0) + np.take_along_axis(self.state[1], member, 1)
             unit = WEIGHT_SCALE * ACTIVATION_SCALE
-            parts = np.floor(mean * (MEAN_SCALE / unit) + 0.5)
-            parts = np.clip(parts, -MEAN_LIMIT * MEAN_SCALE, MEAN_LIMIT * MEAN_SCALE).astype(np.int64).ravel()
-            index = np.floor(scale * (4 / unit)) + SCALES // 2
-            index = np.clip(index, 0, SCALES - 1).astype(np.int64).ravel()
-            yield where, index * MEAN_SCALE + parts % MEAN_SCALE, parts // MEAN_SCALE
+            kind = np.broadcast_to(self.family, mean.shape)
+            if self.refines:
+                kind = np.where(member == 0, kind, EVEN)
+            even = np.floor(mean * (MEAN_SCALE / unit) + 0.5)
+            even = np.clip(even, -MEAN_LIMIT * MEAN_SCALE, MEAN_LIMIT * MEAN_SCALE).astype(np.int64)
+            other = np.floor(mean * (DEAD_ZONE_MEAN_SCALE / unit) + 0.5) + MEANS // 2
+            other = np.clip(other, 0, MEANS - 1).astype(np.int64)
+            part = np.where(kind == EVEN, even % MEAN_SCALE, other)
+            index = np.clip(np.floor(scale * (4 / unit)) + SCALES // 2, 0, SCALES - 1).astype(np.int64)
+            whole = np.where(kind == EVEN, even // MEAN_SCALE, 0)
+            yield where, ((kind * SCALES + index) * MEANS + part).ravel(), whole.ravel()
 
 
 class _Depthwise:
@@ -292,15 +345,17 @@ class _Dense:
 class _Spread:
     """3x3 convolution of a padded (h + 2, w + 2, inputs) map, evaluated at chosen positions only."""
 
-    def __init__(self, weight: Ints) -> None:
-        self.bound = np.abs(weight).sum((1, 2, 3)) * ACTIVATION_MAX
+    def __init__(self, weight: Ints, bias: Ints | None = None) -> None:
+        self.bias = np.zeros(len(weight), np.float32) if bias is None else bias.astype(np.float32)
+        self.bound = np.abs(weight).sum((1, 2, 3)) * ACTIVATION_MAX + np.abs(self.bias).astype(np.int64)
         _check(self.bound)
         # (outputs, inputs, 3, 3) -> nine (inputs, outputs) matrices in one
         self.weight = np.ascontiguousarray(weight.transpose(2, 3, 1, 0).reshape(-1, len(weight)), np.float32)
 
     def __call__(self, padded: Whole, where: Positions) -> Whole:
         columns = [padded[where[0] + dy, where[1] + dx] for dy in range(3) for dx in range(3)]
-        return np.concatenate(columns, 1) @ self.weight
+        product: Whole = np.concatenate(columns, 1) @ self.weight
+        return product + self.bias
 
 
 def _features(codes: Ints) -> Whole:

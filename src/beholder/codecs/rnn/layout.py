@@ -21,6 +21,8 @@ BLOCK = 16
 """Side of the image block that one latent position stands for."""
 LEVELS = 6
 """Quantiser levels; level l has the step of level 0 divided by 2^l."""
+MEAN_COLOURS = (0, 1, 7, 8)
+"""Channels that tell a block's contrast and its mean luma and chroma: neighbours predict them far from 0."""
 CODE_LIMIT = 32767
 """Largest magnitude of a code; an escape in the bitstream holds 16 bits."""
 

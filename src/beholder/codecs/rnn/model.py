@@ -13,6 +13,8 @@ masks) plus residual networks, so training starts from a working codec.  Codes d
 alone; all that the decoder's networks compute can be replaced without touching the entropy coder.  ``alpha`` enters
 every network as a FiLM and scales the steps.
 
+What the networks of the decoder correct is for machines: their share grows with alpha, from nothing for the eye.
+
 Every residual branch is scaled to the error it may correct.  With larger scales the jitter of its weights, a learning
 rate each step, outweighs what it can learn, and training turns it off.
 """
@@ -41,20 +43,27 @@ from beholder.codecs.rnn.transform import (
 
 ANALYSIS_REACH = 0.1
 """Scale of analysis' residual network, in coarse steps."""
+FULL_SHARE = 0.5
+"""From this alpha on the synthesis' networks correct all they can; for the eye they correct nothing, since MS-SSIM
+gained nothing from them that a table of centroids does not give (docs/results/codec.md)."""
+PIXEL_STRIDE = 4
+PIXELS = 3 * PIXEL_STRIDE**2
 SYNTHESIS_REACH = 0.04
 """Scale of synthesis' residual network at the first iteration, in pixels of [0, 1]."""
 
 
 @dataclass(frozen=True)
 class SwiftConfig:
-    """Sizes: ``n`` channels at stride 16, ``m`` at stride 8, ``hidden`` in the recurrent cell."""
+    """Sizes: ``n`` channels at stride 16, ``m`` at stride 8, ``w`` at stride 4, ``hidden`` in the recurrent cell."""
 
     n: int = 128
     m: int = 96
+    w: int = 48
     hidden: int = 96
-    context: int = 64
-    analysis_blocks: int = 2
-    synthesis_blocks: int = 4
+    context: int = 96
+    analysis_blocks: int = 0
+    synthesis_blocks: int = 2
+    pixel_blocks: int = 3
 
     def as_dict(self) -> dict[str, int]:
         return asdict(self)
@@ -159,8 +168,9 @@ class Quantiser(nn.Module):
         log_ratio = np.concatenate([[0], Basis(layout.latent - 1).machine_ratio]).astype(np.float32)
         # Set, not learned: straight-through gradients make rarely used channels too fine.
         self.register_buffer("log_ratio", torch.from_numpy(log_ratio))
-        centroid = np.full((ITERATIONS, layout.latent), 0.42, np.float32)
-        centroid[:, 0] = 0
+        centroid = np.full((2, ITERATIONS, layout.latent), 0.42, np.float32)
+        centroid[:, :, 0] = 0
+        # The eye's and a machine's: MS-SSIM wants contrast back that a machine does not ask for.
         self.centroid = nn.Parameter(torch.from_numpy(centroid))
 
     def gain(self, alpha: Tensor, t: Tensor) -> Tensor:
@@ -173,11 +183,13 @@ class Quantiser(nn.Module):
         scaled = y * gain
         whole = torch.trunc(scaled).detach()
         q = scaled + (whole - scaled).detach()
-        return q, self.dequantise(q, gain, t)
+        return q, self.dequantise(q, alpha, t)
 
-    def dequantise(self, q: Tensor, gain: Tensor, t: Tensor) -> Tensor:
-        """The centroid of each cell."""
-        centroid = self.centroid[t][:, :, None, None]
+    def dequantise(self, q: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
+        """The centroid of each cell, between the eye's and a machine's."""
+        gain = self.gain(alpha, t)
+        eye, machine = self.centroid[:, t]
+        centroid = torch.lerp(eye, machine, alpha[:, None])[:, :, None, None]
         return (q + centroid * torch.sign(q.detach())) / torch.where(gain > 0, gain, 1.0)
 
 
@@ -209,7 +221,7 @@ class Synthesis(nn.Module):
 
     def __init__(self, config: SwiftConfig, layout: Layout) -> None:
         super().__init__()
-        n, m = config.n, config.m
+        n, m, w = config.n, config.m, config.w
         basis = Basis(layout.latent - 1)
         self.borders = BorderFilter(border_filters()[1])
         self.linear = nn.Conv2d(layout.latent - 1, 4 * COLOURS, 1, bias=False)
@@ -226,23 +238,33 @@ class Synthesis(nn.Module):
         self.head = _zero(nn.Conv2d(config.hidden, layout.latent, 1))
         self.enter = _conv(layout.latent + config.hidden, n)
         self.film = Film(n, ITERATIONS)
-        self.coarse = Residual(n)
+        self.coarse = nn.Sequential(Residual(n), Residual(n))
         self.up = nn.Conv2d(n, 4 * m, 1)
         self.film_up = Film(m, ITERATIONS)
         self.fine = nn.Sequential(*(Residual(m) for _ in range(config.synthesis_blocks)))
-        self.leave = _zero(_conv(m, COLOURS))
+        self.up_pixels = nn.Conv2d(m, 4 * w, 1)
+        self.enter_pixels = _conv(PIXELS, w)
+        self.film_pixels = Film(w, ITERATIONS)
+        self.pixels = nn.Sequential(*(Residual(w) for _ in range(config.pixel_blocks)))
+        self.leave = _zero(_conv(w, PIXELS))
 
     def forward(self, belief: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
-        belief = belief + self.cell[t][:, :, None, None] * self.head(self.film_head(hidden, alpha, t))
+        share = (alpha / FULL_SHARE).clamp(max=1.0)[:, None, None, None]
+        belief = belief + share * self.cell[t][:, :, None, None] * self.head(self.film_head(hidden, alpha, t))
         contrast, rest = belief[:, :1], belief[:, 1:]
         masked = masking(contrast)
         d = F.silu(self.film(self.enter(torch.cat([belief / self.spread, hidden], 1)), alpha, t))
         d = self.film_up(F.pixel_shuffle(self.up(self.coarse(d)), 2), alpha, t)
-        # Errors are as large as the quantiser's steps, which grow with the contrast.
-        reach = F.interpolate(masked * self.reach[t][:, None, None, None], scale_factor=2.0, mode="nearest")
         patches = F.pixel_shuffle(self.linear(rest * self.step * masked), 2)
-        linear = self.borders(F.pixel_shuffle(patches, PATCH))
-        return from_ycc(linear + F.pixel_shuffle(reach * self.leave(self.fine(d)), PATCH))
+        draft = self.borders(F.pixel_shuffle(patches, PATCH))
+        # Ringing and what is missing of textures shows in pixels: the last network sees the draft.
+        d = F.pixel_shuffle(self.up_pixels(self.fine(d)), 2)
+        d = d + self.enter_pixels(F.pixel_unshuffle(draft / 0.25, PIXEL_STRIDE))
+        d = self.leave(self.pixels(F.silu(self.film_pixels(d, alpha, t))))
+        # Errors are as large as the quantiser's steps, which grow with the contrast.
+        reach = share * masked * self.reach[t][:, None, None, None]
+        reach = F.interpolate(reach, scale_factor=4.0, mode="nearest")
+        return from_ycc(draft + F.pixel_shuffle(reach * d, PIXEL_STRIDE))
 
 
 class Swift(nn.Module):

@@ -77,7 +77,12 @@ class Model:
 
     @functools.cached_property
     def entropy(self) -> EntropyModel:
-        return EntropyModel(self._arrays, self.layout)
+        try:
+            return EntropyModel(self._arrays, self.layout)
+        except KeyError as error:
+            raise BadOptionError(
+                f"The codec model in {self.folder} is of another version (it lacks {error}): export it again."
+            ) from None
 
     def gain(self, alpha: float, t: int) -> Floats:
         """1 / quantiser step of every channel after iteration ``t``, (c, 1, 1); 0 where nothing has been coded."""
@@ -94,7 +99,8 @@ class Model:
     def dequantise(self, integers: Ints, alpha: float, t: int) -> Floats:
         """The centroids of the cells, (c, h, w)."""
         gain = self.gain(alpha, t)
-        centroid = self._arrays["centroid"][t][:, None, None]
+        eye, machine = self._arrays["centroid"][:, t, :, None, None]
+        centroid = eye + np.float32(alpha) * (machine - eye)
         return ((integers + centroid * np.sign(integers)) / np.where(gain > 0, gain, 1)).astype(np.float32)
 
     def analyse(self, pixels: NDArray[np.uint8], alpha: float) -> Floats:
@@ -146,7 +152,8 @@ class Model:
         for t, segment in enumerate(segments):
             self.entropy.decode(segment, now, t)
             belief = self.dequantise(now, alpha, t)
-            memory = self.remember(belief, memory, alpha, t)
+            if alpha:  # the share of what the networks correct is 0 for the eye
+                memory = self.remember(belief, memory, alpha, t)
         return self.synthesise(belief, memory, alpha, len(segments) - 1)
 
     def _run(self, network: str, **inputs: NDArray[Any]) -> list[NDArray[Any]]:

@@ -19,23 +19,23 @@ from beholder.codecs.rnn.layout import BLOCK
 
 PATCH = 8
 COLOURS = 3 * PATCH * PATCH
-STEP = 0.1497
+STEP = 0.1331
 """Coarsest quantiser step of the lowest frequency, for pixels in [0, 1] and an orthonormal DCT."""
 STEP_SLOPE = 16.0
 """How much coarser high frequencies are: the step of function i is STEP (1 + 16 (i / 256)^1.5)."""
-CHROMA_STEP = 0.85
+CHROMA_STEP = 0.75
 """Chroma's step relative to luma's."""
-MACHINE = (0.243, 5.0, 1.3)
-"""The same three figures for a machine (alpha = 1), at about the same rate."""
+MACHINE = (0.1287, 16.0, 1.3)
+"""The same three figures for a machine (alpha = 1), at about the same rate: colour counts less."""
 RGB_TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 """ITU-R BT.601, full range, as JPEG uses it."""
 YCC_TO_RGB = np.linalg.inv(np.array(RGB_TO_YCC)).tolist()
 
-CONTRAST_FLOOR = 0.0025
+CONTRAST_FLOOR = 0.0015
 """Variance of luma, for pixels in [0, 1], below which contrast masks nothing (MS-SSIM's C2 is 0.0009)."""
 CONTRAST_RATE = 0.7
 """Contrast codes for each doubling of the variance."""
-MASKING = 0.7
+MASKING = 0.8
 """The step grows with (1 + variance / CONTRAST_FLOOR) to half this power."""
 
 # Prefilter across a block border (Tran, Liang and Tu, "Lapped transform via time-domain pre- and post-filtering",

@@ -22,10 +22,10 @@ from beholder.training.classifier.batches import (
 )
 from beholder.training.classifier.callbacks import Checkpoints, Curves, Signals, Stopped
 from beholder.training.classifier.place import prepare_folder
-from beholder.training.classifier.processes import Processes
 from beholder.training.classifier.settings import ClassifierJob
 from beholder.training.classifier.state import Progress
 from beholder.training.classifier.trainee import Trainee, optimizer
+from beholder.training.processes import Processes
 
 
 class Training:

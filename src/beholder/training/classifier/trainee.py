@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from beholder.errors import BeholderError
 from beholder.observers.base import ObserverInfo
 from beholder.training.classifier.network import logits
-from beholder.training.classifier.processes import Processes
 from beholder.training.classifier.settings import Settings
+from beholder.training.processes import Processes
 
 PATIENCE = 50
 """After so many steps in a row without finite gradients there is no hope."""

@@ -10,10 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor
+
+T = TypeVar("T", Tensor, NDArray[Any])
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,10 @@ class Processes:
     def first(self) -> bool:
         """Whether this is the process that writes and prints."""
         return self.rank == 0
+
+    def rows(self, batch: T) -> T:
+        """This process's share of a batch: every world-th row."""
+        return batch[self.rank :: self.world]
 
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its mean over all processes."""
