@@ -4,7 +4,8 @@
 
 Takes the codec's fixed transform (lapped DCT, contrast masking, the eye's steps; no network) and compares schedules
 with a quantiser that is not progressive: one step for all, rounding with a dead zone of 1.24 cells.  Prints, for each
-iteration of a schedule, zero-order rate, MS-SSIM and how much more rate that is than the single quantiser's.
+iteration of a schedule, zero-order rate, MS-SSIM and how much more rate that is than the single quantiser's.  The rate
+of the contrast is left out on both sides: steps and masking cannot be compared by these figures.
 """
 
 from __future__ import annotations

@@ -80,7 +80,8 @@ def test_prepared_from_a_file_it_answers_as_keras_does(
     assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) + missing == info.parameters
     images = [noise(info.input_size, seed) for seed in range(2)]
     pixels = module.preprocess_input(np.stack([np.asarray(image, np.float32) for image in images]))
-    enliven(keras, model, pixels, largest=100)
+    # On some processors the deepest network's rounding errors come to 1e-4 with larger logits.
+    enliven(keras, model, pixels, largest=60 if name == "inception_resnet_v2" else 100)
     expected = np.asarray(model.predict(pixels, verbose=0))
     file = tmp_path / f"{name}_weights_tf_dim_ordering_tf_kernels.h5"
     save_legacy(model, file)
