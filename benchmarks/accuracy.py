@@ -3,6 +3,7 @@
     beholder prepare efficientnet_lite1
     beholder prepare efficientnet_lite2
     python benchmarks/accuracy.py --data PHOTOS --output results [--workers 2] [--resume] [--bpp 0.25]
+    python benchmarks/accuracy.py --data PHOTOS --output results2 --effort 2 --beside results
 
 Protocol `paper`.  EfficientNet-Lite1 and -Lite2 were never seen by the codec's training; their mean is what counts.
 Photographs are named by their class (docs/data.md).  Prints a table and writes it to ``accuracy.md`` beside the sweep's
@@ -24,6 +25,7 @@ import numpy as np
 UNSEEN = ("efficientnet_lite1", "efficientnet_lite2")
 SEEN = ("efficientnet_lite0", "squeezenet")
 GRID = "rnn=1,2,3,4,6;jpeg=5,10,20,40;webp=1,10,30;bpg=45,40,35,30;avif=10,25,45"
+SEARCHED = "rnn=2,3"
 CODECS = "rnn,jpeg,webp,bpg,avif"
 
 NEAR = 1.02
@@ -36,22 +38,28 @@ Curves = dict[tuple[str, str], dict[str, list[Point]]]
 
 def sweep(options: argparse.Namespace) -> int:
     """Run `beholder evaluate`; its exit code."""
-    command = [sys.executable, "-m", "beholder", "evaluate", "--data", str(options.data), "--codecs", CODECS]
-    command += ["--alpha", "0,0.5,1", "--qualities", GRID, "--classifiers", ",".join((*SEEN, *UNSEEN))]
+    command = [sys.executable, "-m", "beholder", "evaluate", "--data", str(options.data)]
+    if options.effort:  # minutes of search: only what the table needs
+        command += ["--codecs", "rnn", "--alpha", "1", "--qualities", SEARCHED, "--classifiers", ",".join(UNSEEN)]
+    else:
+        command += ["--codecs", CODECS, "--alpha", "0,0.5,1", "--qualities", GRID]
+        command += ["--classifiers", ",".join((*SEEN, *UNSEEN))]
     command += ["--metrics", "ms_ssim", "--protocol", "paper", "--workers", str(options.workers)]
     command += ["--output", str(options.output)] + (["--resume"] if options.resume else [])
+    command += ["--effort", str(options.effort)] if options.effort else []
     print(" ".join(command))
     return subprocess.run(command).returncode
 
 
-def read(summary: Path) -> Curves:
-    """The curves in a sweep's ``summary.csv``."""
+def read(summary: Path, ours: str = "rnn") -> Curves:
+    """The curves in a sweep's ``summary.csv``; ``ours`` is what rnn is called."""
     curves: Curves = defaultdict(lambda: defaultdict(list))
     with summary.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if row["preserved"]:
                 point = (float(row["bpp"]), float(row["preserved"]), float(row["ms_ssim"]))
-                curves[row["codec"], row["alpha"]][row["classifier"]].append(point)
+                name = ours if row["codec"] == "rnn" else row["codec"]
+                curves[name, row["alpha"]][row["classifier"]].append(point)
     return curves
 
 
@@ -71,7 +79,8 @@ def table(curves: Curves, bpp: float) -> str:
         "| | Lite1, Lite2 (never seen) | Lite0 | SqueezeNet | MS-SSIM |",
         "|---|---|---|---|---|",
     ]
-    best, ours = 0.0, None
+    best = 0.0
+    ours: dict[str, float] = {}
     for (codec, alpha), by_classifier in curves.items():
         values = {name: at(points, bpp) for name, points in by_classifier.items()}
         unseen = [values.get(name) for name in UNSEEN]
@@ -85,13 +94,10 @@ def table(curves: Curves, bpp: float) -> str:
         )
         if mean is not None and not alpha:
             best = max(best, mean)
-        if codec == "rnn" and alpha == "1":
-            ours = mean
-    if ours is not None and best:
-        lines += [
-            "",
-            f"rnn at alpha 1 against the best of the others, unseen observers: {100 * (ours - best):+.1f} points.",
-        ]
+        if codec.startswith("rnn") and alpha == "1" and mean is not None:
+            ours[codec] = mean
+    for name, mean in ours.items():
+        lines += ["", f"{name} at alpha 1 against the best of the others, unseen: {100 * (mean - best):+.1f} points."]
     return "\n".join(lines) + "\n"
 
 
@@ -106,6 +112,8 @@ def main() -> int:
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the sweep")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--effort", type=int, default=0, help="of rnn; above 0 only rnn at alpha 1 is measured")
+    parser.add_argument("--beside", type=Path, help="folder of an earlier sweep to list in the same table")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--bpp", type=float, default=0.25)
     options = parser.parse_args()
@@ -115,7 +123,10 @@ def main() -> int:
     if not summary.is_file():
         print(f"There is no {summary}: give --data to measure.", file=sys.stderr)
         return 2
-    text = table(read(summary), options.bpp)
+    curves = read(summary, f"rnn effort {options.effort}" if options.effort else "rnn")
+    if options.beside is not None:
+        curves = read(options.beside / "summary.csv") | curves
+    text = table(curves, options.bpp)
     (options.output / "accuracy.md").write_text(text, encoding="utf-8")
     print(text)
     return 0

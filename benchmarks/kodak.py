@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import json
 import math
 import os
@@ -24,7 +25,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from beholder import codecs
+from beholder import api
+from beholder.codecs import Codec
 from beholder.errors import BadOptionError, BeholderError
 from beholder.image import load
 from beholder.metrics import bd_rate, ms_ssim, ms_ssim_db, psnr
@@ -34,6 +36,7 @@ IMAGE_SUFFIXES = {".png", ".webp", ".bmp", ".tif", ".tiff"}
 KODAK_IMAGES = 24
 GRIDS = {
     "rnn": range(1, 9),
+    "rnn effort 2": (1, 2, 3, 4, 6, 8),  # a quarter of a minute each
     "jpeg": (5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90),
     "webp": (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90),
     "bpg": range(20, 48, 3),
@@ -100,18 +103,25 @@ class Row:
     decode_s: float
 
 
+@functools.cache
+def open_codec(name: str) -> Codec:
+    """The codec of a name as in ``--codecs``: "rnn", or with an effort "rnn effort 2"."""
+    plain, _, effort = name.partition(" effort ")
+    return api.open_codec(plain, effort=int(effort or 0))
+
+
 def encode(job: Job) -> tuple[bytes, float]:
     """Compress one image; runs in an encoder process."""
     image = load(job.path)
     start = time.perf_counter()
-    data = codecs.get(job.codec).encode(image, job.quality, alpha=job.alpha)
+    data = open_codec(job.codec).encode(image, job.quality, alpha=job.alpha)
     return data, time.perf_counter() - start
 
 
 def decode_and_measure(job: Job, data: bytes, encode_s: float) -> Row:
     """Decompress bytes that another process made, and compare; runs in a decoder process."""
     start = time.perf_counter()
-    decoded = codecs.get(job.codec).decode(data)
+    decoded = open_codec(job.codec).decode(data)
     decode_s = time.perf_counter() - start
     original = load(job.path)
     bpp = 8 * len(data) / (original.width * original.height)
@@ -324,16 +334,16 @@ def _label_right(axes: Any, labels: list[tuple[tuple[float, float], str, str, st
 def choose_jobs(args: argparse.Namespace, images: Sequence[Path]) -> list[Job]:
     """Every image at every quality of every codec that runs here."""
     jobs = []
-    for name in args.codecs.split(","):
-        codec = codecs.get(name.strip())
+    for name in (part.strip() for part in args.codecs.split(",")):
+        codec = open_codec(name)
         reason = codec.unavailable()
         if reason is not None:
             print(f"Skipping {codec.name}: {reason}")
             continue
         scale = codec.scale
-        grid = GRIDS.get(codec.name, range(scale.lowest, scale.highest + 1, 1 + scale.highest // 9))
+        grid = GRIDS.get(name) or GRIDS.get(codec.name, range(scale.lowest, scale.highest + 1, 1 + scale.highest // 9))
         alpha = args.alpha if codec.takes_alpha else 0.0
-        jobs += [Job(path, codec.name, quality, alpha) for path in images for quality in grid]
+        jobs += [Job(path, name, quality, alpha) for path in images for quality in grid]
     return jobs
 
 
@@ -341,7 +351,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line; --help explains it."""
     data = Path(os.environ.get("BEHOLDER_DATA", ROOT.parent / "shared" / "data"))
     parser = argparse.ArgumentParser(description="Rate and quality of codecs on the Kodak photographs.")
-    parser.add_argument("--codecs", default="rnn,jpeg,webp,bpg", help="names, separated by commas")
+    names = 'separated by commas, such as "rnn,rnn effort 2,jpeg"'
+    parser.add_argument("--codecs", default="rnn,jpeg,webp,bpg", help=names)
     parser.add_argument("--data", type=Path, default=data / "kodak", help="folder of kodim01..24")
     parser.add_argument("--reference", type=Path, help="published curves (default: beside the folder)")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "kodak")

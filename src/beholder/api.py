@@ -31,6 +31,7 @@ def compress(
     quality: int | None = None,
     *,
     model: str | os.PathLike[str] | None = None,
+    effort: int = 0,
 ) -> bytes:
     """Compress an image to the bytes of a complete file.
 
@@ -40,13 +41,14 @@ def compress(
         alpha: the observer, 0 (the human eye) to 1 (a machine); for codecs that know one.
         quality: on the codec's own scale; None for its default (``rnn``: 4 of 1..8).
         model: a folder with a trained ``rnn`` codec that ``beholder export`` wrote; None for ours.
+        effort: of ``rnn``: 0 is fast, 1 and 2 search for a better file of about the same size (needs torch).
 
     Raises:
         BadImageError: the image is missing, damaged, too large or no image.
         BadOptionError: an option is outside its range.
         NotAvailableError: the codec is not installed.
     """
-    codec = open_codec(compression, model)
+    codec = open_codec(compression, model, effort)
     check_options(codec, alpha, quality)
     return codec.encode(_open(image), quality, alpha=alpha)
 
@@ -86,11 +88,12 @@ def evaluate(
     topk: int = 5,
     protocol: str = "native",
     model: str | os.PathLike[str] | None = None,
+    effort: int = 0,
 ) -> Evaluation:
     """Compress an image, decompress it from the bytes, measure and classify both.
 
     Args:
-        image, compression, alpha, quality, model: as for :func:`compress`.
+        image, compression, alpha, quality, model, effort: as for :func:`compress`.
         classifier: an observer's name (``beholder observers`` lists them), or the path of an ONNX file.
         labels: the label file of such a file, with one class a line.
         topk: number of predictions, 1 to the number of classes.
@@ -100,7 +103,7 @@ def evaluate(
         BadImageError, BadOptionError, NotAvailableError: as for :func:`compress`.
         BadFileError: a file of the classifier is missing or damaged.
     """
-    codec = open_codec(compression, model)
+    codec = open_codec(compression, model, effort)
     check_options(codec, alpha, quality)
     observer = observers.get(classifier, None if labels is None else Path(labels))
     # Cheap checks first: nobody likes to wait for a typo.
@@ -111,20 +114,21 @@ def evaluate(
     )
 
 
-def open_codec(name: str, model: str | os.PathLike[str] | None = None) -> Codec:
-    """The codec called ``name``, with the user's own ``model`` where one is given.
+def open_codec(name: str, model: str | os.PathLike[str] | None = None, effort: int = 0) -> Codec:
+    """The codec called ``name``, with the user's own ``model`` and ``effort`` where they are given.
 
     Raises:
-        BadOptionError: nobody has this name, or a model is given for a codec other than ``rnn``.
+        BadOptionError: nobody has this name, there is no such effort, or a model or an effort is given for a codec
+            other than ``rnn``.
     """
-    if model is None:
+    if model is None and not effort:
         return codecs.get(name)
     if name != "rnn":
         codecs.get(name)
-        raise BadOptionError(f"The codec {name} takes no model: only rnn does.")
+        raise BadOptionError(f"The codec {name} takes no {'effort' if model is None else 'model'}: only rnn does.")
     from beholder.codecs.rnn import Rnn
 
-    return Rnn(model=Path(model))
+    return Rnn(model=None if model is None else Path(model), effort=effort)
 
 
 def recognise(data: bytes, model: str | os.PathLike[str] | None = None) -> Codec:

@@ -16,7 +16,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("tensorboard")
 
 from beholder.errors import BadOptionError  # noqa: E402
-from beholder.training.codec import CodecJob, CodecTraining, load_checkpoint  # noqa: E402
+from beholder.training.checkpoint import load_checkpoint  # noqa: E402
+from beholder.training.codec import CodecJob, CodecTraining  # noqa: E402
 from beholder.training.processes import Processes  # noqa: E402
 
 _MEMBER = """

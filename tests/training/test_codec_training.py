@@ -16,14 +16,15 @@ torch = pytest.importorskip("torch")
 
 from beholder.errors import BadFileError, BadImageError, BadOptionError, OutputError  # noqa: E402
 from beholder.training import swift  # noqa: E402
+from beholder.training.checkpoint import load_checkpoint  # noqa: E402
 from beholder.training.codec import (  # noqa: E402
     CodecJob,
     CodecTraining,
-    load_checkpoint,
     read_settings,
     train_codec,
 )
 from beholder.training.photos import PhotoCrops  # noqa: E402
+from beholder.training.speed import Speed  # noqa: E402
 
 SWIFT_SETTINGS: dict[str, Any] = {
     "architecture": "swift",
@@ -315,3 +316,34 @@ def test_codes_stay_once_a_part_learns_alone(
 def test_unknown_parts_are_refused(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(BadOptionError, match="parts"):
         CodecTraining(job(photos, tmp_path, SWIFT_SETTINGS | {"parts": [["encoder", 6]]}))
+
+
+def test_16_bit_networks_and_compiling_learn_the_same(photos: Path, tmp_path: Path) -> None:
+    """Rates are those of the same codes; distortions differ by rounding."""
+    crops = next(PhotoCrops(photos, 48, 1).batches(0, 8))
+    figures = {}
+    for name, extra in {"plain": {}, "mixed": {"mixed": True}, "compiled": {"compile": "eager"}}.items():
+        run = CodecTraining(job(photos, tmp_path / name, SWIFT_SETTINGS | extra, alpha=1.0))
+        figures[name] = run.train_step(crops)
+        run.train_step(crops)
+        assert run.skipped == 0
+    for name in ("mixed", "compiled"):
+        for i in range(8):
+            assert figures[name][f"train/bpp_{i + 1}"] == pytest.approx(
+                figures["plain"][f"train/bpp_{i + 1}"], rel=1e-4
+            )
+        assert figures[name]["train/distortion"] == pytest.approx(figures["plain"]["train/distortion"], rel=2e-2)
+    with pytest.raises(BadOptionError, match="mixed"):
+        CodecTraining(job(photos, tmp_path / "bad", SWIFT_SETTINGS | {"mixed": "yes"}))
+
+
+def test_the_share_of_the_peak_counts_each_kind_of_step_once() -> None:
+    speed = Speed(torch.device("cpu"), False)
+    speed.peak = 2 * 64**3 * 10.0
+    a = torch.ones(64, 64)
+    for repeats, part in ((1, "a"), (3, "b"), (5, "a")):
+        with speed.counting({"crop": 48}, part):
+            for _ in range(repeats):
+                a @ a
+        # The third is of the first's kind: what was counted then stands.
+        assert speed.share(2) == pytest.approx({1: 0.2, 3: 0.6, 5: 0.2}[repeats])

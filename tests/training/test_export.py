@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from beholder.codecs.rnn.layout import BLOCK, ITERATIONS  # noqa: E402
 from beholder.codecs.rnn.model import Swift, SwiftConfig  # noqa: E402
 from beholder.errors import BadFileError, BadOptionError, OutputError  # noqa: E402
 from beholder.training.codec import CodecJob, CodecTraining  # noqa: E402
-from beholder.training.export import decode_with_torch, export_codec  # noqa: E402
+from beholder.training.export import decode_with_torch, export_codec, freeze  # noqa: E402
 
 TINY = {
     "architecture": "swift",
@@ -110,3 +111,33 @@ def load_shipped(model: runtime.Model) -> Swift:
     assert not missing, f"the graphs hold no weights called {missing}"
     codec.load_state_dict({name: weights[name] for name in known})
     return codec.eval()
+
+
+def test_training_begins_from_an_exported_model_or_a_checkpoint(
+    exported: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    """What comes back is what was exported: codec to 16-bit floats, entropy model to its integers."""
+    job = CodecJob(tmp_path, tmp_path, "on", 0.0, TINY, tmp_path)
+    wanted = dict(CodecTraining(replace(job, start=checkpoint)).average[0].named_parameters())
+    original = dict(
+        CodecTraining(CodecJob(tmp_path, tmp_path, "tiny", 0.0, TINY, checkpoint.parents[1], True))
+        .average[0]
+        .named_parameters()
+    )
+    for name, value in wanted.items():
+        assert torch.equal(value, original[name]), name
+    run = CodecTraining(replace(job, start=exported))
+    for name, value in run.average[0].named_parameters():
+        torch.testing.assert_close(value, wanted[name], rtol=1e-3, atol=1e-6, msg=name)
+    again = freeze(run.average[0], run.average[1])
+    with np.load(exported / "entropy.npz") as stored:
+        for name in again:
+            np.testing.assert_allclose(again[name], stored[name], rtol=1e-6, err_msg=name)
+
+
+def test_other_architectures_weights_are_refused(exported: Path, tmp_path: Path) -> None:
+    settings = {**TINY, "architecture": "paper", "model": {"iterations": 2, "width": 0.0625}}
+    with pytest.raises(BadFileError, match="same architecture"):
+        CodecTraining(CodecJob(tmp_path, tmp_path, "on", 0.0, settings, tmp_path, start=exported))
+    with pytest.raises(BadFileError, match="no codec model"):
+        CodecTraining(CodecJob(tmp_path, tmp_path, "on", 0.0, TINY, tmp_path, start=tmp_path))

@@ -68,6 +68,7 @@ def evaluate(
         typer.Option(metavar="ADDRESS|local", show_default=False, help="Work on a Ray cluster."),
     ] = None,
     model: options.Model = None,
+    effort: options.Effort = 0,
     gallery: Annotated[int, typer.Option(metavar="N", help="Images whose pictures are kept for the report.")] = 6,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep in DIR.")] = False,
 ) -> None:
@@ -91,6 +92,7 @@ def evaluate(
         protocol=protocol,
         limit=limit,
         model=model,
+        effort=effort,
         gallery=gallery,
     )
     _warn(settings)

@@ -36,6 +36,14 @@ Model = Annotated[
         help="A trained rnn codec of your own, as `beholder export` wrote it.",
     ),
 ]
+Effort = Annotated[
+    int,
+    typer.Option(
+        "--effort",
+        metavar="0|1|2",
+        help="Of rnn: 1 and 2 search for codes that serve the observer better; any decoder reads them. Needs torch.",
+    ),
+]
 Classifier = Annotated[
     str,
     typer.Option(

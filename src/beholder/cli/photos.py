@@ -42,13 +42,14 @@ def compress(
     alpha: options.Alpha = 0.0,
     quality: options.Quality = None,
     model: options.Model = None,
+    effort: options.Effort = 0,
     force: options.Force = False,
 ) -> None:
     """Compress a photo to a file."""
     from beholder import api
     from beholder.image import open_image
 
-    codec = api.open_codec(compression, model)
+    codec = api.open_codec(compression, model, effort)
     api.check_options(codec, alpha, quality)
     output = output or files.default_output(image, codec.suffix)
     files.check_output(output, image, force)
@@ -124,6 +125,7 @@ def eval_image(
         ),
     ] = None,
     model: options.Model = None,
+    effort: options.Effort = 0,
     as_json: options.Json = False,
 ) -> None:
     """Compress a photo, decompress it, measure, and classify what is left."""
@@ -141,6 +143,7 @@ def eval_image(
         topk=topk,
         protocol=protocol,
         model=model,
+        effort=effort,
     )
     saved = [] if save is None else save_evaluation(result, save)
     if as_json:

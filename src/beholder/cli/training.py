@@ -53,6 +53,15 @@ def train_codec(
     runs: Runs = Path("runs"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the job stopped.")] = False,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--start-from",
+            metavar="CODEC",
+            show_default=False,
+            help="Begin with the weights of a last.pt, or of a folder that `beholder export` wrote.",
+        ),
+    ] = None,
 ) -> None:
     """Train the neural codec.  Ctrl-C saves a checkpoint and stops; --resume goes on exactly there."""
     observer = _alpha(alpha)
@@ -67,7 +76,9 @@ def train_codec(
     from beholder.training.codec import train_codec as run
 
     settings = read_settings(config)
-    checkpoint = run(CodecJob(train_data, val_data, job_id, observer, settings, runs, resume, device))
+    if start is not None and not start.exists():
+        raise BadOptionError(f"There is no {start}: give --start-from a last.pt or the folder of an exported codec.")
+    checkpoint = run(CodecJob(train_data, val_data, job_id, observer, settings, runs, resume, device, start))
     print(f"Checkpoint: {checkpoint}")
 
 

@@ -74,7 +74,7 @@ def facts(settings: dict[str, Any], summary: Summary) -> str:
     """What was measured."""
     pairs: list[tuple[str, str]] = []
     images = max((row.images for row in summary.rows), default=0)
-    for key in ("data", "protocol", "model"):
+    for key in ("data", "protocol", "model", "effort"):
         if settings.get(key):
             pairs.append((key, str(settings[key])))
     pairs.insert(1 if "data" in settings else 0, ("images", f"{images:,}"))

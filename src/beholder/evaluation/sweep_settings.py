@@ -78,6 +78,8 @@ class Settings:
     protocol: str
     model: str | None
     """The folder of the user's own ``rnn`` codec."""
+    effort: int
+    """Of ``rnn``."""
     gallery: int
     """Of how many images, the first ones, pixels are kept."""
     batch: int
@@ -94,8 +96,8 @@ class Settings:
         return [(alpha, qualities) for alpha in alphas]
 
     def open_codecs(self) -> list[Codec]:
-        """The codecs, ``rnn`` with the user's own model where one is given."""
-        return [api.open_codec(name, self.model if name == "rnn" else None) for name in self.codecs]
+        """The codecs, ``rnn`` with the user's own model and effort where they are given."""
+        return _open_codecs(self.codecs, self.model, self.effort)
 
     def open_observers(self) -> list[Observer]:
         """The observers, in the order of ``classifiers``."""
@@ -117,7 +119,7 @@ class Settings:
         mine = self.as_dict()
         result = []
         for key in mine:
-            here, there = mine[key], other.get(key)
+            here, there = mine[key], other.get(key, 0 if key == "effort" else None)  # older sweeps know no effort
             if isinstance(here, dict) and isinstance(there, dict):
                 names = sorted(name for name in here | there if here.get(name) != there.get(name))
                 result += [
@@ -140,6 +142,7 @@ def prepare(
     protocol: str = "native",
     limit: int | None = None,
     model: str | Path | None = None,
+    effort: int = 0,
     gallery: int = DEFAULT_GALLERY,
 ) -> Settings:
     """Check every option before hours of work depend on it.
@@ -155,6 +158,7 @@ def prepare(
         protocol: ``native`` or ``paper``.
         limit: only the first so many images.
         model: a folder with the user's own ``rnn`` codec.
+        effort: of ``rnn``, 0 to 2.
         gallery: of how many images pictures are kept for the report.
 
     Raises:
@@ -170,9 +174,10 @@ def prepare(
     protocols.get(protocol)
     if not codecs:
         raise BadOptionError("No codec is given: name one or more.")
-    chosen = [api.open_codec(name, model if name == "rnn" else None) for name in _unique(codecs)]
-    if model is not None and "rnn" not in codecs:
-        raise BadOptionError("A model was given, but only rnn takes one: add rnn to the codecs.")
+    if (model is not None or effort) and "rnn" not in codecs:
+        given = "An effort" if model is None else "A model"
+        raise BadOptionError(f"{given} was given, but only rnn takes one: add rnn to the codecs.")
+    chosen = _open_codecs(_unique(codecs), model, effort)
     grids = tuple((codec.name, _grid(codec, qualities or {})) for codec in chosen)
     _check_names(qualities or {}, [codec.name for codec in chosen])
     watchers = _open_observers(_unique(classifiers), None if labels is None else str(labels))
@@ -198,11 +203,16 @@ def prepare(
         metrics=tuple(_unique(metrics)),
         protocol=protocol,
         model=None if model is None else str(Path(model).resolve()),
+        effort=effort,
         gallery=gallery,
         batch=max(1, min(_LARGEST_BATCH, images // _LEAST_BATCHES)),
         identities=tuple(identities(chosen, watchers).items()),
         versions=tuple(versions().items()),
     )
+
+
+def _open_codecs(names: Iterable[str], model: str | Path | None, effort: int) -> list[Codec]:
+    return [api.open_codec(name, model, effort) if name == "rnn" else api.open_codec(name) for name in names]
 
 
 def parse_qualities(text: str) -> dict[str, tuple[int, ...]]:

@@ -22,9 +22,11 @@ from torch import Tensor, nn
 
 from beholder.errors import BadFileError, BadOptionError, OutputError
 from beholder.training import processes
+from beholder.training.checkpoint import begin_from, load_checkpoint
 from beholder.training.losses import ms_ssim
 from beholder.training.photos import PhotoCrops, find_photos, validation_set
 from beholder.training.processes import Processes
+from beholder.training.speed import Speed
 
 CHECKPOINT_SECONDS = 180
 FROZEN = "machine."
@@ -34,7 +36,8 @@ CONFIGS = Path(__file__).parent / "configs"
 
 @dataclass(frozen=True)
 class CodecJob:
-    """What the command line gives.  ``alpha`` None trains one network for every observer."""
+    """What the command line gives.  ``alpha`` None trains one network for every observer; ``start`` are the weights to
+    begin from, instead of random ones: a checkpoint or an exported codec."""
 
     train_data: Path
     val_data: Path
@@ -44,6 +47,7 @@ class CodecJob:
     runs: Path = Path("runs")
     resume: bool = False
     device: str = "auto"
+    start: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -108,10 +112,18 @@ class CodecTraining:
             self.device = torch.device("cuda", self.together.local)
         torch.manual_seed(settings.get("seed", 0))
         self.model = cast(Any, build(settings, job.alpha))
+        if job.start is not None and not job.resume:
+            anew = begin_from(job.start, self.model.averaged())
+            if self.together.first:
+                print(f"Weights from {job.start}; {anew} tensors begin anew.")
         self.model.together = self.together
         self.model.to(self.device)
         if self.device.type == "cpu":
             self.model.to(memory_format=torch.channels_last)
+        self.mixed = _choice(settings, "mixed", self.device) is True
+        if hasattr(self.model, "accelerate"):
+            backend = _choice(settings, "compile", self.device)
+            self.model.accelerate(self.mixed, "inductor" if backend is True else backend or None)
         self.optimiser = torch.optim.Adam(self.model.parameter_groups(settings["lr"]), betas=(0.9, 0.99))
         self.average = [copy.deepcopy(m).requires_grad_(False) for m in self.model.averaged()]
         self.step = 0
@@ -212,22 +224,18 @@ class CodecTraining:
         return model.eval()
 
 
+def _choice(settings: dict[str, Any], name: str, device: torch.device) -> Any:
+    """A setting that is on by default on a GPU; `compile` may also name a backend of torch.compile."""
+    value = settings.get(name, device.type == "cuda")
+    if not isinstance(value, bool | str) or (name == "mixed" and not isinstance(value, bool)):
+        raise BadOptionError(f"{name} is {value!r} in the config: write true or false.")
+    return value
+
+
 def _device(wanted: str) -> str:
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return wanted
-
-
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint's dictionary; BadFileError in one sentence if it is missing or no checkpoint."""
-    if not path.is_file():
-        raise BadFileError(f"There is no checkpoint {path}: train first, or check --job-id.")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        state["settings"], state["step"]
-    except Exception:
-        raise BadFileError(f"{path} is no checkpoint of `beholder train codec`: give its last.pt.") from None
-    return state
 
 
 def train_codec(job: CodecJob) -> Path:
@@ -276,6 +284,7 @@ def _loop(run: CodecTraining, validation: Tensor, writer: Any, stop: list[int]) 
     settings = run.job.settings
     saved = printed = time.monotonic()
     seen = 0
+    speed = Speed(run.device, run.mixed)
     phase: dict[str, int] | None = None
     batches: Any = None
     while run.step < settings["steps"] and not run.together.most(len(stop), run.device):
@@ -284,7 +293,8 @@ def _loop(run: CodecTraining, validation: Tensor, writer: Any, stop: list[int]) 
             crops = PhotoCrops(run.job.train_data, phase["crop"], settings.get("seed", 0))
             batches = crops.batches(run.step, phase["batch"])
         pixels = next(batches)
-        figures = run.train_step(pixels)
+        with speed.counting(phase, getattr(run.model, "part", "")):
+            figures = run.train_step(pixels)
         seen += len(pixels)
         now = time.monotonic()
         if writer is None:
@@ -293,10 +303,13 @@ def _loop(run: CodecTraining, validation: Tensor, writer: Any, stop: list[int]) 
             for name, value in figures.items():
                 writer.add_scalar(name, value, run.step)
             rate = seen / (now - printed)
+            share = speed.share(rate / phase["batch"] / run.together.world)
+            writer.add_scalar("speed/images_per_second", rate, run.step)
+            writer.add_scalar("speed/share_of_peak", share, run.step)
             bpp = " ".join(f"{v:.3f}" for k, v in figures.items() if "/bpp_" in k)
             print(
                 f"step {run.step}/{settings['steps']}  loss {figures['train/loss']:.4f}"
-                f"  {rate:.1f} images/s  bpp {bpp}",
+                f"  {rate:.1f} images/s ({share:.0%} of the peak)" + (f"  bpp {bpp}" if bpp else ""),
                 flush=True,
             )
             printed, seen = now, 0

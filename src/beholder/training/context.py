@@ -180,15 +180,17 @@ class ContextModel(nn.Module):
             model.set_quantise(on)  # type: ignore[operator]
 
     def bits(self, latents: list[Tensor]) -> Tensor:
-        """Bits that each iteration costs, (b, iterations); differentiable in latents and parameters.
+        """Bits that each iteration costs, (b, len(latents)); differentiable in latents and parameters.
 
         Args:
-            latents: quantised latent after each iteration, (b, latent, h, w), rounded with gradients passed
-                straight through.
+            latents: quantised latent after each iteration, the first or more of all, (b, latent, h, w), rounded with
+                gradients passed straight through.
         """
         now = torch.zeros_like(latents[0])
         result: list[Tensor] = [now.new_zeros(len(now)) for _ in latents]
         for i, (stage, model) in enumerate(zip(self.layout.stages, self.stages, strict=True)):
+            if stage.iteration == len(latents):
+                break
             channels = torch.from_numpy(stage.channels).to(now.device)
             seen = self.layout.seen(i)
             worth = torch.from_numpy(self.layout.worth(i)[:seen]).to(now)[:, None, None]

@@ -22,7 +22,7 @@ from beholder.codecs.rnn.entropy import ACTIVATION_SCALE, WEIGHT_SCALE, EntropyM
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS
 from beholder.codecs.rnn.model import Swift, SwiftConfig
 from beholder.errors import BadFileError, BadOptionError, OutputError
-from beholder.training.codec import load_checkpoint
+from beholder.training.checkpoint import load_checkpoint
 from beholder.training.context import ContextModel, IntLayer, StageContext
 
 HALF_FROM = 64

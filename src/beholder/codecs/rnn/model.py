@@ -11,7 +11,7 @@
 Analysis and synthesis are linear transforms (transform.py: initially a lapped DCT, divided by what the block's contrast
 masks) plus residual networks, so training starts from a working codec.  Codes depend on the image and on analysis
 alone; all that the decoder's networks compute can be replaced without touching the entropy coder.  ``alpha`` enters
-every network as a FiLM and scales the steps.
+every network as a FiLM.
 
 What the networks of the decoder correct is for machines: their share grows with alpha, from nothing for the eye.
 
@@ -21,7 +21,9 @@ rate each step, outweighs what it can learn, and training turns it off.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -165,9 +167,8 @@ class Quantiser(nn.Module):
         levels = np.stack([layout.levels(t) for t in range(ITERATIONS)])
         fineness = np.where(levels < 0, 0.0, 2.0**levels)
         self.register_buffer("fineness", torch.from_numpy(fineness).float())
-        log_ratio = np.concatenate([[0], Basis(layout.latent - 1).machine_ratio]).astype(np.float32)
-        # Set, not learned: straight-through gradients make rarely used channels too fine.
-        self.register_buffer("log_ratio", torch.from_numpy(log_ratio))
+        # The format lets steps depend on alpha; the same ones serve the eye and machines (docs/results/codec.md).
+        self.register_buffer("log_ratio", torch.zeros(layout.latent))
         centroid = np.full((2, ITERATIONS, layout.latent), 0.42, np.float32)
         centroid[:, :, 0] = 0
         # The eye's and a machine's: MS-SSIM wants contrast back that a machine does not ask for.
@@ -193,6 +194,11 @@ class Quantiser(nn.Module):
         return (q + centroid * torch.sign(q.detach())) / torch.where(gain > 0, gain, 1.0)
 
 
+def mixed_precision(on: bool, like: Tensor) -> AbstractContextManager[Any]:
+    """Where ``on``, networks compute with 16-bit floats (bfloat16 has float32's range: no loss scaling)."""
+    return torch.autocast(like.device.type, torch.bfloat16) if on else nullcontext()
+
+
 class Recurrence(nn.Module):
     """One iteration of the decoder: memory takes in the dequantised latent ``S``."""
 
@@ -204,11 +210,13 @@ class Recurrence(nn.Module):
         self.enter = nn.Conv2d(2 * layout.latent, config.hidden, 1)
         self.film = Film(config.hidden, ITERATIONS)
         self.cell = ConvGRU(config.hidden, config.hidden)
+        self.mixed = False
 
     def forward(self, belief: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
         seen = torch.cat([belief, belief.abs()], 1) / self.spread.repeat(2, 1, 1)
-        new: Tensor = self.cell(F.silu(self.film(self.enter(seen), alpha, t)), hidden)
-        return new
+        with mixed_precision(self.mixed, belief):
+            new: Tensor = self.cell(F.silu(self.film(self.enter(seen), alpha, t)), hidden)
+        return new.float()
 
 
 class Synthesis(nn.Module):
@@ -247,24 +255,35 @@ class Synthesis(nn.Module):
         self.film_pixels = Film(w, ITERATIONS)
         self.pixels = nn.Sequential(*(Residual(w) for _ in range(config.pixel_blocks)))
         self.leave = _zero(_conv(w, PIXELS))
+        self.mixed = False
 
     def forward(self, belief: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
         share = (alpha / FULL_SHARE).clamp(max=1.0)[:, None, None, None]
-        belief = belief + share * self.cell[t][:, :, None, None] * self.head(self.film_head(hidden, alpha, t))
-        contrast, rest = belief[:, :1], belief[:, 1:]
-        masked = masking(contrast)
+        with mixed_precision(self.mixed, belief):
+            missed = self.head(self.film_head(hidden, alpha, t)).float()
+        belief = belief + share * self.cell[t][:, :, None, None] * missed
+        draft = self.draft(belief)
+        with mixed_precision(self.mixed, belief):
+            correction = self.correct(belief, hidden, draft, alpha, t).float()
+        # Errors are as large as the quantiser's steps, which grow with the contrast.
+        reach = share * masking(belief[:, :1]) * self.reach[t][:, None, None, None]
+        reach = F.interpolate(reach, scale_factor=4.0, mode="nearest")
+        return from_ycc(draft + F.pixel_shuffle(reach * correction, PIXEL_STRIDE))
+
+    def correct(self, belief: Tensor, hidden: Tensor, draft: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
+        """What the networks would change in the draft, in units of the error to expect: (b, PIXELS, 4a, 4b)."""
         d = F.silu(self.film(self.enter(torch.cat([belief / self.spread, hidden], 1)), alpha, t))
         d = self.film_up(F.pixel_shuffle(self.up(self.coarse(d)), 2), alpha, t)
-        patches = F.pixel_shuffle(self.linear(rest * self.step * masked), 2)
-        draft = self.borders(F.pixel_shuffle(patches, PATCH))
         # Ringing and what is missing of textures shows in pixels: the last network sees the draft.
         d = F.pixel_shuffle(self.up_pixels(self.fine(d)), 2)
         d = d + self.enter_pixels(F.pixel_unshuffle(draft / 0.25, PIXEL_STRIDE))
-        d = self.leave(self.pixels(F.silu(self.film_pixels(d, alpha, t))))
-        # Errors are as large as the quantiser's steps, which grow with the contrast.
-        reach = share * masked * self.reach[t][:, None, None, None]
-        reach = F.interpolate(reach, scale_factor=4.0, mode="nearest")
-        return from_ycc(draft + F.pixel_shuffle(reach * d, PIXEL_STRIDE))
+        corrected: Tensor = self.leave(self.pixels(F.silu(self.film_pixels(d, alpha, t))))
+        return corrected
+
+    def draft(self, belief: Tensor) -> Tensor:
+        """The linear part alone, (b, 3, 16a, 16b) YCbCr: all that the eye gets."""
+        coefficients = belief[:, 1:] * self.step * masking(belief[:, :1])
+        return self.borders(F.pixel_shuffle(F.pixel_shuffle(self.linear(coefficients), 2), PATCH))
 
 
 class Swift(nn.Module):

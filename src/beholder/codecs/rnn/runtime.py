@@ -139,9 +139,13 @@ class Model:
             pixels[tile.inner_pixels] = out[0].transpose(1, 2, 0)[tile.crop_pixels]
         return pixels
 
-    def encode(self, pixels: NDArray[np.uint8], alpha: float, iterations: int) -> list[bytes]:
-        """(3, 16a, 16b) uint8 -> one segment an iteration."""
+    def encode(self, pixels: NDArray[np.uint8], alpha: float, iterations: int, effort: int = 0) -> list[bytes]:
+        """(3, 16a, 16b) uint8 -> one segment an iteration; ``effort`` above 0 searches for better codes (torch)."""
         latent = self.analyse(pixels, alpha)
+        if effort:
+            from beholder.codecs.rnn import search
+
+            latent = search.load(self.folder).improve(pixels, latent, alpha, iterations - 1, effort)
         now = np.zeros(latent.shape, np.int64)
         return [self.entropy.encode(self.quantise(latent, alpha, t), now, t) for t in range(iterations)]
 

@@ -19,14 +19,12 @@ from beholder.codecs.rnn.layout import BLOCK
 
 PATCH = 8
 COLOURS = 3 * PATCH * PATCH
-STEP = 0.1331
+STEP = 0.1238
 """Coarsest quantiser step of the lowest frequency, for pixels in [0, 1] and an orthonormal DCT."""
 STEP_SLOPE = 16.0
 """How much coarser high frequencies are: the step of function i is STEP (1 + 16 (i / 256)^1.5)."""
 CHROMA_STEP = 0.75
 """Chroma's step relative to luma's."""
-MACHINE = (0.1287, 16.0, 1.3)
-"""The same three figures for a machine (alpha = 1), at about the same rate: colour counts less."""
 RGB_TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 """ITU-R BT.601, full range, as JPEG uses it."""
 YCC_TO_RGB = np.linalg.inv(np.array(RGB_TO_YCC)).tolist()
@@ -117,7 +115,6 @@ class Basis:
         matrix: (count, 768); columns follow ``pixel_unshuffle(patches, 2)`` of 8x8 patches: colour, row and
             column in the patch, patch row, patch column.
         step: (count,) each function's coarse step: finest for low frequencies, as MS-SSIM wants it.
-        machine_ratio: (count,) log of the eye's step divided by a machine's.
         spread: (count,) root mean square that coefficients divided by step have in photographs (a power law,
             fitted).  Networks see coefficients divided by it: raw ones span two orders of magnitude.
         luma: (count,) 1 for luma's alternating functions, else 0.
@@ -142,12 +139,8 @@ class Basis:
         self.matrix = np.ascontiguousarray(split.reshape(count, 4 * COLOURS))
         chroma = np.array([bool(colour) for _, colour, _, _ in order])
 
-        def steps(first: float, slope: float, ratio: float) -> np.ndarray:
-            return first * (1 + slope * (np.arange(count) / 256) ** 1.5) * np.where(chroma, ratio, 1.0)
-
-        step = steps(STEP, STEP_SLOPE, CHROMA_STEP)
+        step = STEP * (1 + STEP_SLOPE * (np.arange(count) / 256) ** 1.5) * np.where(chroma, CHROMA_STEP, 1.0)
         self.step = step.astype(np.float32)
-        self.machine_ratio = np.log(step / steps(*MACHINE)).astype(np.float32)
         usual = [0.9 * (importance + 0.5) ** -1.3 * (2 if colour else 1) for importance, colour, _, _ in order]
         self.spread = (usual / step).astype(np.float32)
         self.luma = np.array([not colour and u + v > 0 for _, colour, u, v in order], np.float32)
