@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ pytest.importorskip("keras")
 import classifier_toy
 import torch
 from classifier_toy import COLOURS, SETTINGS, photos, toy
+from together import run_members
 
 from beholder import observers
 from beholder.cli import main
@@ -121,27 +119,7 @@ def train_together(photos: Path, folder: Path, job: str, world: int, plain: bool
     """Run a job on ``world`` processes as torchrun starts them; what each printed."""
     tests = str(Path(classifier_toy.__file__).parent)
     code = _MEMBER.format(tests=tests, photos=str(photos), folder=str(folder), job=job, plain=plain)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    common = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    members = [
-        subprocess.Popen(
-            [sys.executable, "-c", code],
-            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(world)
-    ]
-    try:
-        printed = [member.communicate(timeout=600)[0] for member in members]
-    finally:
-        for member in members:
-            member.kill()
-    assert [member.returncode for member in members] == [0] * world, printed
-    return printed
+    return run_members(code, world)
 
 
 @pytest.mark.slow

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from made_photos import make_photo
+from together import run_members
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("tensorboard")
@@ -53,27 +50,7 @@ def folder(tmp_path: Path) -> Path:
 def train(folder: Path, job: str, world: int) -> list[str]:
     """What each of ``world`` processes printed."""
     code = _MEMBER.format(folder=str(folder), settings=SETTINGS, job=job)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    common = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    members = [
-        subprocess.Popen(
-            [sys.executable, "-c", code],
-            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(world)
-    ]
-    try:
-        printed = [member.communicate(timeout=600)[0] for member in members]
-    finally:
-        for member in members:
-            member.kill()
-    assert [member.returncode for member in members] == [0] * world, printed
-    return printed
+    return run_members(code, world)
 
 
 @pytest.mark.slow
