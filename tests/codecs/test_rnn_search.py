@@ -33,9 +33,9 @@ def test_for_the_eye_the_same_size_looks_better(plain: Rnn, big_photo: Image.Ima
     assert abs(len(after) / len(before) - 1) < 0.1
 
 
-def test_for_a_machine_another_classifier_sees_more_of_the_original(plain: Rnn, big_photo: Image.Image) -> None:
-    """SqueezeNet takes no part in the search."""
-    observer = get("squeezenet")
+def test_for_a_machine_the_classifier_sees_more_of_the_original(plain: Rnn, big_photo: Image.Image) -> None:
+    """Lite0 as it ships, in ONNX, reads the files; what others see is measured in docs/results."""
+    observer = get("efficientnet_lite0")
     before, after = (codec.encode(big_photo, 2, alpha=1) for codec in (plain, Rnn(effort=2)))
     assert after != before
     assert abs(len(after) / len(before) - 1) < 0.15
