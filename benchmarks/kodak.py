@@ -36,7 +36,7 @@ IMAGE_SUFFIXES = {".png", ".webp", ".bmp", ".tif", ".tiff"}
 KODAK_IMAGES = 24
 GRIDS = {
     "rnn": range(1, 9),
-    "rnn effort 2": (1, 2, 3, 4, 6, 8),  # a quarter of a minute each
+    "rnn effort 2": (1, 2, 3, 4, 6, 8),
     "jpeg": (5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90),
     "webp": (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90),
     "bpg": range(20, 48, 3),

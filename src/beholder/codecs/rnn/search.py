@@ -7,7 +7,7 @@ through the quantiser.  What is minimised is
 
     d(alpha) + price * bits per pixel,    d(alpha) = (1 - alpha) d_human + alpha d_machine
 
-with the distortions of training and a price at which files about keep their size.  A search that ends worse than it
+with the distortions of training and a price at which files grow by a few per cent and gain more than that is worth.  A search that ends worse than it
 began is thrown away.
 
 d_machine is EfficientNet-Lite0's, on a mirrored and shifted picture each round: what only holds for one view of one
@@ -44,7 +44,7 @@ TRAVEL = (0.28, 1.0)
 """How far Adam moves a coefficient that is pushed one way all along, in cells of the quantiser: for the eye, for a
 machine.  Farther, and files get worse: within a cell nothing tells a coefficient that it goes too far."""
 PRICE = (0.9, 1.5)
-"""Price of a bit per pixel times the image's bits per pixel, for the eye and for a machine: files keep their size."""
+"""Price of a bit per pixel times the image's bits per pixel, for the eye and for a machine."""
 STEADY = 1.0
 """Added to Adam's denominator, in root mean squares of the first gradient: else noise moves what hardly matters."""
 LEAST_BPP = 0.02
