@@ -40,10 +40,10 @@ def sweep(options: argparse.Namespace) -> int:
     """Run `beholder evaluate`; its exit code."""
     command = [sys.executable, "-m", "beholder", "evaluate", "--data", str(options.data)]
     if options.effort:  # minutes of search: only what the table needs
-        command += ["--codecs", "rnn", "--alpha", "1", "--qualities", SEARCHED, "--classifiers", ",".join(UNSEEN)]
+        command += ["--codecs", "rnn", "--alpha", "1", "--qualities", SEARCHED]
     else:
         command += ["--codecs", CODECS, "--alpha", "0,0.5,1", "--qualities", GRID]
-        command += ["--classifiers", ",".join((*SEEN, *UNSEEN))]
+    command += ["--classifiers", ",".join((*SEEN, *UNSEEN))]
     command += ["--metrics", "ms_ssim", "--protocol", "paper", "--workers", str(options.workers)]
     command += ["--output", str(options.output)] + (["--resume"] if options.resume else [])
     command += ["--effort", str(options.effort)] if options.effort else []

@@ -283,3 +283,16 @@ def test_interruption(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert error == b"Interrupted.\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_efforts_that_are_none(fail: Fail) -> None:
+    assert "choose 0" in fail("compress", "photo.png", "--effort", "3")
+    assert "only rnn" in fail("compress", "photo.png", "--compression", "jpeg", "--effort", "1")
+    assert "only rnn" in fail("eval-image", "photo.png", "--compression", "webp", "--effort", "2")
+    assert "add rnn" in fail("evaluate", "--data", ".", "--output", "out", "--codecs", "jpeg", "--effort", "1")
+
+
+def test_weights_to_start_from_that_are_not_there(fail: Fail) -> None:
+    pytest.importorskip("torch")
+    options = ("--train-data", ".", "--val-data", ".", "--alpha", "any", "--job-id", "mine")
+    assert "--start-from" in fail("train", "codec", *options, "--start-from", "nowhere")

@@ -345,3 +345,11 @@ def test_evaluator_streams(photos: Path) -> None:
     assert (result.number, result.images) == (7, 2)
     assert result.columns["image"] == ["0281_photo"] * 2 + ["0500_photo"] * 2
     assert pa.table(result.columns).num_rows == 4
+
+
+def test_an_effort_is_a_setting_that_older_sweeps_lack(photos: Path) -> None:
+    plain, searching = (prepare(photos, codecs=["rnn"], effort=effort) for effort in (0, 1))
+    old = {key: value for key, value in plain.as_dict().items() if key != "effort"}
+    assert plain.differences(old) == []
+    assert [line.partition(":")[0] for line in searching.differences(old)] == ["effort"]
+    assert [getattr(codec, "effort", None) for codec in searching.open_codecs()] == [1]

@@ -7,8 +7,8 @@ through the quantiser.  What is minimised is
 
     d(alpha) + price * bits per pixel,    d(alpha) = (1 - alpha) d_human + alpha d_machine
 
-with the distortions of training and a price at which files grow by a few per cent and gain more than that is worth.  A search that ends worse than it
-began is thrown away.
+with the distortions of training and a price at which files grow by a few per cent and gain more than that is worth.
+A search that ends worse than it began is thrown away.
 
 d_machine is EfficientNet-Lite0's, on a mirrored and shifted picture each round: what only holds for one view of one
 network serves no other.  Needs torch and that network: the extra ``[train]``.
