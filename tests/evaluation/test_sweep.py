@@ -348,7 +348,7 @@ def test_evaluator_streams(photos: Path) -> None:
 
 
 def test_an_effort_is_a_setting_that_older_sweeps_lack(photos: Path) -> None:
-    plain, searching = (prepare(photos, codecs=["rnn"], effort=effort) for effort in (0, 1))
+    plain, searching = (prepare(photos, codecs=["rnn"], qualities={}, effort=effort) for effort in (0, 1))
     old = {key: value for key, value in plain.as_dict().items() if key != "effort"}
     assert plain.differences(old) == []
     assert [line.partition(":")[0] for line in searching.differences(old)] == ["effort"]
