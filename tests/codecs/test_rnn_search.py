@@ -29,8 +29,8 @@ def test_for_the_eye_the_same_size_looks_better(plain: Rnn, big_photo: Image.Ima
     scores = [ms_ssim(big_photo, plain.decode(data)) for data in (before, after)]
     # log(1 - MS-SSIM) falls by nearly 1 for each e-fold of rate: what is gained beyond what the bytes explain.
     gain = math.log((1 - scores[0]) / (1 - scores[1])) - math.log(len(after) / len(before))
-    assert gain > 0.01
-    assert abs(len(after) / len(before) - 1) < 0.1
+    assert gain > 0.1
+    assert abs(len(after) / len(before) - 1) < 0.12
 
 
 def test_for_a_machine_the_classifier_sees_more_of_the_original(plain: Rnn, big_photo: Image.Image) -> None:
@@ -70,7 +70,7 @@ def test_windows_do_not_change_each_others_codes(plain: Rnn, monkeypatch: pytest
     seen = []
     improve = search._Descent.run
     monkeypatch.setattr(
-        search._Descent, "run", lambda self, free, rounds: seen.append(free) or improve(self, free, rounds)
+        search._Descent, "run", lambda self, free, *steps: seen.append(free) or improve(self, free, *steps)
     )
     found = seeker.improve(pixels, latent, 0.0, 1, 1)
     assert [tuple(free.shape[2:]) for free in seen] == [(4, 8), (4, 9), (4, 5)]

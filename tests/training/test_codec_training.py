@@ -314,8 +314,28 @@ def test_codes_stay_once_a_part_learns_alone(
 
 
 def test_unknown_parts_are_refused(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadOptionError, match="parts"):
-        CodecTraining(job(photos, tmp_path, SWIFT_SETTINGS | {"parts": [["encoder", 6]]}))
+    for wrong in ({"parts": [["encoder", 6]]}, {"searched": 2}):
+        with pytest.raises(BadOptionError, match=next(iter(wrong))):
+            CodecTraining(job(photos, tmp_path, SWIFT_SETTINGS | wrong))
+
+
+@pytest.mark.parametrize("part", ["entropy", "decoder"])
+def test_networks_learn_from_codes_that_were_searched_for(photos: Path, tmp_path: Path, part: str) -> None:
+    """Every second sample's codes serve its own iteration; the others', and the search's weights, stay."""
+    settings = SWIFT_SETTINGS | {"parts": [[part, 6]], "quantise_from": 0, "searched": 0.5}
+    run = CodecTraining(job(photos, tmp_path, settings))
+    batch = next(PhotoCrops(photos, 48, 1).batches(0, 8))
+    run.model.begin_step(0, run.average)
+    image, alpha, t = torch.from_numpy(batch).float() / 255, torch.zeros(8), torch.arange(8)
+    before = [p.detach().clone() for p in run.model.parameters()]
+    latent, every = run.model.latent(image, alpha, t)
+    assert all(torch.equal(a, b) and b.grad is None for a, b in zip(before, run.model.parameters(), strict=True))
+    changed = (latent != run.model.codec.analysis(image, alpha)).flatten(1).any(1)
+    assert not changed[1::2].any()
+    assert changed[::2].sum() >= 2
+    assert every.sum(1).tolist() == [1, 8, 3, 8, 5, 8, 7, 8]
+    assert np.isfinite(run.train_step(batch)["train/loss"])
+    assert run.skipped == 0
 
 
 def test_16_bit_networks_and_compiling_learn_the_same(photos: Path, tmp_path: Path) -> None:

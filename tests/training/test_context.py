@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -74,6 +75,42 @@ def test_entropy_model_learns() -> None:
         optimiser.step()
         bits.append(cost.detach()[0])
     assert (bits[-1] < bits[0]).all()
+
+
+@pytest.mark.parametrize("iteration", [0, 1, 2, 7])
+def test_slopes_are_what_moving_one_code_costs(iteration: int) -> None:
+    """Moved for real, one by one: codes that no prediction reads, of the last pass of the last stage."""
+    torch.manual_seed(2)
+    context = ContextModel(SWIFT, 8)
+    with torch.no_grad():
+        for parameter in context.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    y = torch.randn(1, 193, 4, 4) * 1.5
+    y[:, 0] = 2
+    latents = []
+    for t in range(iteration + 1):
+        levels = SWIFT.levels(t)
+        latents.append(torch.trunc(y * torch.from_numpy(2.0**levels * (levels >= 0))[:, None, None].float()))
+    direction = torch.where(torch.rand(1, 193, 4, 4) < 0.5, -1.0, 1.0)
+    slopes, total = context.slopes(latents, direction), context.bits(latents).sum()
+    stage = max(SWIFT.stages_of(iteration))
+    last = lattice(4, 4, SWIFT.stages[stage].passes) == SWIFT.stages[stage].passes - 1
+    places = [(int(c), *map(int, place)) for c in SWIFT.stages[stage].channels[:12] for place in np.argwhere(last)[:3]]
+    checked = 0
+    for place in places:
+        slope = slopes[-1][0][place]
+        if slope == 0:
+            continue
+        moved = [latent.clone() for latent in latents]
+        moved[-1][0][place] += direction[0][place]
+        torch.testing.assert_close(
+            (context.bits(moved).sum() - total) * direction[0][place],
+            slope,
+            rtol=0,
+            atol=2e-3 + 1e-5 * float(total.detach()),
+        )
+        checked += 1
+    assert checked > 5
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -8,6 +8,9 @@ same stage that come before.  Its layers are shaped so that they can be frozen t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -186,8 +189,42 @@ class ContextModel(nn.Module):
             latents: quantised latent after each iteration, the first or more of all, (b, latent, h, w), rounded with
                 gradients passed straight through.
         """
+        result: list[Tensor] = [latents[0].new_zeros(len(latents[0])) for _ in latents]
+        for step in self._steps(latents):
+            soft = latents[step.iteration].index_select(1, step.channels)
+            codes = step.codes + (soft - soft.detach()) * torch.where(step.old < 0, -1.0, 1.0)
+            cost = step.model.bits(codes, step.old, step.mean, step.log_scale).sum((1, 2, 3))
+            result[step.iteration] = result[step.iteration] + cost
+        return torch.stack(result, 1)
+
+    @torch.no_grad()
+    def slopes(self, latents: list[Tensor], direction: Tensor) -> list[Tensor]:
+        """What it would cost to move each code by one while all others stay.
+
+        Args:
+            latents: quantised latent after each iteration, whole numbers.
+            direction: 1 or -1, (b, latent, h, w): which way each would move.
+
+        Returns:
+            For each iteration (b, latent, h, w): bits for each unit of its codes, 0 where nothing is coded or the code
+            could not move.
+        """
+        result = [torch.zeros_like(latent) for latent in latents]
+        for step in self._steps(latents):
+            mirrored = torch.where(step.old < 0, -1.0, 1.0)
+            way = direction.index_select(1, step.channels) * mirrored
+            moved = step.codes + way
+            costs = [step.model.bits(codes, step.old, step.mean, step.log_scale) for codes in (step.codes, moved)]
+            # A refinement stays within the cell that it splits.
+            split = (moved >= 0) & (moved < step.factor)
+            free = torch.where(step.old != 0, split, (step.factor == 1) | (moved.abs() < step.factor))
+            slope = torch.where(free, (costs[1] - costs[0]) * way * mirrored, 0.0)
+            result[step.iteration].index_copy_(1, step.channels, slope)
+        return result
+
+    def _steps(self, latents: list[Tensor]) -> Iterator[_Step]:
+        """The stages in coding order, each with its codes and what is predicted for them."""
         now = torch.zeros_like(latents[0])
-        result: list[Tensor] = [now.new_zeros(len(now)) for _ in latents]
         for i, (stage, model) in enumerate(zip(self.layout.stages, self.stages, strict=True)):
             if stage.iteration == len(latents):
                 break
@@ -199,12 +236,24 @@ class ContextModel(nn.Module):
             new = torch.round(soft.detach())  # soft is whole but for rounding errors
             codes = torch.where(old == 0, new, new * torch.sign(old) - factor * old.abs())
             mean, log_scale = model(now[:, :seen] * worth, old, codes)
-            codes = codes + (soft - soft.detach()) * torch.where(old < 0, -1.0, 1.0)
             assert isinstance(model, StageContext)
-            cost = model.bits(codes, old, mean, log_scale).sum((1, 2, 3))
-            result[stage.iteration] = result[stage.iteration] + cost
+            yield _Step(model, stage.iteration, channels, factor, old, codes, mean, log_scale)
             now = now.index_copy(1, channels, new)
-        return torch.stack(result, 1)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One stage: ``old`` is what its channels held before, ``factor`` (k, 1, 1) into how many cells that is split, 1
+    where nothing was known; the rest is as :class:`StageContext` takes and gives it."""
+
+    model: StageContext
+    iteration: int
+    channels: Tensor
+    factor: Tensor
+    old: Tensor
+    codes: Tensor
+    mean: Tensor
+    log_scale: Tensor
 
 
 def features(codes: Tensor) -> Tensor:

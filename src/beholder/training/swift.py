@@ -4,6 +4,9 @@
 
 Every batch holds every quality t.  ``beta_t`` is no constant but the price that keeps the mean rate of quality t
 at its target: it rises while the rate is above and falls while it is below (dual ascent).
+
+``searched`` in the settings is the share of samples whose codes the encoder's search has found (search.py), once the
+entropy model computes in integers; entropy model and decoder then know such codes as well as plain ones.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from torch import Tensor, nn
 
 from beholder.codecs.rnn.layout import ITERATIONS
 from beholder.codecs.rnn.model import Swift, SwiftConfig
+from beholder.codecs.rnn.search import Search
 from beholder.training.context import ContextModel
 from beholder.training.losses import human_distortion
 from beholder.training.machine import FeatureDistortion
@@ -39,6 +43,10 @@ class SwiftTrainee(nn.Module):
         self.alpha = alpha
         self.quantise_from = settings.get("quantise_from", settings["steps"])
         self.parts = read_parts(settings)
+        self.searched = float(settings.get("searched", 0.0))
+        if not 0 <= self.searched <= 1:
+            raise KeyError("searched")
+        self.search = Search(self.codec, self.context)
         self.quantised = False
         self.part = "all"
         self.together = Processes()
@@ -122,15 +130,19 @@ class SwiftTrainee(nn.Module):
         qualities = torch.tensor(DECODER_QUALITIES if self.part == "decoder" else range(ITERATIONS))
         order = torch.cat([qualities[torch.randperm(len(qualities), generator=generator)] for _ in range(count)])
         t = self.together.rows(order[:count]).to(image.device)
-        if self.part == "entropy":
+        if self.part != "all":
             with torch.no_grad():
-                latents = [state[0] for state in self.codec.encode(image, alpha)]
-            bits = self.context.bits(latents).mean(0) / (height * width)
+                latent, every = self.latent(image, alpha, t)
+                states = self.codec.quantise(latent, alpha)
+        if self.part == "entropy":
+            bits = self.context.bits([codes for codes, _ in states]) / (height * width)
+            bits = (bits * every).sum(0) / every.sum(0).clamp(min=1)
             return bits.sum(), {f"train/bpp_{i + 1}": float(v) for i, v in enumerate(bits.detach().cumsum(0))}
-        decoded, latents = self.codec(image, alpha, t)
         if self.part in ("decoder", "eye"):
-            distortion = self.distortion(decoded, image, alpha).mean()
+            beliefs = [belief for _, belief in self.codec.quantise(latent, alpha)]
+            distortion = self.distortion(self.codec.decode(beliefs, alpha, t), image, alpha).mean()
             return distortion, {"train/distortion": float(distortion.detach())}
+        decoded, latents = self.codec(image, alpha, t)
         bpp = (self.context.bits(latents) / (height * width)).cumsum(1)
         distortion = self.distortion(decoded, image, alpha)
         price = torch.exp(self.log_price)
@@ -149,6 +161,25 @@ class SwiftTrainee(nn.Module):
         figures |= {"train/distortion": float(distortion.mean()), "train/rate": float(rate)}
         figures |= {f"train/price_{i + 1}": float(price[i]) for i in range(ITERATIONS)}
         return loss, figures
+
+    def latent(self, image: Tensor, alpha: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """What is quantised: of every few samples one is searched for, as the encoder does with more effort.
+
+        Returns:
+            The latent, and (n, iterations) 1 where a sample's codes are meant: those searched for serve one ``t``.
+        """
+        latent = self.codec.analysis(image, alpha)
+        every = latent.new_ones(len(image), ITERATIONS)
+        if self.searched and self.quantised:
+            for row in range(len(image)):
+                if (row * self.together.world + self.together.rank) % round(1 / self.searched):
+                    continue
+                found = self.search.improve_crop(
+                    image[row : row + 1], latent[row : row + 1], float(alpha[row]), int(t[row])
+                )
+                latent[row : row + 1] = found
+                every[row, int(t[row]) + 1 :] = 0
+        return latent, every
 
     def distortion(self, decoded: Tensor, image: Tensor, alpha: Tensor) -> Tensor:
         """(1 - alpha) d_human + alpha d_machine, one value a sample; a side of weight 0 is not computed."""

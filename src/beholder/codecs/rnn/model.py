@@ -187,11 +187,11 @@ class Quantiser(nn.Module):
         return q, self.dequantise(q, alpha, t)
 
     def dequantise(self, q: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
-        """The centroid of each cell, between the eye's and a machine's."""
+        """The centroid of each cell, between the eye's and a machine's; linear between whole numbers."""
         gain = self.gain(alpha, t)
         eye, machine = self.centroid[:, t]
         centroid = torch.lerp(eye, machine, alpha[:, None])[:, :, None, None]
-        return (q + centroid * torch.sign(q.detach())) / torch.where(gain > 0, gain, 1.0)
+        return (q + centroid * q.clamp(-1, 1)) / torch.where(gain > 0, gain, 1.0)
 
 
 def mixed_precision(on: bool, like: Tensor) -> AbstractContextManager[Any]:
@@ -300,7 +300,10 @@ class Swift(nn.Module):
 
     def encode(self, image: Tensor, alpha: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Per iteration: the quantised latent, and what it stands for."""
-        y = self.analysis(image, alpha)
+        return self.quantise(self.analysis(image, alpha), alpha)
+
+    def quantise(self, y: Tensor, alpha: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """The same from the latent."""
         return [self.quantiser(y, alpha, _all(t, y)) for t in range(ITERATIONS)]
 
     def remember(self, beliefs: list[Tensor], alpha: Tensor) -> list[Tensor]:
@@ -319,11 +322,14 @@ class Swift(nn.Module):
             t: (b,) long.
         """
         states = self.encode(image, alpha)
-        beliefs = [state[1] for state in states]
+        return self.decode([belief for _, belief in states], alpha, t), [latent for latent, _ in states]
+
+    def decode(self, beliefs: list[Tensor], alpha: Tensor, t: Tensor) -> Tensor:
+        """Image after iteration ``t`` (one a sample), from what the decoder believes after each iteration."""
         memories = self.remember(beliefs, alpha)
         rows = torch.arange(len(t), device=t.device)
         belief, memory = (torch.stack(x, 1)[rows, t] for x in (beliefs, memories))
-        return self.synthesis(belief, memory, alpha, t), [state[0] for state in states]
+        return self.synthesis(belief, memory, alpha, t)
 
 
 def _all(t: int, like: Tensor) -> Tensor:
