@@ -309,8 +309,11 @@ def test_codes_stay_once_a_part_learns_alone(
         assert moved == set()
         assert entropy_moved
     else:
-        assert moved == ({"quantiser"} if part == "eye" else {"quantiser", "recurrence", "synthesis"})
+        assert moved == ({"quantiser", "synthesis"} if part == "eye" else {"quantiser", "recurrence", "synthesis"})
         assert not entropy_moved
+        for name in ("eye_linear", "eye_borders"):
+            assert torch.equal(after[f"synthesis.{name}"], before[f"synthesis.{name}"]) == (part != "eye")
+        assert torch.equal(after["synthesis.linear.weight"], before["synthesis.linear.weight"]) == (part == "eye")
 
 
 def test_unknown_parts_are_refused(photos: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from beholder.codecs.rnn import Rnn, bitstream, runtime  # noqa: E402
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS  # noqa: E402
 from beholder.codecs.rnn.model import Swift, SwiftConfig  # noqa: E402
 from beholder.errors import BadFileError, BadOptionError, OutputError  # noqa: E402
+from beholder.training.checkpoint import exported as read_exported  # noqa: E402
 from beholder.training.codec import CodecJob, CodecTraining  # noqa: E402
 from beholder.training.export import decode_with_torch, export_codec, freeze  # noqa: E402
 
@@ -75,6 +77,21 @@ def test_shipped_graphs_agree_with_torch(big_photo: Image.Image, alpha: float) -
         theirs = decode_with_torch(torch_codec, codec.model.entropy, stream.segments, size, stream.alpha)
         ours = np.asarray(codec.decode(data)).astype(int)
         assert np.abs(ours - theirs[: stream.height, : stream.width]).max() <= 1
+
+
+def test_a_codec_from_before_the_eye_had_its_own_synthesis_can_be_trained_on(tmp_path: Path) -> None:
+    folder = tmp_path / "former"
+    shutil.copytree(runtime.default_folder(), folder)
+    graph = onnx.load(str(folder / "synthesis.onnx"))
+    kept = [tensor for tensor in graph.graph.initializer if ".eye_" not in tensor.name]
+    assert len(kept) == len(graph.graph.initializer) - 2
+    del graph.graph.initializer[:]
+    graph.graph.initializer.extend(kept)
+    onnx.save(graph, str(folder / "synthesis.onnx"))
+    weights = read_exported(folder)[1][0]
+    shared, own = weights["synthesis.linear.weight"], weights["synthesis.eye_linear"]
+    assert torch.equal(own, shared[:, :, 0, 0])
+    assert torch.equal(weights["synthesis.eye_borders"], weights["synthesis.borders.weight"])
 
 
 def test_only_checkpoints_of_swift_are_exported(tmp_path: Path, checkpoint: Path) -> None:

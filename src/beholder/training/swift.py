@@ -5,8 +5,9 @@
 Every batch holds every quality t.  ``beta_t`` is no constant but the price that keeps the mean rate of quality t
 at its target: it rises while the rate is above and falls while it is below (dual ascent).
 
-``searched`` in the settings is the share of samples whose codes the encoder's search has found (search.py), once the
-entropy model computes in integers; entropy model and decoder then know such codes as well as plain ones.
+``searched`` in the settings is the share of samples whose codes the encoder's search has found (search.py), from step
+``searched_from`` on and once the entropy model computes in integers; entropy model and decoder then know such codes as
+well as plain ones.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class SwiftTrainee(nn.Module):
         self.searched = float(settings.get("searched", 0.0))
         if not 0 <= self.searched <= 1:
             raise KeyError("searched")
+        self.searched_from = int(settings.get("searched_from", 0))
+        self.searching = False
         self.search = Search(self.codec, self.context)
         self.quantised = False
         self.part = "all"
@@ -79,7 +82,8 @@ class SwiftTrainee(nn.Module):
         tables: list[Tensor] = [
             p for name, p in self.context.named_parameters() if "state_" in name or name.endswith("by_pass")
         ]
-        speeds: dict[float, list[Tensor]] = {0.03: linear, 10.0: tables}
+        eye: list[Tensor] = [codec.synthesis.eye_linear, codec.synthesis.eye_borders]
+        speeds: dict[float, list[Tensor]] = {0.03: linear, 0.5: eye, 10.0: tables}
         special = {id(p) for group in speeds.values() for p in group}
         rest = [p for p in (*codec.parameters(), *self.context.parameters()) if id(p) not in special]
         groups = [(lr, rest), *((lr * speed, group) for speed, group in speeds.items())]
@@ -98,6 +102,7 @@ class SwiftTrainee(nn.Module):
         if step >= self.quantise_from and not self.quantised:
             self.quantised = True
             self.context.set_quantise(True)
+        self.searching = self.quantised and bool(self.searched) and step >= self.searched_from
         part = next((name for name, until in self.parts if step < until), self.parts[-1][0])
         if part == self.part:
             return
@@ -107,6 +112,8 @@ class SwiftTrainee(nn.Module):
         self.context.requires_grad_(part == "entropy")
         self.codec.requires_grad_(part == "decoder")
         self.codec.analysis.requires_grad_(False)
+        for tensor in (self.codec.synthesis.eye_linear, self.codec.synthesis.eye_borders):
+            tensor.requires_grad_(part == "eye")
         self.codec.quantiser.requires_grad_(part in ("decoder", "eye"))
 
     def draw_alpha(self, count: int, generator: torch.Generator) -> Tensor:
@@ -170,7 +177,7 @@ class SwiftTrainee(nn.Module):
         """
         latent = self.codec.analysis(image, alpha)
         every = latent.new_ones(len(image), ITERATIONS)
-        if self.searched and self.quantised:
+        if self.searching:
             for row in range(len(image)):
                 if (row * self.together.world + self.together.rank) % round(1 / self.searched):
                     continue
@@ -212,7 +219,7 @@ class SwiftTrainee(nn.Module):
 
 def read_parts(settings: dict[str, Any]) -> list[tuple[str, int]]:
     """What learns until which step: "all", then, for the same codes, only the "entropy" model, only the "decoder", or
-    only the centroids that the "eye" sees."""
+    only what the "eye" sees: centroids and linear synthesis."""
     parts = [(str(name), int(until)) for name, until in settings.get("parts", [["all", settings["steps"]]])]
     if any(name not in ("all", "entropy", "decoder", "eye") for name, _ in parts):
         raise KeyError("parts")

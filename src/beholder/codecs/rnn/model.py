@@ -234,6 +234,9 @@ class Synthesis(nn.Module):
         self.borders = BorderFilter(border_filters()[1])
         self.linear = nn.Conv2d(layout.latent - 1, 4 * COLOURS, 1, bias=False)
         self.linear.weight.data = torch.from_numpy(basis.matrix.T.copy())[:, :, None, None]
+        # The eye sees nothing but these: they learn what MS-SSIM makes of coarse codes.
+        self.eye_linear = nn.Parameter(self.linear.weight.data[:, :, 0, 0].clone())
+        self.eye_borders = nn.Parameter(self.borders.weight.data.clone())
         self.register_buffer("step", torch.from_numpy(basis.step)[:, None, None])
         self.register_buffer("spread", torch.from_numpy(_spread(layout))[:, None, None])
         self.register_buffer("reach", SYNTHESIS_REACH * 2.0 ** (-torch.arange(ITERATIONS) / 2))
@@ -262,7 +265,7 @@ class Synthesis(nn.Module):
         with mixed_precision(self.mixed, belief):
             missed = self.head(self.film_head(hidden, alpha, t)).float()
         belief = belief + share * self.cell[t][:, :, None, None] * missed
-        draft = self.draft(belief)
+        draft = self.draft(belief, share)
         with mixed_precision(self.mixed, belief):
             correction = self.correct(belief, hidden, draft, alpha, t).float()
         # Errors are as large as the quantiser's steps, which grow with the contrast.
@@ -280,10 +283,15 @@ class Synthesis(nn.Module):
         corrected: Tensor = self.leave(self.pixels(F.silu(self.film_pixels(d, alpha, t))))
         return corrected
 
-    def draft(self, belief: Tensor) -> Tensor:
-        """The linear part alone, (b, 3, 16a, 16b) YCbCr: all that the eye gets."""
+    def draft(self, belief: Tensor, share: Tensor) -> Tensor:
+        """The linear part alone, (b, 3, 16a, 16b) YCbCr: all that the eye gets, whose ``share`` (b, 1, 1, 1) is 0."""
+        b, _, height, width = belief.shape
         coefficients = belief[:, 1:] * self.step * masking(belief[:, :1])
-        return self.borders(F.pixel_shuffle(F.pixel_shuffle(self.linear(coefficients), 2), PATCH))
+        share = share[:, :, 0]
+        linear = torch.lerp(self.eye_linear[None], self.linear.weight[None, :, :, 0, 0], share)
+        patches = (linear @ coefficients.flatten(2)).reshape(b, -1, height, width)
+        borders = torch.lerp(self.eye_borders[None], self.borders.weight[None], share)
+        return self.borders(F.pixel_shuffle(F.pixel_shuffle(patches, 2), PATCH), borders)
 
 
 class Swift(nn.Module):

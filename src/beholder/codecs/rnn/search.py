@@ -36,22 +36,22 @@ from beholder.training.context import ContextModel
 from beholder.training.losses import human_distortion
 from beholder.training.machine import FeatureDistortion
 
-WINDOW = 32
-"""Side, in blocks, of the windows that are searched one by one: 512 pixels, or memory would grow with the image."""
+WINDOW = 64
+"""Side, in blocks, of the windows that are searched one by one: 1024 pixels, or memory would grow with the image."""
 MARGIN = 4
 """Blocks around a window that are decoded with it and stay as they are."""
 SMALLEST = 4
 """Blocks: in smaller pictures classifiers see nothing, and nor does MS-SSIM."""
-ROUNDS = {0: 4, 1: 8, 2: 24}
+ROUNDS = {0: 4, 1: 8, 2: 16}
 """Effort -> how often the picture is decoded and compared; 0: in training."""
-RATES = {0: (0.25, 0.15), 1: (0.15, 0.1), 2: (0.15, 0.05)}
+RATES = {0: (0.25, 0.15), 1: (0.15, 0.1), 2: (0.15, 0.07)}
 """Effort -> how far Adam moves a code at first, for the eye and for a machine; less and less, down to nothing."""
 STEADY = (0.0, 0.3)
 """Added to Adam's denominator, in root mean squares of the first gradient: else noise moves what hardly matters to a
 machine."""
 SOFTNESS = (0.3, 0.02)
 """Width of the soft rounding's step in the first and in the last round."""
-EYE_PRICE, MACHINE_PRICE = (1.2, 1.2, *6 * (1.7,)), 1.5
+EYE_PRICE, MACHINE_PRICE = (1.2, 1.2, 1.7, 2.2, 2.2, 2.4, 2.4, 2.2), 1.5
 """Price of a bit per pixel times the image's bits per pixel: for the eye after each iteration, and for a machine."""
 LEAST_BPP = 0.02
 """Images that need less are not charged more for a bit."""
@@ -203,7 +203,7 @@ class _Descent:
         codec = self.search.codec
         belief = codec.quantiser.dequantise(soft, self.observer, self.last)
         if self.alpha == 0:  # its networks' share of the picture is nothing
-            decoded = from_ycc(codec.synthesis.draft(belief))
+            decoded = from_ycc(codec.synthesis.draft(belief, belief.new_zeros(1, 1, 1, 1)))
         else:
             with torch.no_grad():
                 beliefs = [

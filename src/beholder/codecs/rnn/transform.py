@@ -67,16 +67,23 @@ class BorderFilter(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.from_numpy(matrix.copy()))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (b, c, 16a, 16b), any c; the same shape comes out."""
-        return self._along(self._along(x).transpose(2, 3)).transpose(2, 3)
+    def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        """x: (b, c, 16a, 16b), any c; the same shape comes out.
 
-    def _along(self, x: Tensor) -> Tensor:
+        Args:
+            x: the picture, or its differences.
+            weight: (b, 16, 16), a filter for each sample instead of the module's own.
+        """
+        matrix = self.weight.T if weight is None else weight.transpose(1, 2)[:, None]
+        return self._along(self._along(x, matrix).transpose(2, 3), matrix).transpose(2, 3)
+
+    def _along(self, x: Tensor, matrix: Tensor) -> Tensor:
         b, c, height, width = x.shape
         half = BLOCK // 2
         # Half a block of padding on both sides puts borders in the middle of blocks of 16.
         blocks = F.pad(x, (half, half)).reshape(b, c, height, width // BLOCK + 1, BLOCK)
-        filtered = (blocks @ self.weight.T).reshape(b, c, height, width + BLOCK)
+        blocks = blocks.flatten(2, 3)
+        filtered = (blocks @ matrix).reshape(b, c, height, width + BLOCK)
         return torch.cat([x[..., :half], filtered[..., BLOCK:-BLOCK], x[..., -half:]], 3)
 
 
