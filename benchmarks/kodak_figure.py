@@ -12,6 +12,8 @@ Curve = list[tuple[float, float]]
 """(bits per pixel, quality in dB)."""
 OURS = {
     "rnn": ("Beholder", "#d1495b"),
+    "rnn effort 1": ("Beholder, effort 1", "#a4243b"),
+    "rnn effort 2": ("Beholder, effort 2", "#e08a96"),
     "bpg": ("BPG here", "#30638e"),
     "webp": ("WebP here", "#3c887e"),
     "jpeg": ("JPEG here", "#b0772b"),
@@ -56,8 +58,8 @@ def plot(ours: Mapping[str, Curve], published: Mapping[str, Curve], title: str, 
         points = _clip(points, right)
         if not points:
             continue
-        label, colour = OURS.get(name, (name, "#d1495b" if name.startswith("rnn") else "#444444"))
-        main = name.startswith("rnn")
+        label, colour = OURS.get(name, (name, "#444444"))
+        main = name in ("rnn", "rnn effort 1")
         axes.plot(
             *zip(*points, strict=True),
             color=colour,
@@ -96,7 +98,7 @@ def _clip(points: Curve, right: float) -> Curve:
 def _label_right(axes: Any, labels: list[tuple[tuple[float, float], str, str, str]], right: float) -> None:
     """Write each curve's name beside its end in the right margin, apart from one another."""
     style = {"va": "center", "clip_on": False}
-    early = [label for label in labels if label[0][0] < 0.9 * right]
+    early = [label for label in labels if label[0][0] < 0.7 * right]
     for (x, y), text, colour, weight in early:
         box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.5}
         axes.text(x, y + 0.35, text, color=colour, fontweight=weight, ha="right", bbox=box, **style)
