@@ -13,7 +13,8 @@ masks) plus residual networks, so training starts from a working codec.  Codes d
 alone; all that the decoder's networks compute can be replaced without touching the entropy coder.  ``alpha`` enters
 every network as a FiLM.
 
-What the networks of the decoder correct is for machines: their share grows with alpha, from nothing for the eye.
+What the networks of the decoder correct is for machines: their share grows with alpha, from nothing for the eye, which
+has a linear synthesis of its own.
 
 Every residual branch is scaled to the error it may correct.  With larger scales the jitter of its weights, a learning
 rate each step, outweighs what it can learn, and training turns it off.
