@@ -84,9 +84,9 @@ def exported(folder: Path) -> tuple[SwiftConfig, list[State]]:
     weights = {name: value.float() for name, value in codec.items() if name in names and value.is_floating_point()}
     # Codecs of before the eye had a synthesis of its own.
     for name, former in (("eye_linear", "linear"), ("eye_borders", "borders")):
-        if f"synthesis.{name}" not in weights:
-            shared = weights[f"synthesis.{former}.weight"]
-            weights[f"synthesis.{name}"] = shared.reshape(names[f"synthesis.{name}"].shape)
+        own_name, shared = f"synthesis.{name}", weights.get(f"synthesis.{former}.weight")
+        if own_name not in weights and shared is not None:
+            weights[own_name] = shared.reshape(names[own_name].shape)
     return config, [weights, _floats(ContextModel(own.layout, config.context), arrays)]
 
 

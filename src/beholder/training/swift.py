@@ -140,14 +140,14 @@ class SwiftTrainee(nn.Module):
         if self.part != "all":
             with torch.no_grad():
                 latent, every = self.latent(image, alpha, t)
-                states = self.codec.quantise(latent, alpha)
+            states = self.codec.quantise(latent, alpha)
         if self.part == "entropy":
             bits = self.context.bits([codes for codes, _ in states]) / (height * width)
             bits = (bits * every).sum(0) / every.sum(0).clamp(min=1)
             return bits.sum(), {f"train/bpp_{i + 1}": float(v) for i, v in enumerate(bits.detach().cumsum(0))}
         if self.part in ("decoder", "eye"):
-            beliefs = [belief for _, belief in self.codec.quantise(latent, alpha)]
-            distortion = self.distortion(self.codec.decode(beliefs, alpha, t), image, alpha).mean()
+            decoded = self.codec.decode([belief for _, belief in states], alpha, t)
+            distortion = self.distortion(decoded, image, alpha).mean()
             return distortion, {"train/distortion": float(distortion.detach())}
         decoded, latents = self.codec(image, alpha, t)
         bpp = (self.context.bits(latents) / (height * width)).cumsum(1)
