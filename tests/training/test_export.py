@@ -94,6 +94,19 @@ def test_a_codec_from_before_the_eye_had_its_own_synthesis_can_be_trained_on(tmp
     assert torch.equal(weights["synthesis.eye_borders"], weights["synthesis.borders.weight"])
 
 
+def test_models_from_before_the_eye_had_a_graph_of_its_own_decode(tmp_path: Path, big_photo: Image.Image) -> None:
+    folder = tmp_path / "former"
+    shutil.copytree(runtime.default_folder(), folder)
+    (folder / runtime.EYE).unlink()
+    former, shipped = Rnn(folder), Rnn()
+    assert former.model.identity != shipped.model.identity
+    for quality in (1, ITERATIONS):
+        pictures = [
+            np.asarray(codec.decode(codec.encode(big_photo, quality))).astype(int) for codec in (former, shipped)
+        ]
+        assert np.abs(pictures[0] - pictures[1]).max() <= 1
+
+
 def test_only_checkpoints_of_swift_are_exported(tmp_path: Path, checkpoint: Path) -> None:
     with pytest.raises(BadFileError, match="no checkpoint"):
         export_codec(tmp_path / "none.pt", tmp_path / "out")

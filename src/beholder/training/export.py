@@ -7,8 +7,12 @@ integers.  Before anything is written in its place, the result is compared with 
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +147,18 @@ class _Synthesis(nn.Module):
         return torch.round(image.clamp(0, 1) * 255).to(torch.uint8)
 
 
+class _Eye(nn.Module):
+    def __init__(self, codec: Swift) -> None:
+        super().__init__()
+        self.codec = codec
+
+    def forward(self, belief: Tensor) -> Tensor:
+        image = self.codec.synthesis.for_eye(belief)
+        return torch.round(image.clamp(0, 1) * 255).to(torch.uint8)
+
+
 def write_networks(codec: Swift, folder: Path) -> None:
-    """analysis.onnx, recurrence.onnx, synthesis.onnx with free height and width."""
+    """The four graphs of :mod:`beholder.codecs.rnn.runtime`, with free height and width."""
     latent, memory = codec.layout.latent, codec.config.hidden
     alpha, t = torch.zeros(1), torch.zeros(1, dtype=torch.long)
     belief, hidden = torch.zeros(1, latent, 6, 8), torch.zeros(1, memory, 6, 8)
@@ -167,21 +181,37 @@ def write_networks(codec: Swift, folder: Path) -> None:
             {"belief": free, "memory": free},
             ["image"],
         ),
+        ("eye", _Eye(codec), {"belief": belief}, {"belief": free}, ["image"]),
     ]
     for name, module, inputs, dynamic, outputs in jobs:
-        program = torch.onnx.export(
-            module.eval(),
-            tuple(inputs.values()),
-            input_names=list(inputs),
-            output_names=outputs,
-            dynamic_shapes=tuple(dynamic.get(key, {}) for key in inputs),
-            opset_version=OPSET,
-            dynamo=True,
-            optimize=False,  # ONNX Runtime does that; here weights would lose their names
-            verbose=False,
-        )
+        with _quiet_exporter():
+            program = torch.onnx.export(
+                module.eval(),
+                tuple(inputs.values()),
+                input_names=list(inputs),
+                output_names=outputs,
+                dynamic_shapes=tuple(dynamic.get(key, {}) for key in inputs),
+                opset_version=OPSET,
+                dynamo=True,
+                optimize=False,  # ONNX Runtime does that; here weights would lose their names
+                verbose=False,
+            )
         assert program is not None
         (folder / f"{name}.onnx").write_bytes(_halve(program.model_proto))
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Without the exporter's remarks on packages that are not there and on names that it changes."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
 
 
 def _halve(model: Any) -> bytes:

@@ -173,8 +173,10 @@ class EntropyModel:
                 symbols = values - whole + self._reach[tables]
                 above, below = symbols > last, symbols < 0
                 symbols = np.where(below, last + 1, np.where(above, last + 2, symbols)).astype(np.int32)
-                for table, members in _groups(tables):
-                    encoder.encode(symbols[members], self._models[table])
+                order = _order(tables)
+                symbols = symbols[order]
+                for table, start, end in _runs(tables[order]):
+                    encoder.encode(symbols[start:end], self._models[table])
                 escaped = values[above | below]
                 if len(escaped):
                     encoder.encode((escaped + CODE_LIMIT + 1).astype(np.int32), raw)
@@ -197,10 +199,12 @@ class EntropyModel:
             net = self._nets[stage]
             codes = np.zeros((len(net.channels), *now.shape[1:]), np.int64)
             for where, tables, whole in net.passes(codes, now):
-                symbols = np.empty(len(tables), np.int64)
+                order = _order(tables)
+                symbols, ordered = np.empty((2, len(tables)), np.int64)
                 try:
-                    for table, members in _groups(tables):
-                        symbols[members] = decoder.decode(self._models[table], len(members))
+                    for table, start, end in _runs(tables[order]):
+                        ordered[start:end] = decoder.decode(self._models[table], end - start)
+                    symbols[order] = ordered
                     values = symbols - self._reach[tables] + whole
                     escaped = symbols > self._last[tables]
                     if count := int(escaped.sum()):
@@ -272,6 +276,7 @@ class _Net:
             every_row, every_column = np.indices((height, width)).reshape(2, -1)
             before = _pad(_relu(self.gather_before(before, (every_row, every_column))).reshape(height, width, -1))
         old = np.abs(now[self.channels])
+        own = self.own(_log(np.minimum(old, INPUT_LIMIT))) if self.refines else None
         for p in range(self.count):
             rows, columns = np.nonzero(which == p)
             if not len(rows):
@@ -285,13 +290,14 @@ class _Net:
             scale = np.zeros((len(codes), len(rows)))
             if p:
                 known = which < p
-                near = np.clip(codes, -INPUT_LIMIT, INPUT_LIMIT) * known
-                current = _relu(self.current(_features(near))) * known[:, :, None]
+                near = _features(codes * known)
+                current = _relu(self.current(near)) * known[:, :, None]
                 hidden += self.spread_current(_pad(current), where)
-                mean += ACTIVATION_SCALE * self.neighbours(near, where).astype(np.float64)
-                scale += self.activity(log_table()[np.abs(near)], where)
-            if self.refines:
-                scale += self.own(log_table()[np.minimum(old, INPUT_LIMIT)], where)
+                values, magnitudes = np.split(near.transpose(2, 0, 1), 2)
+                mean += ACTIVATION_SCALE * self.neighbours(values)[:, rows, columns].astype(np.float64)
+                scale += self.activity(magnitudes)[:, rows, columns]
+            if own is not None:
+                scale += own[:, rows, columns]
             out = self.out(_relu(self.mix(_relu(hidden)))).T
             mean += out[: len(codes)]
             scale += out[len(codes) :]
@@ -314,18 +320,21 @@ class _Net:
 
 
 class _Depthwise:
-    """3x3 depthwise convolution of (k, h, w) integers, evaluated at chosen positions: (k, positions)."""
+    """3x3 depthwise convolution of (k, h, w) integers."""
 
     def __init__(self, weight: Ints, largest: int) -> None:
         _check(np.abs(weight).sum((1, 2)) * largest)
         self.weight = weight.astype(np.float32)
 
-    def __call__(self, x: Ints, where: Positions) -> Whole:
-        padded = np.pad(x.astype(np.float32), ((0, 0), (1, 1), (1, 1)))
-        total = np.zeros((len(x), len(where[0])), np.float32)
+    def __call__(self, x: Whole) -> Whole:
+        count, height, width = x.shape
+        padded = np.zeros((count, height + 2, width + 2), np.float32)
+        padded[:, 1:-1, 1:-1] = x
+        total, product = np.zeros((2, *x.shape), np.float32)
         for dy in range(3):
             for dx in range(3):
-                total += self.weight[:, dy, dx, None] * padded[:, where[0] + dy, where[1] + dx]
+                np.multiply(padded[:, dy : dy + height, dx : dx + width], self.weight[:, dy, dx, None, None], product)
+                total += product
         return total
 
 
@@ -338,7 +347,8 @@ class _Dense:
         self.bias = bias.astype(np.float32)
 
     def __call__(self, x: Whole) -> Whole:
-        product = x.reshape(-1, x.shape[-1]) @ self.weight + self.bias
+        product = x.reshape(-1, x.shape[-1]) @ self.weight
+        product += self.bias
         return product.reshape(*x.shape[:-1], -1)
 
 
@@ -353,33 +363,53 @@ class _Spread:
         self.weight = np.ascontiguousarray(weight.transpose(2, 3, 1, 0).reshape(-1, len(weight)), np.float32)
 
     def __call__(self, padded: Whole, where: Positions) -> Whole:
-        columns = [padded[where[0] + dy, where[1] + dx] for dy in range(3) for dx in range(3)]
-        product: Whole = np.concatenate(columns, 1) @ self.weight
-        return product + self.bias
+        width, count = padded.shape[1:]
+        around = [dy * width + dx for dy in range(3) for dx in range(3)]
+        nine = np.take(padded.reshape(-1, count), (where[0] * width + where[1])[:, None] + around, 0)
+        product: Whole = nine.reshape(len(nine), -1) @ self.weight
+        product += self.bias
+        return product
 
 
 def _features(codes: Ints) -> Whole:
     """(c, h, w) codes -> (h, w, 2c): clipped values, companded magnitudes."""
+    count, height, width = codes.shape
     clipped = np.clip(codes, -INPUT_LIMIT, INPUT_LIMIT)
-    both = np.concatenate([clipped, log_table()[np.abs(clipped)]]).astype(np.float32)
-    return np.ascontiguousarray(both.transpose(1, 2, 0))
+    both = np.empty((2 * count, height, width), np.float32)
+    both[:count] = clipped
+    both[count:] = _log(np.abs(clipped))
+    return both.transpose(1, 2, 0)
+
+
+def _log(magnitudes: Ints) -> Whole:
+    """Companded magnitudes, at most ``INPUT_LIMIT``."""
+    return np.take(log_table().astype(np.float32), magnitudes)
 
 
 def _relu(x: Whole) -> Whole:
-    # Dividing by a power of two is exact.
-    return np.clip(np.floor(x * np.float32(1 / WEIGHT_SCALE)), 0, ACTIVATION_MAX)
+    """In place."""
+    x *= np.float32(1 / WEIGHT_SCALE)  # dividing by a power of two is exact
+    np.floor(x, out=x)
+    return np.clip(x, 0, ACTIVATION_MAX, out=x)
 
 
 def _pad(x: Whole) -> Whole:
-    return np.pad(x, ((1, 1), (1, 1), (0, 0)))
+    """A border of zeros around (h, w, c)."""
+    height, width, count = x.shape
+    padded = np.zeros((height + 2, width + 2, count), np.float32)
+    padded[1:-1, 1:-1] = x
+    return padded
 
 
-def _groups(tables: Ints) -> Iterator[tuple[int, Ints]]:
-    """Each table in use with the members that use it, in a fixed order."""
-    order = np.argsort(tables, kind="stable")
-    starts = np.flatnonzero(np.diff(tables[order], prepend=-1))
-    for start, members in zip(starts, np.split(order, starts[1:]), strict=True):
-        yield int(tables[order[start]]), members
+def _order(tables: Ints) -> Ints:
+    """The order in which symbols are coded: table by table, each one's as they lie."""
+    return np.argsort(tables.astype(np.uint16), kind="stable")  # of 16-bit integers: a radix sort
+
+
+def _runs(tables: Ints) -> Iterator[tuple[int, int, int]]:
+    """(table, start, end) of every run of equal tables in ascending ones."""
+    starts = np.flatnonzero(np.diff(tables, prepend=-1))
+    return zip(tables[starts].tolist(), starts.tolist(), [*starts[1:].tolist(), len(tables)], strict=True)
 
 
 def _check(bound: Ints) -> None:

@@ -284,14 +284,19 @@ class Synthesis(nn.Module):
         corrected: Tensor = self.leave(self.pixels(F.silu(self.film_pixels(d, alpha, t))))
         return corrected
 
-    def draft(self, belief: Tensor, share: Tensor) -> Tensor:
+    def for_eye(self, belief: Tensor) -> Tensor:
+        """:meth:`forward` for alpha 0, without what has no share in it."""
+        return from_ycc(self.draft(belief))
+
+    def draft(self, belief: Tensor, share: Tensor | None = None) -> Tensor:
         """The linear part alone, (b, 3, 16a, 16b) YCbCr: all that the eye gets, whose ``share`` (b, 1, 1, 1) is 0."""
         b, _, height, width = belief.shape
         coefficients = belief[:, 1:] * self.step * masking(belief[:, :1])
-        share = share[:, :, 0]
-        linear = torch.lerp(self.eye_linear[None], self.linear.weight[None, :, :, 0, 0], share)
+        linear, borders = self.eye_linear[None], self.eye_borders[None]
+        if share is not None:
+            linear = torch.lerp(linear, self.linear.weight[None, :, :, 0, 0], share[:, :, 0])
+            borders = torch.lerp(borders, self.borders.weight[None], share[:, :, 0])
         patches = (linear @ coefficients.flatten(2)).reshape(b, -1, height, width)
-        borders = torch.lerp(self.eye_borders[None], self.borders.weight[None], share)
         return self.borders(F.pixel_shuffle(F.pixel_shuffle(patches, 2), PATCH), borders)
 
 

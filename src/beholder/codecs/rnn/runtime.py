@@ -1,15 +1,17 @@
-"""Running a trained codec without torch: three ONNX graphs and the integer entropy model.
+"""Running a trained codec without torch: four ONNX graphs and the integer entropy model.
 
 A model is a folder:
 
     analysis.onnx     (1, 3, h, w) uint8, alpha (1,)                                    -> latent (1, c, h/16, w/16)
     recurrence.onnx   belief (1, c, ., .), memory (1, k, ., .), alpha, t (1,)           -> memory
     synthesis.onnx    belief, memory, alpha, t                                          -> (1, 3, h, w) uint8
+    eye.onnx          belief                                                            -> the same for alpha 0, faster
     entropy.npz       integer weights and probability tables (entropy.py), quantiser, layout
     model.json        name, sizes, files with their SHA-256, training summary
 
-Its identity, which every file it writes carries, is a SHA-256 over the contents of the first four.  Large
-images run in tiles with a margin as wide as the networks see, so memory stays flat and tiles do not show.
+Its identity, which every file it writes carries, is a SHA-256 over the contents of the first five; models of before
+eye.onnx lack it.  Large images run in tiles with a margin as wide as the networks see, so memory stays flat and tiles
+do not show.
 """
 
 from __future__ import annotations
@@ -34,9 +36,10 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 PARTS = ("analysis.onnx", "recurrence.onnx", "synthesis.onnx", "entropy.npz")
+EYE = "eye.onnx"
 TILE = 64
 """Side of a tile in latent positions: 1024 pixels."""
-MARGIN = {"analysis": 8, "recurrence": 2, "synthesis": 10}
+MARGIN = {"analysis": 8, "recurrence": 2, "synthesis": 10, "eye": 1}
 """How far each network sees, in latent positions (an upper bound; checked by a test)."""
 
 
@@ -66,6 +69,7 @@ class Model:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.identity = identity(folder)
+        self._for_eye = (folder / EYE).is_file()
         try:
             self.card: dict[str, Any] = json.loads((folder / "model.json").read_text())
             with np.load(folder / "entropy.npz", allow_pickle=False) as arrays:
@@ -127,15 +131,12 @@ class Model:
         """The image (16a, 16b, 3) as it stands after iteration ``t``."""
         height, width = belief.shape[1:]
         pixels = np.empty((height * BLOCK, width * BLOCK, 3), np.uint8)
-        step = np.array([t], np.int64)
-        for tile in _tiles(height, width, MARGIN["synthesis"]):
-            (out,) = self._run(
-                "synthesis",
-                belief=belief[None, :, *tile.outer],
-                memory=memory[None, :, *tile.outer],
-                alpha=_scalar(alpha),
-                t=step,
-            )
+        network = "eye" if alpha == 0 and self._for_eye else "synthesis"
+        for tile in _tiles(height, width, MARGIN[network]):
+            inputs = {"belief": belief[None, :, *tile.outer]}
+            if network == "synthesis":
+                inputs |= {"memory": memory[None, :, *tile.outer], "alpha": _scalar(alpha), "t": np.array([t])}
+            (out,) = self._run(network, **inputs)
             pixels[tile.inner_pixels] = out[0].transpose(1, 2, 0)[tile.crop_pixels]
         return pixels
 
@@ -155,10 +156,10 @@ class Model:
         memory = np.zeros((self.memory, height, width), np.float32)
         for t, segment in enumerate(segments):
             self.entropy.decode(segment, now, t)
-            belief = self.dequantise(now, alpha, t)
             if alpha:  # the share of what the networks correct is 0 for the eye
-                memory = self.remember(belief, memory, alpha, t)
-        return self.synthesise(belief, memory, alpha, len(segments) - 1)
+                memory = self.remember(self.dequantise(now, alpha, t), memory, alpha, t)
+        last = len(segments) - 1
+        return self.synthesise(self.dequantise(now, alpha, last), memory, alpha, last)
 
     def _run(self, network: str, **inputs: NDArray[Any]) -> list[NDArray[Any]]:
         session = self._session(network)
@@ -180,7 +181,7 @@ class Model:
 def identity(folder: Path) -> bytes:
     """8 bytes that name the model by the content of its files."""
     digest = hashlib.sha256()
-    for name in PARTS:
+    for name in (*PARTS, *([EYE] if (folder / EYE).is_file() else [])):
         digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
     return digest.digest()[:8]
 

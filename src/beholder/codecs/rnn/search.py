@@ -30,7 +30,6 @@ from torch import Tensor
 
 from beholder.codecs.rnn.layout import BLOCK
 from beholder.codecs.rnn.model import Swift
-from beholder.codecs.rnn.transform import from_ycc
 from beholder.training.checkpoint import exported
 from beholder.training.context import ContextModel
 from beholder.training.losses import human_distortion
@@ -203,7 +202,7 @@ class _Descent:
         codec = self.search.codec
         belief = codec.quantiser.dequantise(soft, self.observer, self.last)
         if self.alpha == 0:  # its networks' share of the picture is nothing
-            decoded = from_ycc(codec.synthesis.draft(belief, belief.new_zeros(1, 1, 1, 1)))
+            decoded = codec.synthesis.for_eye(belief)
         else:
             with torch.no_grad():
                 beliefs = [
