@@ -41,7 +41,8 @@ def compress(
         alpha: the observer, 0 (the human eye) to 1 (a machine); for codecs that know one.
         quality: on the codec's own scale; None for its default (``rnn``: 4 of 1..8).
         model: a folder with a trained ``rnn`` codec that ``beholder export`` wrote; None for ours.
-        effort: of ``rnn``: 0 is fast, 1 and 2 search for better codes, in slightly larger files (needs torch).
+        effort: of ``rnn``: 0 is fast, 1 and 2 search for better codes, in slightly larger files (above alpha 0 they
+            need torch).
 
     Raises:
         BadImageError: the image is missing, damaged, too large or no image.

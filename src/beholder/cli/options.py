@@ -41,7 +41,8 @@ Effort = Annotated[
     typer.Option(
         "--effort",
         metavar="0|1|2",
-        help="Of rnn: 1 and 2 search for codes that serve the observer better; any decoder reads them. Needs torch.",
+        help="Of rnn: 1 and 2 search for codes that serve the observer better; any decoder reads them. "
+        "Above alpha 0 they need torch.",
     ),
 ]
 Classifier = Annotated[

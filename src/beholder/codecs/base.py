@@ -64,6 +64,10 @@ class Codec(ABC):
         """Why this codec cannot run here, as a sentence that says what to install; None if it can."""
         return None
 
+    def unavailable_for(self, alpha: float) -> str | None:
+        """The same for encoding with this ``alpha``, which may need more."""
+        return self.unavailable()
+
     @abstractmethod
     def recognises(self, head: bytes) -> bool:
         """Whether a file that begins with ``head`` (at least 32 bytes, or all) is this codec's."""
@@ -92,7 +96,7 @@ class Codec(ABC):
         """
         quality = self.scale.check(self.name, quality)
         check_alpha(alpha)
-        self._require()
+        self._require(self.unavailable_for(alpha))
         if image.mode not in self.modes:
             image = flatten(image)
         return self._encode(image, quality, alpha)
@@ -115,13 +119,13 @@ class Codec(ABC):
         Raises:
             BadFileError: the bytes are damaged, truncated, foreign or ask for too much memory.
         """
-        self._require()
+        self._require(self.unavailable())
         return self._decode(data, quality)
 
-    def _require(self) -> None:
+    @staticmethod
+    def _require(reason: str | None) -> None:
         from beholder.errors import NotAvailableError
 
-        reason = self.unavailable()
         if reason is not None:
             raise NotAvailableError(reason)
 

@@ -182,7 +182,9 @@ def prepare(
     _check_names(qualities or {}, [codec.name for codec in chosen])
     watchers = _open_observers(_unique(classifiers), None if labels is None else str(labels))
     _check_metrics(metrics, watchers)
-    for reason in (*(codec.unavailable() for codec in chosen), *(o.unavailable() for o in watchers)):
+    served = _alphas(alphas) if any(codec.takes_alpha for codec in chosen) else ()
+    most = max(served, default=0.0)
+    for reason in (*(codec.unavailable_for(most) for codec in chosen), *(o.unavailable() for o in watchers)):
         if reason is not None:
             raise NotAvailableError(reason)
     source = data.open_source(location)
@@ -195,7 +197,7 @@ def prepare(
         limit=limit,
         codecs=tuple(codec.name for codec in chosen),
         qualities=grids,
-        alphas=_alphas(alphas) if any(codec.takes_alpha for codec in chosen) else (),
+        alphas=served,
         classifiers=tuple(str(Path(name).resolve()) if _is_file(name) else name for name in _unique(classifiers)),
         classifier_names=tuple(observer.info.name for observer in watchers),
         accurate=tuple(o.info.name for o in watchers if data.match_classes(source.classes, o.labels) is not None),

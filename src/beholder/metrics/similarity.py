@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 WINDOW = 11
 _SIGMA = 1.5
-_C1 = (0.01 * 255) ** 2
-_C2 = (0.03 * 255) ** 2
+C1 = (0.01 * 255) ** 2
+C2 = (0.03 * 255) ** 2
+"""Constants of luminance and contrast, for values up to 255."""
 
 Planes = NDArray[np.float64]
 
@@ -21,9 +22,9 @@ def similarity(x: Planes, y: Planes, window: Planes, luminance_too: bool) -> flo
     squares, product = mean_x**2 + mean_y**2, mean_x * mean_y
     variances = 0.5 * (sum_square + difference_square) - squares
     covariance = 0.25 * (sum_square - difference_square) - product
-    contrast = (2 * covariance + _C2) / (variances + _C2)
+    contrast = (2 * covariance + C2) / (variances + C2)
     if luminance_too:
-        contrast *= (2 * product + _C1) / (squares + _C1)
+        contrast *= (2 * product + C1) / (squares + C1)
     return float(contrast.mean())
 
 

@@ -157,14 +157,25 @@ class _Eye(nn.Module):
         return torch.round(image.clamp(0, 1) * 255).to(torch.uint8)
 
 
+class _EyeAdjoint(nn.Module):
+    def __init__(self, codec: Swift) -> None:
+        super().__init__()
+        self.codec = codec
+
+    def forward(self, gradient: Tensor, contrast: Tensor) -> Tensor:
+        result: Tensor = self.codec.synthesis.for_eye_adjoint(gradient, contrast)
+        return result
+
+
 def write_networks(codec: Swift, folder: Path) -> None:
-    """The four graphs of :mod:`beholder.codecs.rnn.runtime`, with free height and width."""
+    """The graphs of :mod:`beholder.codecs.rnn.runtime`, with free height and width."""
     latent, memory = codec.layout.latent, codec.config.hidden
     alpha, t = torch.zeros(1), torch.zeros(1, dtype=torch.long)
     belief, hidden = torch.zeros(1, latent, 6, 8), torch.zeros(1, memory, 6, 8)
     image = torch.zeros(1, 3, 96, 128, dtype=torch.uint8)
     free = {2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
-    blocks = {axis: BLOCK * torch.export.Dim(f"blocks_{axis}") for axis in (2, 3)}
+    positions = {axis: torch.export.Dim(f"blocks_{axis}") for axis in (2, 3)}
+    blocks = {axis: BLOCK * count for axis, count in positions.items()}
     jobs: list[tuple[str, nn.Module, dict[str, Tensor], dict[str, Any], list[str]]] = [
         ("analysis", _Analysis(codec), {"image": image, "alpha": alpha}, {"image": blocks}, ["latent"]),
         (
@@ -182,6 +193,13 @@ def write_networks(codec: Swift, folder: Path) -> None:
             ["image"],
         ),
         ("eye", _Eye(codec), {"belief": belief}, {"belief": free}, ["image"]),
+        (
+            "eye_adjoint",
+            _EyeAdjoint(codec),
+            {"gradient": torch.zeros(1, 3, 96, 128), "contrast": belief[:, :1]},
+            {"gradient": blocks, "contrast": positions},
+            ["by_belief"],
+        ),
     ]
     for name, module, inputs, dynamic, outputs in jobs:
         with _quiet_exporter():

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from beholder.codecs.rnn.layout import ITERATIONS
 from beholder.codecs.rnn.model import Swift, SwiftConfig
-from beholder.codecs.rnn.search import Search
 from beholder.training.context import ContextModel
+from beholder.training.judge import Judges
 from beholder.training.losses import human_distortion
 from beholder.training.machine import FeatureDistortion
 from beholder.training.processes import Processes
@@ -49,7 +49,7 @@ class SwiftTrainee(nn.Module):
             raise KeyError("searched")
         self.searched_from = int(settings.get("searched_from", 0))
         self.searching = False
-        self.search = Search(self.codec, self.context)
+        self.judges = Judges(self.codec, self.context)
         self.quantised = False
         self.part = "all"
         self.together = Processes()
@@ -181,9 +181,7 @@ class SwiftTrainee(nn.Module):
             for row in range(len(image)):
                 if (row * self.together.world + self.together.rank) % round(1 / self.searched):
                     continue
-                found = self.search.improve_crop(
-                    image[row : row + 1], latent[row : row + 1], float(alpha[row]), int(t[row])
-                )
+                found = self.judges.improve(image[row : row + 1], latent[row : row + 1], float(alpha[row]), int(t[row]))
                 latent[row : row + 1] = found
                 every[row, int(t[row]) + 1 :] = 0
         return latent, every

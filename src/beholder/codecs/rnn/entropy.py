@@ -27,7 +27,8 @@ four families of 64 scales x 16 means, all of them Laplace distributions as the 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ from beholder.codecs.rnn.layout import CODE_LIMIT, MEAN_COLOURS, Layout, lattice
 from beholder.errors import BadFileError
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
 Whole = NDArray[np.float32]
 """Integers below 2^24 in magnitude, held as float32: exact, and several times faster than int64."""
 Positions = tuple[NDArray[np.intp], NDArray[np.intp]]
@@ -148,6 +150,8 @@ class EntropyModel:
         kind = np.arange(len(sizes)) // (SCALES * MEANS)
         # The last symbol that is no escape: below - 1, and below + 1 is above.
         self._last = 2 * self._reach + (kind == EVEN)
+        self._first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        self._bits = (PROBABILITY_BITS - np.log2(arrays["tables"])).astype(np.float32)
         parts = np.split(arrays["tables"].astype(np.float64), np.cumsum(sizes)[:-1])
         self._models = [
             constriction.stream.model.Categorical(part / (1 << PROBABILITY_BITS), perfect=False) for part in parts
@@ -216,6 +220,70 @@ class EntropyModel:
                 # `passes` reads `codes` again for the next pass.
                 codes[:, where[0], where[1]] = values.reshape(len(codes), -1)
             net.take(codes, now)
+
+    def bits(self, latents: Sequence[Ints | Floats]) -> float:
+        """What the first iterations cost, given the quantised latent (latent, h, w) after each."""
+        return float(sum(cost(step.codes).sum() for step, cost in self._steps(latents)))
+
+    def slopes(self, latents: Sequence[Ints | Floats], direction: Ints | Floats) -> list[Floats]:
+        """What it would cost to move each code by one while all others stay.
+
+        Args:
+            latents: quantised latent after each iteration.
+            direction: 1 or -1, (latent, h, w): which way each would move.
+
+        Returns:
+            For each iteration (latent, h, w): bits for each unit of its codes, 0 where nothing is coded or the code
+            could not move.
+        """
+        result = [np.zeros(latent.shape, np.float32) for latent in latents]
+        for step, cost in self._steps(latents):
+            way = direction[step.channels].astype(np.int64) * np.where(step.old < 0, -1, 1)
+            moved = step.codes + way
+            # A refinement stays within the cell that it splits.
+            split = (moved >= 0) & (moved < step.factor)
+            free = np.where(step.old != 0, split, (step.factor == 1) | (np.abs(moved) < step.factor))
+            slope = (cost(moved) - cost(step.codes)) * direction[step.channels]
+            result[step.iteration][step.channels] = np.where(free, slope, 0)
+        return result
+
+    def _steps(self, latents: Sequence[Ints | Floats]) -> Iterator[tuple[_Step, Callable[[Ints], Floats]]]:
+        """Each stage of the first iterations, with what it would charge for codes in place of its own."""
+        now = np.zeros(latents[0].shape, np.int64)
+        for t, latent in enumerate(latents):
+            whole = latent.astype(np.int64)
+            for stage in self.layout.stages_of(t):
+                net = self._nets[stage]
+                codes, old = net.codes(whole, now), now[net.channels]
+                first, symbol = np.empty((2, *codes.shape), np.int64)
+                last = np.empty(codes.shape, np.int64)
+                for where, tables, middle in net.passes(codes, now):
+                    at = (slice(None), *where)
+                    first[at] = self._first[tables].reshape(len(codes), -1)
+                    symbol[at] = (self._reach[tables] - middle).reshape(len(codes), -1)
+                    last[at] = self._last[tables].reshape(len(codes), -1)
+
+                def cost(values: Ints, first: Ints = first, symbol: Ints = symbol, last: Ints = last) -> Floats:
+                    symbols = values + symbol
+                    above, below = symbols > last, symbols < 0
+                    symbols = np.where(below, last + 1, np.where(above, last + 2, symbols))
+                    bits = np.take(self._bits, first + symbols, mode="clip")
+                    return bits + np.float32(16) * (above | below)  # escapes are followed by the value
+
+                yield _Step(t, net.channels, net.factor, old, codes), cost
+                net.take(codes, now)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One stage: ``old`` is what its channels held before, ``factor`` (k, 1, 1) into how many cells that is split, 1
+    where nothing was known."""
+
+    iteration: int
+    channels: NDArray[np.intp]
+    factor: Ints
+    old: Ints
+    codes: Ints
 
 
 class _Net:

@@ -40,6 +40,7 @@ from beholder.codecs.rnn.transform import (
     border_filters,
     contrast_code,
     from_ycc,
+    from_ycc_adjoint,
     masking,
     to_ycc,
 )
@@ -287,6 +288,20 @@ class Synthesis(nn.Module):
     def for_eye(self, belief: Tensor) -> Tensor:
         """:meth:`forward` for alpha 0, without what has no share in it."""
         return from_ycc(self.draft(belief))
+
+    def for_eye_adjoint(self, gradient: Tensor, contrast: Tensor) -> Tensor:
+        """Adjoint of :meth:`for_eye`: from how something grows with each pixel to how it grows with each belief.
+
+        Args:
+            gradient: (b, 3, 16a, 16b).
+            contrast: (b, 1, a, b) codes, whose own place in the result holds 0.
+        """
+        borders = self.eye_borders.T[None].expand(len(gradient), -1, -1)
+        ycc = self.borders(from_ycc_adjoint(gradient), borders)
+        patches = F.pixel_unshuffle(F.pixel_unshuffle(ycc, PATCH), 2)
+        b, _, height, width = patches.shape
+        coefficients = (self.eye_linear.T[None] @ patches.flatten(2)).reshape(b, -1, height, width)
+        return torch.cat([torch.zeros_like(contrast), coefficients * self.step * masking(contrast)], 1)
 
     def draft(self, belief: Tensor, share: Tensor | None = None) -> Tensor:
         """The linear part alone, (b, 3, 16a, 16b) YCbCr: all that the eye gets, whose ``share`` (b, 1, 1, 1) is 0."""

@@ -1,4 +1,4 @@
-"""Running a trained codec without torch: four ONNX graphs and the integer entropy model.
+"""Running a trained codec without torch: ONNX graphs and the integer entropy model.
 
 A model is a folder:
 
@@ -6,11 +6,12 @@ A model is a folder:
     recurrence.onnx   belief (1, c, ., .), memory (1, k, ., .), alpha, t (1,)           -> memory
     synthesis.onnx    belief, memory, alpha, t                                          -> (1, 3, h, w) uint8
     eye.onnx          belief                                                            -> the same for alpha 0, faster
+    eye_adjoint.onnx  its adjoint: gradient (1, 3, h, w), contrast (1, 1, ., .)         -> gradient (1, c, ., .)
     entropy.npz       integer weights and probability tables (entropy.py), quantiser, layout
     model.json        name, sizes, files with their SHA-256, training summary
 
-Its identity, which every file it writes carries, is a SHA-256 over the contents of the first five; models of before
-eye.onnx lack it.  Large images run in tiles with a margin as wide as the networks see, so memory stays flat and tiles
+Its identity, which every file it writes carries, is a SHA-256 over the contents of what decodes; the adjoint
+only searches.  Large images run in tiles with a margin as wide as the networks see, so memory stays flat and tiles
 do not show.
 """
 
@@ -20,7 +21,7 @@ import functools
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from beholder.codecs.rnn import search
 from beholder.codecs.rnn.entropy import EntropyModel
 from beholder.codecs.rnn.layout import BLOCK, CODE_LIMIT, LEVELS, Layout
 from beholder.errors import BadFileError, BadOptionError
@@ -36,7 +38,8 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 PARTS = ("analysis.onnx", "recurrence.onnx", "synthesis.onnx", "entropy.npz")
-EYE = "eye.onnx"
+EYE, ADJOINT = "eye.onnx", "eye_adjoint.onnx"
+"""Models of before lack them: they decode for the eye with synthesis.onnx, and search with torch."""
 TILE = 64
 """Side of a tile in latent positions: 1024 pixels."""
 MARGIN = {"analysis": 8, "recurrence": 2, "synthesis": 10, "eye": 1}
@@ -70,6 +73,7 @@ class Model:
         self.folder = folder
         self.identity = identity(folder)
         self._for_eye = (folder / EYE).is_file()
+        self.searches_for_eye = (folder / ADJOINT).is_file()
         try:
             self.card: dict[str, Any] = json.loads((folder / "model.json").read_text())
             with np.load(folder / "entropy.npz", allow_pickle=False) as arrays:
@@ -100,12 +104,24 @@ class Model:
         most = np.float32(CODE_LIMIT >> (LEVELS - 1))
         return (np.clip(latent, -most, most) * self.gain(alpha, t)).astype(np.int64)
 
-    def dequantise(self, integers: Ints, alpha: float, t: int) -> Floats:
-        """The centroids of the cells, (c, h, w)."""
-        gain = self.gain(alpha, t)
+    def dequantise(self, integers: Ints | Floats, alpha: float, t: int) -> Floats:
+        """The centroids of the cells, (c, h, w); linear between whole numbers."""
+        centroid, step = self._centroid(alpha, t), self._step(alpha, t)
+        return ((integers + centroid * np.clip(integers, -1, 1)) * step).astype(np.float32)
+
+    def dequantised_slope(self, codes: Floats, t: int) -> Floats:
+        """How :meth:`dequantise` grows with each code, for alpha 0."""
+        slope: Floats = (1 + self._centroid(0.0, t) * (np.abs(codes) < 1)) * self._step(0.0, t)
+        return slope
+
+    def _centroid(self, alpha: float, t: int) -> Floats:
         eye, machine = self._arrays["centroid"][:, t, :, None, None]
-        centroid = eye + np.float32(alpha) * (machine - eye)
-        return ((integers + centroid * np.sign(integers)) / np.where(gain > 0, gain, 1)).astype(np.float32)
+        centroid: Floats = eye + np.float32(alpha) * (machine - eye)
+        return centroid
+
+    def _step(self, alpha: float, t: int) -> Floats:
+        gain = self.gain(alpha, t)
+        return np.reciprocal(np.where(gain > 0, gain, np.float32(1)))
 
     def analyse(self, pixels: NDArray[np.uint8], alpha: float) -> Floats:
         """(3, 16a, 16b) uint8 -> latent (c, a, b)."""
@@ -127,28 +143,42 @@ class Model:
             new_memory[:, *tile.inner] = out[0][:, *tile.crop]
         return new_memory
 
-    def synthesise(self, belief: Floats, memory: Floats, alpha: float, t: int) -> NDArray[np.uint8]:
-        """The image (16a, 16b, 3) as it stands after iteration ``t``."""
+    def synthesise(self, belief: Floats, memory: Floats | None, alpha: float, t: int) -> NDArray[np.uint8]:
+        """The image (16a, 16b, 3) as it stands after iteration ``t``; without memory, as the eye gets it."""
         height, width = belief.shape[1:]
         pixels = np.empty((height * BLOCK, width * BLOCK, 3), np.uint8)
-        network = "eye" if alpha == 0 and self._for_eye else "synthesis"
+        network = "eye" if memory is None or (alpha == 0 and self._for_eye) else "synthesis"
         for tile in _tiles(height, width, MARGIN[network]):
             inputs = {"belief": belief[None, :, *tile.outer]}
-            if network == "synthesis":
+            if network == "synthesis" and memory is not None:
                 inputs |= {"memory": memory[None, :, *tile.outer], "alpha": _scalar(alpha), "t": np.array([t])}
             (out,) = self._run(network, **inputs)
             pixels[tile.inner_pixels] = out[0].transpose(1, 2, 0)[tile.crop_pixels]
         return pixels
 
+    def eye_adjoint(self, gradient: Floats, contrast: Floats) -> Floats:
+        """From a gradient for each of the eye's pixels, (3, 16a, 16b), to one for each value of belief, (c, a, b)."""
+        (out,) = self._run("eye_adjoint", gradient=gradient[None], contrast=contrast[None])
+        result: Floats = out[0]
+        return result
+
     def encode(self, pixels: NDArray[np.uint8], alpha: float, iterations: int, effort: int = 0) -> list[bytes]:
-        """(3, 16a, 16b) uint8 -> one segment an iteration; ``effort`` above 0 searches for better codes (torch)."""
+        """(3, 16a, 16b) uint8 -> one segment an iteration; ``effort`` above 0 searches for better codes."""
         latent = self.analyse(pixels, alpha)
         if effort:
-            from beholder.codecs.rnn import search
-
-            latent = search.load(self.folder).improve(pixels, latent, alpha, iterations - 1, effort)
+            gains = [self.gain(alpha, t) for t in range(iterations)]
+            latent = search.improve(self._judge(alpha, iterations - 1), pixels, latent, gains, alpha, effort)
         now = np.zeros(latent.shape, np.int64)
         return [self.entropy.encode(self.quantise(latent, alpha, t), now, t) for t in range(iterations)]
+
+    def _judge(self, alpha: float, t: int) -> Callable[[NDArray[np.uint8]], search.Judge]:
+        if alpha == 0 and self.searches_for_eye:
+            from beholder.codecs.rnn.eye import EyeJudge
+
+            return functools.partial(EyeJudge, self, t)
+        from beholder.training.judge import load
+
+        return functools.partial(load(self.folder), alpha, t)
 
     def decode(self, segments: list[bytes], height: int, width: int, alpha: float) -> NDArray[np.uint8]:
         """Segments of an image of ``height`` x ``width`` blocks -> (16 height, 16 width, 3) uint8."""

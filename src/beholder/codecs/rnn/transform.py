@@ -99,6 +99,12 @@ def from_ycc(ycc: Tensor) -> Tensor:
     return F.conv2d(ycc, matrix[:, :, None, None]) + 0.5
 
 
+def from_ycc_adjoint(gradient: Tensor) -> Tensor:
+    """From how something grows with RGB to how it grows with YCbCr."""
+    matrix = gradient.new_tensor(YCC_TO_RGB).T
+    return F.conv2d(gradient, matrix[:, :, None, None])
+
+
 def masking(contrast: Tensor) -> Tensor:
     """Factor by which contrast codes coarsen the quantiser."""
     return torch.exp2(contrast * (MASKING / (2 * CONTRAST_RATE)))
