@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from beholder.codecs.rnn import search
 from beholder.codecs.rnn.model import Swift
@@ -24,8 +25,12 @@ from beholder.training.machine import FeatureDistortion
 Floats = NDArray[np.float32]
 
 NETWORKS, LOGITS = ("efficientnet_lite0",), 0.3
+VIEWS = 2
+"""How many views of a picture are compared in each round, every second one mirrored."""
 SHIFT = 16
-"""Pixels by which a classifier's view is shifted at most."""
+"""Pixels by which a view is shifted at most."""
+ENLARGED = 0.25
+"""By how much views are enlarged at most."""
 
 
 class Judges:
@@ -80,7 +85,7 @@ class TorchJudge:
         self.judges, self.image, self.alpha = judges, image, alpha
         self.observer = torch.tensor([alpha], device=image.device)
         self.passed = [torch.tensor([i], device=image.device) for i in range(t + 1)]
-        self.views = np.random.default_rng(0)
+        self.chance = np.random.default_rng(0)
 
     def bits(self, latents: list[Floats]) -> float:
         with torch.no_grad():
@@ -122,17 +127,23 @@ class TorchJudge:
         if self.alpha < 1:
             total = total + (1 - self.alpha) * human_distortion(decoded, self.image)[0]
         if self.alpha > 0:
-            pair = self._view(decoded, self.image) if varied else (decoded, self.image)
-            total = total + self.alpha * self.judges.machine.forward(*pair)[0]
+            pair = self._views(decoded) if varied else (decoded, self.image)
+            total = total + self.alpha * self.judges.machine.forward(*pair).mean()
         return total
 
-    def _view(self, *images: Tensor) -> list[Tensor]:
-        """The same images mirrored and shifted, by chance."""
-        mirrored = bool(self.views.integers(2))
-        y, x = self.views.integers(SHIFT, size=2)
+    def _views(self, decoded: Tensor) -> tuple[Tensor, Tensor]:
+        """The picture and its original, (n, 3, h, w) each, mirrored, shifted and enlarged by chance."""
         _, _, height, width = self.image.shape
-        cut = [image[:, :, y : height - SHIFT + y, x : width - SHIFT + x] for image in images]
-        return [image.flip(3) for image in cut] if mirrored else cut
+        scale = 1 + ENLARGED * self.chance.random()
+        size = [round(scale * (side - SHIFT)) for side in (height, width)]
+        both = []
+        for number in range(VIEWS):
+            y, x = self.chance.integers(SHIFT, size=2)
+            cut = torch.cat([decoded, self.image])[:, :, y : height - SHIFT + y, x : width - SHIFT + x]
+            cut = F.interpolate(cut, size, mode="bilinear", align_corners=False)
+            both.append(cut.flip(3) if number % 2 else cut)
+        views = torch.stack(both, 1)
+        return views[0], views[1]
 
 
 @functools.lru_cache(maxsize=2)
