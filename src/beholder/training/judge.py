@@ -1,7 +1,7 @@
 """What codes are worth to any observer: the torch side of the encoder's search (:mod:`beholder.codecs.rnn.search`).
 
-d_machine is EfficientNet-Lite0's, on a mirrored and shifted picture each round: what only holds for one view of one
-network serves no other.
+d_machine is EfficientNet-Lite0's, in two views of the picture, shifted and enlarged anew each round and one of them
+mirrored: what only holds for one view of one network serves no other.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from beholder.training.machine import FeatureDistortion
 
 Floats = NDArray[np.float32]
 
-NETWORKS, LOGITS = ("efficientnet_lite0",), 0.3
+NETWORKS, LOGITS = ("efficientnet_lite0",), 0.05
+"""Its class probabilities hardly count: what keeps one network's opinion does not keep its relatives'."""
 VIEWS = 2
 """How many views of a picture are compared in each round, every second one mirrored."""
 SHIFT = 16
