@@ -1,7 +1,7 @@
 """What codes are worth to any observer: the torch side of the encoder's search (:mod:`beholder.codecs.rnn.search`).
 
-d_machine is EfficientNet-Lite0's, in two views of the picture, shifted and enlarged anew each round and one of them
-mirrored: what only holds for one view of one network serves no other.
+d_machine is EfficientNet-Lite0's, in views of the picture that are shifted, mirrored and (small pictures) enlarged anew
+each round: what only holds for one view of one network serves no other.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Floats = NDArray[np.float32]
 
 NETWORKS, LOGITS = ("efficientnet_lite0",), 0.05
 """Its class probabilities hardly count: what keeps one network's opinion does not keep its relatives'."""
-VIEWS = 2
-"""How many views of a picture are compared in each round, every second one mirrored."""
+SMALL, VIEWS = 400 * 400, 2
+"""Pictures of at most so many pixels are compared in so many views a round, others, for the sake of time, in one."""
 SHIFT = 16
 """Pixels by which a view is shifted at most."""
 ENLARGED = 0.25
-"""By how much views are enlarged at most."""
+"""By how much views of small pictures are enlarged at most."""
 
 
 class Judges:
@@ -135,13 +135,15 @@ class TorchJudge:
     def _views(self, decoded: Tensor) -> tuple[Tensor, Tensor]:
         """The picture and its original, (n, 3, h, w) each, mirrored, shifted and enlarged by chance."""
         _, _, height, width = self.image.shape
-        scale = 1 + ENLARGED * self.chance.random()
+        small = height * width <= SMALL
+        scale = 1 + ENLARGED * self.chance.random() if small else 1.0
         size = [round(scale * (side - SHIFT)) for side in (height, width)]
         both = []
-        for number in range(VIEWS):
+        for number in range(VIEWS) if small else [int(self.chance.integers(2))]:
             y, x = self.chance.integers(SHIFT, size=2)
             cut = torch.cat([decoded, self.image])[:, :, y : height - SHIFT + y, x : width - SHIFT + x]
-            cut = F.interpolate(cut, size, mode="bilinear", align_corners=False)
+            if small:
+                cut = F.interpolate(cut, size, mode="bilinear", align_corners=False)
             both.append(cut.flip(3) if number % 2 else cut)
         views = torch.stack(both, 1)
         return views[0], views[1]

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -143,24 +144,25 @@ def descend(judge: Judge, start: Floats, free: Floats, gains: Sequence[Floats], 
     before = price * bits + judge.distortion(latents(begun))
     rounds, rate = ROUNDS[effort], between(RATES[effort])
     adam = _Adam(codes.shape)
-    for number in range(rounds):
-        softness = SOFTNESS[0] * (SOFTNESS[1] / SOFTNESS[0]) ** (number / max(rounds - 1, 1))
-        low = np.floor(codes)
-        curve = np.tanh((codes - low - np.float32(0.5)) / np.float32(2 * softness))
-        height = np.float32(1 / (2 * math.tanh(0.25 / softness)))
-        hard: Floats = np.where(free > 0, np.round(codes), codes)
-        soft: Floats = np.where(free > 0, low + np.float32(0.5) + height * curve, codes)
-        whole = latents(hard)
-        slopes = judge.slopes(whole, np.where(hard > low, np.float32(-1), np.float32(1)))
-        gradient = judge.gradient(soft, whole)
-        for slope, share in zip(slopes, shares, strict=True):
-            gradient += slope * (share * np.float32(price))
-        gradient *= free
-        gradient *= (1 - curve * curve) * (height / np.float32(2 * softness))
-        if number == 0:
-            size = math.sqrt(float(np.square(gradient).sum()) / max(float(free.sum()), 1))
-            adam.steady = between(STEADY) * size + 1e-12
-        codes = codes - np.float32(rate * (1 - number / rounds)) * adam.step(gradient)
+    with ThreadPoolExecutor(1) as pool:  # neither needs the other, and both release the interpreter
+        for number in range(rounds):
+            softness = SOFTNESS[0] * (SOFTNESS[1] / SOFTNESS[0]) ** (number / max(rounds - 1, 1))
+            low = np.floor(codes)
+            curve = np.tanh((codes - low - np.float32(0.5)) / np.float32(2 * softness))
+            height = np.float32(1 / (2 * math.tanh(0.25 / softness)))
+            hard: Floats = np.where(free > 0, np.round(codes), codes)
+            soft: Floats = np.where(free > 0, low + np.float32(0.5) + height * curve, codes)
+            whole = latents(hard)
+            slopes = pool.submit(judge.slopes, whole, np.where(hard > low, np.float32(-1), np.float32(1)))
+            gradient = judge.gradient(soft, whole)
+            for slope, share in zip(slopes.result(), shares, strict=True):
+                gradient += slope * (share * np.float32(price))
+            gradient *= free
+            gradient *= (1 - curve * curve) * (height / np.float32(2 * softness))
+            if number == 0:
+                size = math.sqrt(float(np.square(gradient).sum()) / max(float(free.sum()), 1))
+                adam.steady = between(STEADY) * size + 1e-12
+            codes = codes - np.float32(rate * (1 - number / rounds)) * adam.step(gradient)
     end: Floats = np.round(codes)
     if price * judge.bits(latents(end)) + judge.distortion(latents(end)) >= before:
         return start
