@@ -75,6 +75,21 @@ def test_the_eyes_two_judges_agree(plain: Rnn, big_photo: Image.Image) -> None:
         assert (np.abs(have - want)[np.abs(want) < 8] < 0.05).mean() > 0.998
 
 
+@pytest.mark.parametrize(("side", "count"), [(96, 2), (416, 1)])
+def test_a_machine_compares_the_same_views_of_both_pictures(plain: Rnn, side: int, count: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, side, side), dtype=np.uint8)
+    one = judge.load(plain.model.folder)(1.0, 0, pixels)
+    seen = []
+    for _ in range(4):
+        decoded, original = one._views(one.image)
+        assert len(decoded) == count
+        np.testing.assert_array_equal(decoded, original)
+        lowest, highest = (side - judge.SHIFT) * np.array([1, 1 + judge.ENLARGED])
+        assert lowest <= decoded.shape[2] <= (highest if count > 1 else lowest)
+        seen.append(decoded.numpy().tobytes())
+    assert len(set(seen)) == 4
+
+
 def test_without_torch_machines_need_effort_0(
     photo: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
