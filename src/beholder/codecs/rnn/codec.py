@@ -72,7 +72,8 @@ class Rnn(Codec):
         missing = [name for name in SEARCH_NEEDS if find_spec(name) is None]
         if not missing:
             return None
-        return f'Effort {self.effort} needs {missing[0]} here: pip install "beholder[train]", or use effort 0.'
+        what = f"Effort {self.effort} at alpha {alpha:g} needs {missing[0]}"
+        return f'{what}: pip install "beholder[train]", or use effort 0.'
 
     def recognises(self, head: bytes) -> bool:
         return head.startswith(bitstream.MAGIC)
