@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beholder.codecs.rnn import Rnn
-from beholder.codecs.rnn.entropy import (
+from beholder.codecs.rnn.entropy import EntropyModel
+from beholder.codecs.rnn.layout import CODE_LIMIT, ITERATIONS, LEVELS, SWIFT, Layout, lattice
+from beholder.codecs.rnn.stage_network import log_table
+from beholder.codecs.rnn.tables import (
     DEAD_ZONE,
     DEAD_ZONE_MEAN_SCALE,
     EVEN,
@@ -20,12 +23,9 @@ from beholder.codecs.rnn.entropy import (
     PROBABILITY_BITS,
     QUARTERED,
     SCALES,
-    EntropyModel,
     laplace_tables,
-    log_table,
     table_sizes,
 )
-from beholder.codecs.rnn.layout import CODE_LIMIT, ITERATIONS, LEVELS, SWIFT, Layout, lattice
 from beholder.errors import BadFileError
 
 LAYOUT = Rnn().model.layout

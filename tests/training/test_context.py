@@ -9,8 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from beholder.codecs.rnn.entropy import LOG_SCALE_RANGE, MEAN_SCALE, SCALES  # noqa: E402
 from beholder.codecs.rnn.layout import SWIFT, lattice  # noqa: E402
+from beholder.codecs.rnn.tables import LOG_SCALE_RANGE, MEAN_SCALE, SCALES  # noqa: E402
 from beholder.training.context import ContextModel, StageContext, dead_zone_bits, laplace_bits  # noqa: E402
 
 STAGES = [0, 1, 3, 4, 12]

@@ -11,11 +11,13 @@ RGB channel by itself, then their mean.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from beholder.metrics.pixels import Picture, planes
-from beholder.metrics.similarity import WINDOW, Planes, gaussian, similarity
+from beholder.metrics.similarity import WINDOW, gaussian, similarity
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the five scales, finest first."""
@@ -43,7 +45,7 @@ def ms_ssim(a: Picture, b: Picture) -> float:
     result = np.ones(len(x))
     for scale, exponent in enumerate(exponents):
         if scale:
-            x, y = _halve(x), _halve(y)
+            x, y = halve(x), halve(y)
         luminance_too = scale == scales - 1
         # Channel by channel, so that the maps stay in the cache.
         terms = [similarity(p, q, window, luminance_too) for p, q in zip(x, y, strict=True)]
@@ -56,9 +58,11 @@ def ms_ssim_db(value: float) -> float:
     return math.inf if value >= 1.0 else -10.0 * math.log10(1.0 - value)
 
 
-def _halve(x: Planes) -> Planes:
+def halve(x: NDArray[Any]) -> NDArray[Any]:
+    """Means of 2 x 2 pixels of (c, h, w); an odd side gets one row or column of zeros in front."""
     height, width = x.shape[1:]
-    x = np.pad(x, ((0, 0), (height % 2, 0), (width % 2, 0)))
-    quarters: Planes = x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]
+    if height % 2 or width % 2:
+        x = np.pad(x, ((0, 0), (height % 2, 0), (width % 2, 0)))
+    quarters: NDArray[Any] = x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]
     quarters *= 0.25
     return quarters

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from beholder.codecs.rnn.entropy import ACTIVATION_SCALE, WEIGHT_SCALE
 from beholder.codecs.rnn.model import Swift, SwiftConfig
+from beholder.codecs.rnn.stage_network import ACTIVATION_SCALE, WEIGHT_SCALE
 from beholder.errors import BadFileError
 from beholder.training.context import ContextModel
 

@@ -2,7 +2,7 @@
 
 It may read only what the decoder already has in integers: codes of earlier stages, and those passes of the
 same stage that come before.  Its layers are shaped so that they can be frozen to integer arithmetic
-(:mod:`beholder.codecs.rnn.entropy` runs them): inputs are integers, activations are clamped and, when
+(:mod:`beholder.codecs.rnn.stage_network` runs them): inputs are integers, activations are clamped and, when
 ``quantise`` is on, rounded to multiples of 1/32, weights to multiples of 1/256.
 """
 
@@ -16,24 +16,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from beholder.codecs.rnn.entropy import (
+from beholder.codecs.rnn.layout import Layout, lattice
+from beholder.codecs.rnn.stage_network import (
     ACTIVATION_MAX,
     ACTIVATION_SCALE,
     CLASSES,
+    INPUT_LIMIT,
+    WEIGHT_SCALE,
+    log_table,
+)
+from beholder.codecs.rnn.tables import (
     DEAD_ZONE_MEAN_SCALE,
     EVEN,
-    INPUT_LIMIT,
     LEVELS_SPLIT,
     LOG_SCALE_RANGE,
     MEAN_LIMIT,
     MEAN_SCALE,
     MEANS,
     SCALES,
-    WEIGHT_SCALE,
     family,
-    log_table,
 )
-from beholder.codecs.rnn.layout import Layout, lattice
 
 
 class IntLayer(nn.Module):

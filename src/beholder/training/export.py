@@ -22,9 +22,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from beholder.codecs.rnn import runtime
-from beholder.codecs.rnn.entropy import ACTIVATION_SCALE, WEIGHT_SCALE, EntropyModel, laplace_tables
+from beholder.codecs.rnn.entropy import EntropyModel
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS
 from beholder.codecs.rnn.model import Swift, SwiftConfig
+from beholder.codecs.rnn.stage_network import ACTIVATION_SCALE, WEIGHT_SCALE
+from beholder.codecs.rnn.tables import laplace_tables
 from beholder.errors import BadFileError, BadOptionError, OutputError
 from beholder.training.checkpoint import load_checkpoint
 from beholder.training.context import ContextModel, IntLayer, StageContext

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beholder.codecs.rnn.runtime import Model
-from beholder.metrics.ms_ssim import WEIGHTS
+from beholder.metrics.ms_ssim import WEIGHTS, halve
 from beholder.metrics.similarity import C1, C2, WINDOW, gaussian
 
 Floats = NDArray[np.float32]
@@ -39,7 +39,7 @@ class HumanEye:
         y = original.astype(np.float32)
         for scale in range(scales):
             if scale:
-                y = _halve(y)
+                y = halve(y)
             mean = _filter(y)
             self.scales.append((y, mean, _filter(y * y) - mean * mean))
 
@@ -58,7 +58,7 @@ class HumanEye:
         means, slopes, sizes = [], [], []
         for scale in range(len(self.scales)):
             if scale:
-                x = _halve(x)
+                x = halve(x)
             sizes.append(x.shape[1:])
             mean, slope = self._terms(x, scale, gradient)
             means.append(np.maximum(mean, LEAST))
@@ -178,18 +178,8 @@ def _band(rows: int) -> Floats:
     return band
 
 
-def _halve(x: Floats) -> Floats:
-    """Means of 2x2 pixels; an odd side gets a row or column of zeros in front."""
-    height, width = x.shape[1:]
-    if height % 2 or width % 2:
-        x = np.pad(x, ((0, 0), (height % 2, 0), (width % 2, 0)))
-    quarters: Floats = x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]
-    quarters *= np.float32(0.25)
-    return quarters
-
-
 def _unhalve(x: Floats, size: tuple[int, ...]) -> Floats:
-    """Its adjoint, for a picture of ``size``."""
+    """Adjoint of halving a picture of ``size``."""
     height, width = size
     result: Floats = np.repeat(np.repeat(x * np.float32(0.25), 2, 1), 2, 2)[:, height % 2 :, width % 2 :]
     return result
