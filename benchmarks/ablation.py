@@ -91,7 +91,7 @@ def _no_neighbours(settings: Settings) -> None:
 
 
 def _no_history(settings: Settings) -> None:
-    """What a channel held before tells its refinement nothing but where it may go."""
+    """The filters over what a channel held before stay 0, its classes' scales as they begin."""
     start = context.StageContext.__init__
 
     def without(self: Any, *args: Any) -> None:
@@ -138,7 +138,9 @@ VARIANTS: dict[str, Variant] = {
     "no-lapping": Variant("DCT not lapped", "entropy", _no_lapping),
     "flat-steps": Variant("one step for all frequencies", "entropy", _flat_steps),
     "no-neighbours": Variant("neighbours within a stage unknown (one pass)", "entropy", _no_neighbours),
-    "no-history": Variant("refinements do not know the channel's own past", "entropy", _no_history),
+    "no-history": Variant(
+        "no filters over a channel's own past (its class and the network still tell it)", "entropy", _no_history
+    ),
     "machine": Variant("as it ships", "decoder"),
     "machine-small": Variant("half as wide", "decoder", _small),
     "machine-half": Variant("as it ships", "decoder", share=0.5),
