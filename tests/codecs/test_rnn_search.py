@@ -75,18 +75,37 @@ def test_the_eyes_two_judges_agree(plain: Rnn, big_photo: Image.Image) -> None:
         assert (np.abs(have - want)[np.abs(want) < 8] < 0.05).mean() > 0.998
 
 
-@pytest.mark.parametrize(("side", "count"), [(96, 2), (416, 1)])
-def test_a_machine_compares_the_same_views_of_both_pictures(plain: Rnn, side: int, count: int) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (3, side, side), dtype=np.uint8)
+def test_a_machine_sees_small_pictures_from_near(plain: Rnn) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 96, 112), dtype=np.uint8)
     one = judge.load(plain.model.folder)(1.0, 0, pixels)
     seen = []
     for _ in range(4):
-        decoded, original = one._views(one.image)
-        assert len(decoded) == count
+        [(decoded, original)] = one._views(one.image)
+        assert len(decoded) == 2
         np.testing.assert_array_equal(decoded, original)
-        lowest, highest = (side - judge.SHIFT) * np.array([1, 1 + judge.ENLARGED])
-        assert lowest <= decoded.shape[2] <= (highest if count > 1 else lowest)
+        lowest, highest = (96 - judge.SHIFT) * np.array([1, 1 + judge.ENLARGED])
+        assert lowest <= decoded.shape[2] <= highest
         seen.append(decoded.numpy().tobytes())
+    assert len(set(seen)) == 4
+
+
+@pytest.mark.parametrize(("height", "width"), [(416, 640), (1040, 208), (96, 2000)])
+def test_a_machine_sees_large_pictures_shrunk_and_in_part(plain: Rnn, height: int, width: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, height, width), dtype=np.uint8)
+    one = judge.load(plain.model.folder)(1.0, 0, pixels)
+    seen = []
+    for _ in range(4):
+        whole, part = one._views(one.image)
+        for decoded, original in (whole, part):
+            np.testing.assert_array_equal(decoded, original)
+        sides = whole[0].shape[2:]
+        assert min(sides) <= judge.WHOLE[1]
+        assert sides[1] / sides[0] == pytest.approx((width - judge.SHIFT) / (height - judge.SHIFT), rel=0.02)
+        assert part[0].shape[2:] == (min(height, judge.PART), min(width, judge.PART))
+        places = np.lib.stride_tricks.sliding_window_view(one.image[0, 0].numpy(), (1, 8))
+        row = part[0][0, 0, :1, :8].numpy()
+        assert any((places == side).all((2, 3)).any() for side in (row, row[:, ::-1])), "pixels as they are"
+        seen.append(whole[0].numpy().tobytes())
     assert len(set(seen)) == 4
 
 

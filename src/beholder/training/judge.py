@@ -1,7 +1,8 @@
 """What codes are worth to any observer: the torch side of the encoder's search (:mod:`beholder.codecs.rnn.search`).
 
-d_machine is EfficientNet-Lite0's, in views of the picture that are shifted, mirrored and (small pictures) enlarged anew
-each round: what only holds for one view of one network serves no other.
+d_machine is EfficientNet-Lite0's, in two views of the picture that change each round: what only holds for one view of
+one network serves no other.  Small pictures are enlarged a little; of large ones a machine sees the whole shrunk to its
+input, or a part.
 """
 
 from __future__ import annotations
@@ -26,12 +27,19 @@ Floats = NDArray[np.float32]
 
 NETWORKS, LOGITS = ("efficientnet_lite0",), 0.05
 """Its class probabilities hardly count: what keeps one network's opinion does not keep its relatives'."""
-SMALL, VIEWS = 400 * 400, 2
-"""Pictures of at most so many pixels are compared in so many views a round, others, for the sake of time, in one."""
+SMALL = 400 * 400
+"""Pictures of at most so many pixels are seen twice from near, others once as a whole and once in part."""
 SHIFT = 16
 """Pixels by which a view is shifted at most."""
 ENLARGED = 0.25
 """By how much views of small pictures are enlarged at most."""
+WHOLE = (224, 320)
+"""Short side that large pictures are shrunk to: the inputs of common classifiers, and more."""
+PART = 352
+"""Side of the square that is seen of a large picture as it is."""
+
+Pair = tuple[Tensor, Tensor]
+"""What is decoded and its original, (n, 3, h, w) each."""
 
 
 class Judges:
@@ -128,25 +136,37 @@ class TorchJudge:
         if self.alpha < 1:
             total = total + (1 - self.alpha) * human_distortion(decoded, self.image)[0]
         if self.alpha > 0:
-            pair = self._views(decoded) if varied else (decoded, self.image)
-            total = total + self.alpha * self.judges.machine.forward(*pair).mean()
+            views = self._views(decoded) if varied else [(decoded, self.image)]
+            seen = [self.judges.machine.forward(*pair).mean() for pair in views]
+            total = total + self.alpha * torch.stack(seen).mean()
         return total
 
-    def _views(self, decoded: Tensor) -> tuple[Tensor, Tensor]:
-        """The picture and its original, (n, 3, h, w) each, mirrored, shifted and enlarged by chance."""
+    def _views(self, decoded: Tensor) -> list[Pair]:
+        """Two, chosen by chance; those of the same size are one pair."""
         _, _, height, width = self.image.shape
-        small = height * width <= SMALL
-        scale = 1 + ENLARGED * self.chance.random() if small else 1.0
-        size = [round(scale * (side - SHIFT)) for side in (height, width)]
-        both = []
-        for number in range(VIEWS) if small else [int(self.chance.integers(2))]:
-            y, x = self.chance.integers(SHIFT, size=2)
-            cut = torch.cat([decoded, self.image])[:, :, y : height - SHIFT + y, x : width - SHIFT + x]
-            if small:
-                cut = F.interpolate(cut, size, mode="bilinear", align_corners=False)
-            both.append(cut.flip(3) if number % 2 else cut)
-        views = torch.stack(both, 1)
-        return views[0], views[1]
+        both = torch.cat([decoded, self.image])
+        if height * width <= SMALL:
+            scale = 1 + ENLARGED * self.chance.random()
+            size = [round(scale * (side - SHIFT)) for side in (height, width)]
+            first, second = (
+                F.interpolate(self._cut(both, height - SHIFT, width - SHIFT), size, mode="bilinear") for _ in range(2)
+            )
+            views = torch.stack([first, second.flip(3)], 1)
+            return [(views[0], views[1])]
+        whole = self._cut(both, height - SHIFT, width - SHIFT)
+        scale = self.chance.integers(WHOLE[0], WHOLE[1] + 1) / min(whole.shape[2:])
+        if scale < 1:
+            size = [round(scale * side) for side in whole.shape[2:]]
+            whole = F.interpolate(whole, size, mode="bilinear", antialias=True)
+        views_of_large = [whole, self._cut(both, PART, PART)]
+        mirrored = (view.flip(3) if self.chance.random() < 0.5 else view for view in views_of_large)
+        return [(view[:1], view[1:]) for view in mirrored]
+
+    def _cut(self, pictures: Tensor, height: int, width: int) -> Tensor:
+        """A part of at most that size, somewhere."""
+        spare = (max(have - want, 0) for have, want in zip(pictures.shape[2:], (height, width), strict=True))
+        y, x = (int(self.chance.integers(max(left, 1))) for left in spare)
+        return pictures[:, :, y : y + height, x : x + width]
 
 
 @functools.lru_cache(maxsize=2)
