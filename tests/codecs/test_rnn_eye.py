@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from beholder import api
+from beholder import api, cli
 from beholder.codecs.rnn import Rnn, search
 from beholder.codecs.rnn.entropy import EntropyModel
 from beholder.codecs.rnn.eye import EyeJudge, HumanEye
@@ -161,3 +161,24 @@ def test_bad_efforts(photo: Image.Image) -> None:
             Rnn(effort=effort)
     with pytest.raises(BadOptionError, match="only rnn"):
         api.compress(photo, "jpeg", effort=1)
+
+
+def test_a_search_says_how_far_it_is(
+    photo: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(search, "WINDOW", 4)
+    small, windows = photo.crop((0, 0, 128, 64)), 2
+    codec = Rnn(effort=1)
+    told: list[tuple[int, int]] = []
+    codec.progress = lambda done, total: told.append((done, total))
+    data = codec.encode(small, 1)
+    total = windows * search.ROUNDS[1]
+    assert told == [(done, total) for done in range(1, total + 1)]
+    assert data == Rnn(effort=1).encode(small, 1)
+    small.save(tmp_path / "photo.png")
+    for forced in ("", "1"):
+        monkeypatch.setenv("FORCE_COLOR", forced)
+        assert cli.main(["compress", str(tmp_path / "photo.png"), "--effort=1", "--force"]) == 0
+        out, err = capfd.readouterr()
+        assert ("Searching" in err) == bool(forced)
+        assert "bpp" in out

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from beholder.cli import options
+from beholder.cli import options, progress
 from beholder.errors import BadFileError, BadOptionError
 
 data = typer.Typer()
@@ -80,7 +78,7 @@ def create(
         raise BadOptionError(f"{workers} workers cannot work: give 1 or more.")
     _check_target(target_dir, data_dir)
     source = FileSource(datasets.read_dataset(dataset, data_dir, split))
-    with _progress(f"Writing {source.name}") as progress:
+    with progress.bar(f"Writing {source.name}") as show:
         result = run(
             source,
             target_dir,
@@ -89,7 +87,7 @@ def create(
             shard_size=shard_size,
             shuffle=shuffle,
             workers=workers or _cores(),
-            progress=progress,
+            progress=show,
         )
     for path, reason in result.skipped[:_SHOWN]:
         print(f"Skipped {path}: {reason}", file=sys.stderr)
@@ -138,8 +136,8 @@ def verify(source: Source, dataset: Dataset = None, split: Split = None) -> None
     from beholder.data.verify import verify as run
 
     opened = open_source(source, dataset, split)
-    with _progress(f"Checking {opened.name}") as progress:
-        problems = run(opened, progress)
+    with progress.bar(f"Checking {opened.name}") as show:
+        problems = run(opened, show)
     for problem in problems[1:_SHOWN]:
         print(problem, file=sys.stderr)
     if problems:
@@ -162,21 +160,3 @@ def _cores() -> int:
 
 def _readable(value: Any) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else f"{value:,}" if isinstance(value, int) else value
-
-
-@contextlib.contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal; nothing elsewhere."""
-    from rich import progress as bars
-    from rich.console import Console
-
-    console = Console(file=sys.stderr, markup=False, emoji=False, highlight=False)
-    columns = (
-        bars.TextColumn("{task.description}", markup=False),
-        bars.BarColumn(),
-        bars.MofNCompleteColumn(),
-        bars.TimeRemainingColumn(),
-    )
-    with bars.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from beholder.cli import files, options
+from beholder.cli import files, options, progress
 
 if TYPE_CHECKING:
     from beholder.evaluation.single import Evaluation
@@ -54,7 +54,11 @@ def compress(
     output = output or files.default_output(image, codec.suffix)
     files.check_output(output, image, force)
     picture = open_image(files.read_stdin() if image == files.STREAM else image)
-    data = codec.encode(picture, quality, alpha=alpha)
+    if effort:
+        with progress.bar("Searching") as codec.progress:
+            data = codec.encode(picture, quality, alpha=alpha)
+    else:
+        data = codec.encode(picture, quality, alpha=alpha)
     files.write(output, data, force=force)
     bpp = 8 * len(data) / (picture.width * picture.height)
     _say(output, f"{output}: {len(data):,} bytes, {bpp:.4f} bpp")
@@ -130,27 +134,27 @@ def eval_image(
 ) -> None:
     """Compress a photo, decompress it, measure, and classify what is left."""
     from beholder import api
+    from beholder.cli import tables
 
     if save is not None:
         files.check_folder(save)
-    result = api.evaluate(
-        image,
-        compression,
-        alpha,
-        quality,
-        classifier=classifier,
-        labels=labels,
-        topk=topk,
-        protocol=protocol,
-        model=model,
-        effort=effort,
-    )
+    with tables.working(f"Compressing and classifying {image} ..."):
+        result = api.evaluate(
+            image,
+            compression,
+            alpha,
+            quality,
+            classifier=classifier,
+            labels=labels,
+            topk=topk,
+            protocol=protocol,
+            model=model,
+            effort=effort,
+        )
     saved = [] if save is None else save_evaluation(result, save)
     if as_json:
         print(json.dumps(result.as_dict()))
     else:
-        from beholder.cli import tables
-
         tables.show(tables.evaluation_report(result))
     for path in saved:
         _say(files.STREAM if as_json else "", f"Saved {path}")

@@ -7,7 +7,7 @@ one of the four modes of :mod:`beholder.image` (``L``, ``LA``, ``RGB``, ``RGBA``
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -59,6 +59,9 @@ class Codec(ABC):
     """Whether ``alpha`` (0 = the human eye, 1 = a machine) steers this codec."""
     progressive: bool = False
     """Whether one encoding yields the files of all lower qualities: ``encode_many`` then costs no more than one."""
+
+    progress: Callable[[int, int], None] = staticmethod(lambda done, total: None)
+    """Called while an encoding takes its time: how many of how many steps are done.  Set it on your own instance."""
 
     def unavailable(self) -> str | None:
         """Why this codec cannot run here, as a sentence that says what to install; None if it can."""

@@ -98,7 +98,7 @@ class Rnn(Codec):
             iterations=quality,
             grey=image.mode in ("L", "LA"),
             chunks=chunks,
-            segments=self.model.encode(padded.transpose(2, 0, 1), alpha, quality, self.effort),
+            segments=self.model.encode(padded.transpose(2, 0, 1), alpha, quality, self.effort, self.progress),
         )
         return bitstream.write(stream)
 

@@ -162,12 +162,20 @@ class Model:
         result: Floats = out[0]
         return result
 
-    def encode(self, pixels: NDArray[np.uint8], alpha: float, iterations: int, effort: int = 0) -> list[bytes]:
-        """(3, 16a, 16b) uint8 -> one segment an iteration; ``effort`` above 0 searches for better codes."""
+    def encode(
+        self,
+        pixels: NDArray[np.uint8],
+        alpha: float,
+        iterations: int,
+        effort: int = 0,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> list[bytes]:
+        """(3, 16a, 16b) uint8 -> one segment an iteration; ``effort`` above 0 searches for better codes and tells
+        ``progress`` how many of its rounds are over."""
         latent = self.analyse(pixels, alpha)
         if effort:
             gains = [self.gain(alpha, t) for t in range(iterations)]
-            latent = search.improve(self._judge(alpha, iterations - 1), pixels, latent, gains, alpha, effort)
+            latent = search.improve(self._judge(alpha, iterations - 1), pixels, latent, gains, alpha, effort, progress)
         now = np.zeros(latent.shape, np.int64)
         return [self.entropy.encode(self.quantise(latent, alpha, t), now, t) for t in range(iterations)]
 

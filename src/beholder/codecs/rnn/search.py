@@ -82,6 +82,7 @@ def improve(
     gains: Sequence[Floats],
     alpha: float,
     effort: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Floats:
     """A latent whose codes serve the observer better; the same every time.
 
@@ -92,26 +93,41 @@ def improve(
         gains: (c, 1, 1) for each iteration that will be sent: 1 / step, or 0 where nothing has been coded.
         alpha: the observer.
         effort: 1 or 2.
+        progress: called after each round of each window: how many of how many are over.
     """
     result = latent.copy()
     height, width = latent.shape[1:]
     if min(height, width) < SMALLEST:
         return result
-    for rows in _windows(height):
-        for columns in _windows(width):
-            inner = (rows, columns)
-            outer = tuple(slice(max(s.start - MARGIN, 0), s.stop + MARGIN) for s in inner)
-            area = tuple(slice(s.start * BLOCK, s.stop * BLOCK) for s in outer)
-            start = np.ascontiguousarray(result[:, *outer])
-            own = tuple(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
-            free = np.zeros_like(start[:1])
-            free[:, *own] = 1
-            found = descend(judge(np.ascontiguousarray(pixels[:, *area])), start, free, gains, alpha, effort)
-            result[:, *inner] = found[:, *own]
+    windows = [(rows, columns) for rows in _windows(height) for columns in _windows(width)]
+    rounds, total = 0, ROUNDS[effort] * len(windows)
+
+    def over() -> None:
+        nonlocal rounds
+        rounds += 1
+        progress(rounds, total)
+
+    for inner in windows:
+        outer = tuple(slice(max(s.start - MARGIN, 0), s.stop + MARGIN) for s in inner)
+        area = tuple(slice(s.start * BLOCK, s.stop * BLOCK) for s in outer)
+        start = np.ascontiguousarray(result[:, *outer])
+        own = tuple(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
+        free = np.zeros_like(start[:1])
+        free[:, *own] = 1
+        found = descend(judge(np.ascontiguousarray(pixels[:, *area])), start, free, gains, alpha, effort, over)
+        result[:, *inner] = found[:, *own]
     return result
 
 
-def descend(judge: Judge, start: Floats, free: Floats, gains: Sequence[Floats], alpha: float, effort: int) -> Floats:
+def descend(
+    judge: Judge,
+    start: Floats,
+    free: Floats,
+    gains: Sequence[Floats],
+    alpha: float,
+    effort: int,
+    over: Callable[[], None] = lambda: None,
+) -> Floats:
     """One window: the better of ``start`` and where Adam ends.
 
     Args:
@@ -119,6 +135,7 @@ def descend(judge: Judge, start: Floats, free: Floats, gains: Sequence[Floats], 
         start: (c, a, b) latent.
         free: (1, a, b), 1 where codes may move.
         gains, alpha, effort: as for :func:`improve`; effort 0 is for training.
+        over: called after each round.
     """
     t = len(gains) - 1
     coded = gains[-1] > 0
@@ -163,6 +180,7 @@ def descend(judge: Judge, start: Floats, free: Floats, gains: Sequence[Floats], 
                 size = math.sqrt(float(np.square(gradient).sum()) / max(float(free.sum()), 1))
                 adam.steady = between(STEADY) * size + 1e-12
             codes = codes - np.float32(rate * (1 - number / rounds)) * adam.step(gradient)
+            over()
     end: Floats = np.round(codes)
     if price * judge.bits(latents(end)) + judge.distortion(latents(end)) >= before:
         return start
