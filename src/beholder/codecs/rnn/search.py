@@ -26,6 +26,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from beholder.codecs.rnn.layout import BLOCK
 
@@ -161,7 +162,9 @@ def descend(
     before = price * bits + judge.distortion(latents(begun))
     rounds, rate = ROUNDS[effort], between(RATES[effort])
     adam = _Adam(codes.shape)
-    with ThreadPoolExecutor(1) as pool:  # neither needs the other, and both release the interpreter
+    # Slopes and gradient need not wait for each other, and both release the interpreter.  NumPy's products are small:
+    # more threads would only be in each other's way.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(1) as pool:
         for number in range(rounds):
             softness = SOFTNESS[0] * (SOFTNESS[1] / SOFTNESS[0]) ** (number / max(rounds - 1, 1))
             low = np.floor(codes)
