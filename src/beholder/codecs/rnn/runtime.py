@@ -211,6 +211,8 @@ class Model:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        # Networks and NumPy's products take turns: threads that wait busily for the next turn slow the other down.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         return onnxruntime.InferenceSession(
             str(self.folder / f"{network}.onnx"), options, providers=["CPUExecutionProvider"]
         )
