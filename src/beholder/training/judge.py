@@ -158,8 +158,8 @@ class TorchJudge:
         if scale < 1:
             size = [round(scale * side) for side in whole.shape[2:]]
             whole = F.interpolate(whole, size, mode="bilinear", antialias=True)
-        views_of_large = [whole, self._cut(both, PART, PART)]
-        mirrored = (view.flip(3) if self.chance.random() < 0.5 else view for view in views_of_large)
+        part = self._cut(both, PART, PART)
+        mirrored = (view.flip(3) if self.chance.random() < 0.5 else view for view in (whole, part))
         return [(view[:1], view[1:]) for view in mirrored]
 
     def _cut(self, pictures: Tensor, height: int, width: int) -> Tensor:
