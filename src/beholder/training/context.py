@@ -22,7 +22,6 @@ from beholder.codecs.rnn.stage_network import (
     ACTIVATION_SCALE,
     CLASSES,
     INPUT_LIMIT,
-    WEIGHT_SCALE,
     log_table,
 )
 from beholder.codecs.rnn.tables import (
@@ -36,22 +35,9 @@ from beholder.codecs.rnn.tables import (
     SCALES,
     family,
 )
-
-
-class IntLayer(nn.Module):
-    """A convolution whose weights can be rounded to multiples of 1/WEIGHT_SCALE."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int = 1, groups: int = 1, bias: bool = True) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=bias)
-        self.quantise = False
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.conv.weight, self.conv.bias
-        if self.quantise:
-            weight = _round(weight, WEIGHT_SCALE)
-            bias = None if bias is None else _round(bias, WEIGHT_SCALE * ACTIVATION_SCALE)
-        return F.conv2d(x, weight, bias, padding=self.conv.padding, groups=self.conv.groups)
+from beholder.training.integers import IntLayer, floor_through, round_maybe
+from beholder.training.laplace import dead_zone_bits, laplace_bits
+from beholder.training.pyramid import PyramidContext
 
 
 class StageContext(nn.Module):
@@ -113,7 +99,7 @@ class StageContext(nn.Module):
         """
         b, _, h, w = codes.shape
         which = torch.from_numpy(lattice(h, w, self.passes)).to(codes.device)
-        by_pass = _maybe_round(self.by_pass, self.quantise)[:, :, None, None]
+        by_pass = round_maybe(self.by_pass, self.quantise)[:, :, None, None]
         base = codes.new_zeros(b, self.by_pass.shape[1], h, w)
         if self.before is not None and self.gather_before is not None and self.spread_before is not None:
             known = self._activate(self.gather_before(self._activate(self.before(features(total)))))
@@ -138,16 +124,14 @@ class StageContext(nn.Module):
             member = F.one_hot(old.abs().clamp(max=CLASSES - 1).long(), CLASSES).to(codes.dtype)
             # How a nonzero value is split hardly depends on its surroundings: its class alone decides.
             mean, log_scale = mean * member[..., 0], log_scale * member[..., 0]
-            mean = mean + torch.einsum("bkhwc,kc->bkhw", member, _maybe_round(self.state_mean, self.quantise))
-            log_scale = log_scale + torch.einsum(
-                "bkhwc,kc->bkhw", member, _maybe_round(self.state_scale, self.quantise)
-            )
+            mean = mean + torch.einsum("bkhwc,kc->bkhw", member, round_maybe(self.state_mean, self.quantise))
+            log_scale = log_scale + torch.einsum("bkhwc,kc->bkhw", member, round_maybe(self.state_scale, self.quantise))
         low, high = LOG_SCALE_RANGE
         if self.quantise:
             step = (high - low) / (SCALES - 1)
-            eighths = _floor(mean + 0.5 / DEAD_ZONE_MEAN_SCALE, DEAD_ZONE_MEAN_SCALE)
-            mean = torch.where(self.uniform(old), _floor(mean + 0.5 / MEAN_SCALE, MEAN_SCALE), eighths)
-            log_scale = low + step * _floor(log_scale * 4, 1).add(SCALES // 2).clamp(0, SCALES - 1)
+            eighths = floor_through(mean + 0.5 / DEAD_ZONE_MEAN_SCALE, DEAD_ZONE_MEAN_SCALE)
+            mean = torch.where(self.uniform(old), floor_through(mean + 0.5 / MEAN_SCALE, MEAN_SCALE), eighths)
+            log_scale = low + step * floor_through(log_scale * 4, 1).add(SCALES // 2).clamp(0, SCALES - 1)
         else:
             log_scale = (log_scale * 4 * (high - low) / (SCALES - 1) + (low + high) / 2).clamp(low, high)
         most = (MEANS // 2 - 1) / DEAD_ZONE_MEAN_SCALE
@@ -167,17 +151,20 @@ class StageContext(nn.Module):
 
     def _activate(self, x: Tensor) -> Tensor:
         if self.quantise:
-            x = _floor(x, ACTIVATION_SCALE)
+            x = floor_through(x, ACTIVATION_SCALE)
         return x.clamp(0, ACTIVATION_MAX / ACTIVATION_SCALE)
 
 
 class ContextModel(nn.Module):
-    """One :class:`StageContext` a stage."""
+    """One :class:`StageContext` or :class:`PyramidContext` a stage."""
 
     def __init__(self, layout: Layout, width: int = 64) -> None:
         super().__init__()
         self.layout = layout
-        self.stages = nn.ModuleList(StageContext(layout, stage, width) for stage in range(len(layout.stages)))
+        self.stages = nn.ModuleList(
+            PyramidContext(layout, i) if stage.pyramid else StageContext(layout, i, width)
+            for i, stage in enumerate(layout.stages)
+        )
 
     def set_quantise(self, on: bool) -> None:
         """Round weights and activations as the integer runtime does; gradients pass straight through."""
@@ -238,7 +225,7 @@ class ContextModel(nn.Module):
             new = torch.round(soft.detach())  # soft is whole but for rounding errors
             codes = torch.where(old == 0, new, new * torch.sign(old) - factor * old.abs())
             mean, log_scale = model(now[:, :seen] * worth, old, codes)
-            assert isinstance(model, StageContext)
+            assert isinstance(model, StageContext | PyramidContext)
             yield _Step(model, stage.iteration, channels, factor, old, codes, mean, log_scale)
             now = now.index_copy(1, channels, new)
 
@@ -248,7 +235,7 @@ class _Step:
     """One stage: ``old`` is what its channels held before, ``factor`` (k, 1, 1) into how many cells that is split, 1
     where nothing was known; the rest is as :class:`StageContext` takes and gives it."""
 
-    model: StageContext
+    model: StageContext | PyramidContext
     iteration: int
     channels: Tensor
     factor: Tensor
@@ -267,53 +254,3 @@ def magnitudes(codes: Tensor) -> Tensor:
     """log2(1 + |codes|), clipped and rounded as the integer runtime does."""
     table = torch.from_numpy(log_table()).to(codes)
     return table[codes.abs().clamp(max=INPUT_LIMIT).long()] / ACTIVATION_SCALE
-
-
-def laplace_bits(q: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    """-log2 of the Laplace mass of the unit interval around ``q``."""
-    inverse = torch.exp(-log_scale)
-    d = (q - mean).abs()
-    inside = 1 - 0.5 * (torch.exp((d - 0.5).clamp(max=0) * inverse) + torch.exp(-(d + 0.5) * inverse))
-    # log of 0.5 exp(-(d - 0.5) / b) (1 - exp(-1 / b)), stable far in the tail
-    tail = -(d - 0.5).clamp(min=0) * inverse + torch.log(0.5 * -torch.expm1(-inverse))
-    log_p = torch.where(d < 0.5, torch.log(inside.clamp(min=1e-6)), tail)
-    return -log_p.clamp(min=-24) / 0.6931471805599453
-
-
-def dead_zone_bits(q: Tensor, mean: Tensor, log_scale: Tensor, edge: Tensor) -> Tensor:
-    """-log2 of the Laplace mass that truncation to 0 maps to ``q``: (-1, 1) for 0, [q, q + 1) for q > 0.
-
-    Args:
-        q: integers.
-        mean: in [-1, 1].
-        log_scale: natural logarithm of the Laplace scale.
-        edge: where it is not 0, the value is known to lie in (-edge, edge), and so ``|q| < edge``.
-    """
-    inverse = torch.exp(-log_scale)
-
-    def within(limit: Tensor | float) -> Tensor:
-        return 1 - 0.5 * (torch.exp(-(limit - mean) * inverse) + torch.exp(-(limit + mean) * inverse))
-
-    zero = torch.log(within(1.0).clamp(min=1e-6))
-    toward = torch.where(q < 0, -mean, mean)
-    tail = -(q.abs() - toward) * inverse + torch.log(0.5 * -torch.expm1(-inverse))
-    log_p = torch.where(q.detach() == 0, zero, tail)
-    known = torch.where(edge > 0, torch.log(within(edge).clamp(min=1e-6)), torch.zeros_like(edge))
-    return -(log_p - known).clamp(min=-24) / 0.6931471805599453
-
-
-def _round(x: Tensor, scale: float) -> Tensor:
-    return _through(x, torch.round(x * scale) / scale)
-
-
-def _floor(x: Tensor, scale: float) -> Tensor:
-    return _through(x, torch.floor(x * scale) / scale)
-
-
-def _through(x: Tensor, rounded: Tensor) -> Tensor:
-    """``rounded``, with the gradient passed straight to ``x``; exact where no gradient is asked for."""
-    return x + (rounded - x).detach() if torch.is_grad_enabled() else rounded
-
-
-def _maybe_round(x: Tensor, on: bool) -> Tensor:
-    return _round(x, WEIGHT_SCALE * ACTIVATION_SCALE) if on else x

@@ -29,7 +29,9 @@ from beholder.codecs.rnn.stage_network import ACTIVATION_SCALE, WEIGHT_SCALE
 from beholder.codecs.rnn.tables import laplace_tables
 from beholder.errors import BadFileError, BadOptionError, OutputError
 from beholder.training.checkpoint import load_checkpoint
-from beholder.training.context import ContextModel, IntLayer, StageContext
+from beholder.training.context import ContextModel, StageContext
+from beholder.training.integers import IntLayer
+from beholder.training.pyramid import PyramidContext
 
 HALF_FROM = 64
 """Tensors with at least this many values are stored as 16-bit floats."""
@@ -273,14 +275,16 @@ def freeze(codec: Swift, context: ContextModel) -> dict[str, NDArray[Any]]:
     }
     unit = WEIGHT_SCALE * ACTIVATION_SCALE
     for stage, model in enumerate(context.stages):
-        assert isinstance(model, StageContext)
+        assert isinstance(model, StageContext | PyramidContext)
         by_pass = _integers(model.by_pass, unit, np.int32)
         if (
-            model.spread_before is not None and model.spread_before.conv.bias is not None
+            isinstance(model, StageContext)
+            and model.spread_before is not None
+            and model.spread_before.conv.bias is not None
         ):  # its bias is one more term of every pass
             by_pass = by_pass + _integers(model.spread_before.conv.bias, unit, np.int32)
         arrays[f"{stage}.by_pass"] = by_pass
-        if model.refines:
+        if isinstance(model, StageContext) and model.refines:
             arrays[f"{stage}.state_mean"] = _integers(model.state_mean, unit, np.int32)
             arrays[f"{stage}.state_scale"] = _integers(model.state_scale, unit, np.int32)
         for name, layer in model.named_children():

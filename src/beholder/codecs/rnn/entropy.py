@@ -3,8 +3,8 @@
 A learned entropy model that computes in floating point fails when another processor rounds otherwise.  This one
 reads only codes (integers), its weights are integers, and every sum stays below 2^24 in magnitude (checked when
 weights are loaded), so float32 matrix products are exact in whatever order they are summed.  Per stage a network
-(:mod:`.stage_network`) predicts a mean and a scale for every code; they choose a table of integer probabilities
-(:mod:`.tables`), and `constriction`'s range coder does the rest.
+(:mod:`.stage_network`, :mod:`.pyramid`) predicts a mean and a scale for every code; they choose a table of integer
+probabilities (:mod:`.tables`), and `constriction`'s range coder does the rest.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beholder.codecs.rnn.layout import CODE_LIMIT, Layout
+from beholder.codecs.rnn.pyramid import PyramidNetwork
 from beholder.codecs.rnn.stage_network import StageNetwork
 from beholder.codecs.rnn.tables import EVEN, MEANS, PROBABILITY_BITS, SCALES, table_sizes
 from beholder.errors import BadFileError
@@ -40,7 +41,10 @@ class EntropyModel:
         import constriction
 
         self.layout = layout
-        self._nets = [StageNetwork(arrays, layout, stage) for stage in range(len(layout.stages))]
+        self._nets = [
+            PyramidNetwork(arrays, layout, i) if stage.pyramid else StageNetwork(arrays, layout, i)
+            for i, stage in enumerate(layout.stages)
+        ]
         self._reach = arrays["reach"].astype(np.int64)
         sizes = table_sizes(self._reach)
         kind = np.arange(len(sizes)) // (SCALES * MEANS)

@@ -21,8 +21,15 @@ BLOCK = 16
 """Side of the image block that one latent position stands for."""
 LEVELS = 6
 """Quantiser levels; level l has the step of level 0 divided by 2^l."""
+CONTRAST = 0
 MEAN_COLOURS = (0, 1, 7, 8)
 """Channels that tell a block's contrast and its mean luma and chroma: neighbours predict them far from 0."""
+THUMBNAIL = (*MEAN_COLOURS, 2, 3)
+"""These and luma's slopes down and across, in coding order: what neighbours tell about a block."""
+MASKING_POWER = 0.8 / 1.4
+"""Each contrast code coarsens a block's steps by 2 to this power."""
+PYRAMID = 0
+"""Number of passes of a stage that is coded as a pyramid (pyramid.py)."""
 CODE_LIMIT = 32767
 """Largest magnitude of a code; an escape in the bitstream holds 16 bits."""
 
@@ -37,7 +44,8 @@ class Stage:
         iteration: 0-based.
         ranges: (first channel, end, level) of each range, ascending.
         passes: into how many interleaved sub-lattices the positions are split (2: checkerboard, 4: the corners of
-            2x2 cells); a pass knows the codes of the passes before it.
+            2x2 cells); a pass knows the codes of the passes before it.  PYRAMID: one channel of the thumbnail, from
+            coarse to fine.
     """
 
     iteration: int
@@ -48,6 +56,10 @@ class Stage:
     def channels(self) -> np.ndarray:
         """The channels, ascending."""
         return np.concatenate([np.arange(lo, hi) for lo, hi, _ in self.ranges])
+
+    @property
+    def pyramid(self) -> bool:
+        return self.passes == PYRAMID
 
 
 @dataclass(frozen=True)
@@ -70,10 +82,12 @@ class Layout:
             edges = [edge for lo, hi, _ in stage.ranges for edge in (lo, hi)]
             if edges != sorted(edges) or not edges or edges[0] < 0 or edges[-1] > self.latent:
                 raise ValueError(f"the channel ranges of stage {number + 1} do not ascend within the latent")
-            if stage.passes not in (1, 2, 4) or any(not 0 <= x < LEVELS for _, _, x in stage.ranges):
+            if stage.passes not in (PYRAMID, 1, 2, 4) or any(not 0 <= x < LEVELS for _, _, x in stage.ranges):
                 raise ValueError(f"stage {number + 1} has an unknown level or number of passes")
             if (self._levels(number + 1)[stage.channels] <= self._levels(number)[stage.channels]).any():
                 raise ValueError(f"stage {number + 1} refines nothing")
+            if stage.pyramid and not self._thumbnail(number):
+                raise ValueError(f"stage {number + 1} is no part of the thumbnail: it cannot be a pyramid")
 
     def rows(self) -> np.ndarray:
         """The ranges as rows (stage, iteration, first channel, end, level), for storing."""
@@ -118,6 +132,13 @@ class Layout:
         levels = self._levels(stage)
         return np.where(levels < 0, 0, 1 << (LEVELS - 1 - np.maximum(levels, 0))).astype(np.int64)
 
+    def _thumbnail(self, number: int) -> bool:
+        """Whether a stage codes one of its channels for the first time, the contrast before all others."""
+        channels = self.stages[number].channels.tolist()
+        first = [c for stage in self.stages[:number] if stage.pyramid for c in stage.channels.tolist()]
+        new = len(channels) == 1 and channels[0] in THUMBNAIL and self._levels(number)[channels[0]] < 0
+        return new and [*first, *channels][0] == CONTRAST and self._levels(number + 1)[channels[0]] == 0
+
     def _levels(self, stages: int) -> np.ndarray:
         levels = np.full(self.latent, -1)
         for stage in self.stages[:stages]:
@@ -129,8 +150,8 @@ class Layout:
 SWIFT = Layout(
     latent=193,
     stages=(
-        Stage(0, ((0, 1, 0),), passes=4),
-        Stage(0, ((1, 17, 0),), passes=4),
+        *(Stage(0, ((channel, channel + 1, 0),), passes=PYRAMID) for channel in THUMBNAIL),
+        Stage(0, ((4, 7, 0), (9, 17, 0)), passes=4),
         Stage(0, ((17, 41, 0), (57, 65, 0))),
         Stage(1, ((1, 17, 1),)),
         Stage(1, ((17, 49, 1), (49, 65, 2))),

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from beholder.codecs.rnn.layout import BLOCK
+from beholder.codecs.rnn.layout import BLOCK, MASKING_POWER
 
 PATCH = 8
 COLOURS = 3 * PATCH * PATCH
@@ -33,7 +33,7 @@ CONTRAST_FLOOR = 0.0015
 """Variance of luma, for pixels in [0, 1], below which contrast masks nothing (MS-SSIM's C2 is 0.0009)."""
 CONTRAST_RATE = 0.7
 """Contrast codes for each doubling of the variance."""
-MASKING = 0.8
+MASKING = 2 * CONTRAST_RATE * MASKING_POWER
 """The step grows with (1 + variance / CONTRAST_FLOOR) to half this power."""
 
 # Prefilter across a block border (Tran, Liang and Tu, "Lapped transform via time-domain pre- and post-filtering",
@@ -107,7 +107,7 @@ def from_ycc_adjoint(gradient: Tensor) -> Tensor:
 
 def masking(contrast: Tensor) -> Tensor:
     """Factor by which contrast codes coarsen the quantiser."""
-    return torch.exp2(contrast * (MASKING / (2 * CONTRAST_RATE)))
+    return torch.exp2(contrast * MASKING_POWER)
 
 
 def contrast_code(coefficients: Tensor, luma: Tensor) -> Tensor:

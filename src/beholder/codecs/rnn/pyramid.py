@@ -1,0 +1,205 @@
+"""The entropy model of a block's contrast, mean colours and slopes: interpolation from coarse to fine, in integers.
+
+These six channels are a thumbnail of the picture, 1/16 of its size.  Its positions are coded as in a pyramid: first
+every 32nd in both directions, then, as the distance ``s`` halves from 16 to 1, the centres of the squares that are
+known, from their corners, and the middles of their sides, from the four next to them.
+
+    x    = a channel's values in sixteenths of this very block's step
+    ref  = mean of x over the neighbours that lie in the picture
+    d    = [x of each neighbour - ref; for channels before: x of each neighbour - x here; ref]
+    h    = relu(W1[kind] . [clip(d), log|d / 4|, contrast here and at the neighbours] + bias[pass])
+    mean, scale = W3 . relu(W2 . h)
+    mean += ref + W4[kind] . clip(d)              kind: corners or sides
+
+Steps grow with a block's contrast, so what neighbours hold is worth a different number of steps here: only in one
+unit can they predict (docs/results/codec.md).  ``relu`` and the units of the weights are those of
+:mod:`.stage_network`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beholder.codecs.rnn.layout import MASKING_POWER, Layout
+from beholder.codecs.rnn.stage_network import (
+    ACTIVATION_MAX,
+    ACTIVATION_SCALE,
+    INPUT_LIMIT,
+    WEIGHT_SCALE,
+    Positions,
+    log_table,
+)
+from beholder.codecs.rnn.tables import DEAD_ZONE, EVEN, MEAN_LIMIT, MEAN_SCALE, MEANS, SCALES
+
+Ints = NDArray[np.int64]
+
+SPACING = 32
+"""Distance of the positions that are coded first."""
+NEAR = 4
+LINEAR_LIMIT = 2047
+"""Differences are clipped to this many sixteenths of a step."""
+MOST_CONTRAST = 15
+MASKS = np.round(16 * np.exp2(np.arange(MOST_CONTRAST + 1) * MASKING_POWER)).astype(np.int64)
+"""By how much a contrast code coarsens the steps, in sixteenths."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Positions coded together: ``where``, (p,) each, and their four neighbours, (p, 4) each, where they are
+    ``valid``; ``kind`` 1 if these are corners, else 0."""
+
+    where: Positions
+    near: Positions
+    valid: NDArray[np.bool_]
+    kind: int
+
+
+@functools.lru_cache(maxsize=16)
+def pyramid(height: int, width: int) -> tuple[Pass, ...]:
+    """All passes, in order; some may be empty."""
+    rows, columns = np.indices((height, width))
+    passes = [_pass((rows % SPACING == 0) & (columns % SPACING == 0), ((0, 0),) * NEAR, 1)]
+    s = SPACING // 2
+    while s:
+        odd_row, odd_column = rows % (2 * s) == s, columns % (2 * s) == s
+        even_row, even_column = rows % (2 * s) == 0, columns % (2 * s) == 0
+        passes.append(_pass(odd_row & odd_column, ((-s, -s), (-s, s), (s, -s), (s, s)), 1))
+        sides = (odd_row & even_column) | (even_row & odd_column)
+        passes.append(_pass(sides, ((-s, 0), (0, -s), (0, s), (s, 0)), 0))
+        s //= 2
+    return tuple(passes)
+
+
+def _pass(chosen: NDArray[np.bool_], offsets: tuple[tuple[int, int], ...], kind: int) -> Pass:
+    height, width = chosen.shape
+    rows, columns = np.nonzero(chosen)
+    near = tuple(axis[:, None] + np.array([o[i] for o in offsets]) for i, axis in enumerate((rows, columns)))
+    valid = (near[0] >= 0) & (near[0] < height) & (near[1] >= 0) & (near[1] < width)
+    if offsets[0] == (0, 0):
+        valid[:] = False
+    inside = (np.clip(near[0], 0, height - 1), np.clip(near[1], 0, width - 1))
+    return Pass((rows, columns), inside, valid, kind)
+
+
+def count_features(before: int) -> tuple[int, int]:
+    """How many differences, and how many inputs in all, a channel has that comes after ``before`` others, the contrast
+    included."""
+    differences = NEAR * max(before, 1) + 1
+    return differences, 2 * differences + (NEAR + 1 if before else 0)
+
+
+def inputs(
+    planes: list[Any], step: Pass, xp: Any = np, constant: Callable[[NDArray[Any]], Any] = lambda array: array
+) -> tuple[Any, Any, Any]:
+    """What the network of one pass sees.
+
+    Args:
+        planes: (..., h, w) integer codes of the thumbnail in coding order, the last being the one that is
+            coded.
+        step: the pass.
+        xp: numpy, or torch if the planes are its tensors.
+        constant: makes them from NumPy's arrays.
+
+    Returns:
+        reference (..., p) and differences (..., p, d), in sixteenths of a step; all inputs (..., p, n).
+    """
+    first = len(planes) == 1
+    where, near = (tuple(constant(axis) for axis in axes) for axes in (step.where, step.near))
+    valid, known = constant(step.valid), constant(np.maximum(step.valid.sum(1), 1))
+    contrast = xp.clip(planes[0], 0, MOST_CONTRAST)
+    mask = xp.ones_like(contrast) if first else constant(MASKS)[contrast]
+    own = mask[(..., *where)]
+
+    def worth(plane: Any, place: tuple[Any, Any], own: Any) -> Any:
+        # A truncated code stands for the middle of its cell.
+        halves = 2 * plane if first else 2 * plane + xp.sign(plane)
+        return (MEAN_SCALE // 2 * (halves * mask)[(..., *place)]) // own
+
+    x = worth(planes[-1], near, own[..., None])
+    reference = xp.where(valid, x, 0).sum(-1) // known
+    parts = [xp.where(valid, x - reference[..., None], 0)]
+    for plane in planes[1:-1]:
+        around, here = worth(plane, near, own[..., None]), worth(plane, where, own)[..., None]
+        parts.append(xp.where(valid, around - here, 0))
+    parts.append(reference[..., None])
+    differences = xp.clip(xp.concatenate(parts, -1), -LINEAR_LIMIT, LINEAR_LIMIT)
+    every = [xp.clip(differences, -INPUT_LIMIT, INPUT_LIMIT), constant(log_table())[xp.abs(differences) // 4]]
+    if not first:
+        here = contrast[(..., *where)][..., None]
+        every += [ACTIVATION_SCALE // 2 * x for x in (here, xp.where(valid, contrast[(..., *near)], here))]
+    return reference, differences, xp.concatenate(every, -1)
+
+
+def before(layout: Layout, stage: int) -> list[int]:
+    """The thumbnail's channels that are coded before a stage, in coding order."""
+    return [c for earlier in layout.stages[:stage] if earlier.pyramid for c in earlier.channels.tolist()]
+
+
+class PyramidNetwork:
+    """The integer network of one stage; the same interface as :class:`.stage_network.StageNetwork`."""
+
+    factor: Ints = np.ones((1, 1, 1), np.int64)
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], layout: Layout, stage: int) -> None:
+        self.channels = layout.stages[stage].channels
+        self.earlier = before(layout, stage)
+        # Doubles: sums stay far below 2^53 whatever 16-bit weights there are, so they are exact.
+        self._weights = {
+            name: arrays[f"{stage}.{name}"].astype(np.float64)
+            for name in ("by_pass", "enter.weight", "mix.weight", "mix.bias", "out.weight", "out.bias", "linear.weight")
+        }
+
+    def codes(self, latent: Ints, now: Ints) -> Ints:
+        """The channel's codes."""
+        return latent[self.channels]
+
+    def take(self, codes: Ints, now: Ints) -> None:
+        """Inverse of :meth:`codes`: bring ``now`` up to date."""
+        now[self.channels] = codes
+
+    def passes(self, codes: Ints, now: Ints) -> Iterator[tuple[Positions, Ints, Ints]]:
+        """As :meth:`.stage_network.StageNetwork.passes`."""
+        w = self._weights
+        width = w["by_pass"].shape[1]
+        unit = WEIGHT_SCALE * ACTIVATION_SCALE
+        for number, step in enumerate(pyramid(*now.shape[1:])):
+            if not len(step.where[0]):
+                continue
+            planes = [*(now[c] for c in self.earlier), codes[0]]
+            reference, differences, every = inputs(planes, step)
+            half = slice(step.kind * width, (step.kind + 1) * width)
+            hidden = _relu(every @ w["enter.weight"][half].T + w["by_pass"][number])
+            hidden = _relu(hidden @ w["mix.weight"].T + w["mix.bias"])
+            out = hidden @ w["out.weight"].T + w["out.bias"]
+            linear = differences @ w["linear.weight"][step.kind]
+            more = np.floor(linear / WEIGHT_SCALE + out[:, 0] * (MEAN_SCALE / unit) + 0.5)
+            mean = reference + more.astype(np.int64)
+            index = np.clip(np.floor(out[:, 1] * (4 / unit)) + SCALES // 2, 0, SCALES - 1).astype(np.int64)
+            kind, part, whole = table_of(mean, plain=not self.earlier)
+            yield step.where, (kind * SCALES + index) * MEANS + part, whole
+
+
+def table_of(mean: Ints, plain: bool) -> tuple[Ints, Ints, Ints]:
+    """Family of tables, which of its means, and the mean's integer part.
+
+    Args:
+        mean: in sixteenths of a step.
+        plain: of codes that are rounded, not truncated: the contrast's.
+    """
+    limit = MEAN_LIMIT * MEAN_SCALE
+    half = 0 if plain else MEAN_SCALE // 2
+    even = np.clip(np.sign(mean) * np.maximum(np.abs(mean) - half, 0), -limit, limit)
+    # Around 0 truncation makes one cell of two.
+    wide = (np.abs(mean) < MEAN_SCALE) & (not plain)
+    part = np.where(wide, np.clip((mean + 1) // 2 + MEANS // 2, 0, MEANS - 1), even % MEAN_SCALE)
+    return np.where(wide, DEAD_ZONE, EVEN), part, np.where(wide, 0, even // MEAN_SCALE)
+
+
+def _relu(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.clip(np.floor(x / WEIGHT_SCALE), 0, ACTIVATION_MAX)
