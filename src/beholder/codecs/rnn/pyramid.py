@@ -60,7 +60,7 @@ class Pass:
     kind: int
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=4)
 def pyramid(height: int, width: int) -> tuple[Pass, ...]:
     """All passes, in order; some may be empty."""
     rows, columns = np.indices((height, width))
