@@ -7,8 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from made_photos import make_photo
 from PIL import Image
+
+# A busy machine must not fail a test; and files of a fixture are made anew by the tests that damage them.
+settings.register_profile(
+    "steady", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("steady")
 
 SHARED_DATA_VARIABLE = "BEHOLDER_DATA"
 PILLOW_MODES = (

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
@@ -271,7 +271,7 @@ def test_postscript_is_not_run(tmp_path: Path) -> None:
         load(tmp_path / "p.eps")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     data=st.binary(max_size=300),
     prefix=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\x00"]),
@@ -346,7 +346,7 @@ def test_save_into_a_read_only_folder(tmp_path: Path) -> None:
         save_atomically(tmp_path / "out", b"data")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(mode=st.sampled_from(["L", "LA", "RGB", "RGBA"]), width=st.integers(1, 40), height=st.integers(1, 40))
 def test_normalised_images_are_left_alone(photo: Image.Image, mode: str, width: int, height: int) -> None:
     image = photo.convert(mode).resize((width, height))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
@@ -336,7 +336,7 @@ FUZZED = [
     tail=st.binary(max_size=20),
 )
 @example(data=FUZZED[0], flips=[(6, 0x80)], cut=None, tail=b"")
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 def test_damage_never_crashes(data: bytes, flips: list[tuple[int, int]], cut: int | None, tail: bytes) -> None:
     damaged = bytearray(data)
     for position, mask in flips:
@@ -348,7 +348,6 @@ def test_damage_never_crashes(data: bytes, flips: list[tuple[int, int]], cut: in
 
 
 @given(st.binary(max_size=300))
-@settings(deadline=None)
 def test_noise_behind_a_good_header(noise: bytes) -> None:
     header = container.Header(64, 64, 3)
     with contextlib.suppress(BadFileError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -35,7 +35,6 @@ def test_ue7(coded: str, value: int) -> None:
     ),
     picture_data=st.binary(min_size=1, max_size=200),
 )
-@settings(deadline=None)
 def test_headers_survive(header: container.Header, picture_data: bytes) -> None:
     assert container.read_file(container.write_file(header, picture_data) + b"more") == (header, picture_data)
 
@@ -77,7 +76,6 @@ def test_parameter_set_of_bpgdec() -> None:
     chroma=st.integers(0, 3),
     depth=st.integers(8, 14),
 )
-@settings(deadline=None)
 def test_parameter_sets_survive(tools: hevc.CodingTools, width: int, chroma: int, depth: int) -> None:
     assert hevc.read_hevc_header(hevc.write_hevc_header(tools) + b"\xff") == tools
     assert hevc.read_sps(hevc.build_sps(tools, width, 64, chroma, depth), chroma, depth) == (tools, width, 64)

@@ -8,7 +8,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
@@ -30,11 +30,7 @@ SIGNATURES = {
     "jxl": b"\xff\x0a",
     "heic": b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic",
 }
-quick = settings(
-    max_examples=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+quick = settings(max_examples=25)
 
 
 @pytest.fixture(params=NAMES)

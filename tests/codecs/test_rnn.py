@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_photos import make_photo
 from PIL import Image
@@ -177,7 +177,7 @@ def test_quality_beyond_the_file(codec: Rnn, photo: Image.Image) -> None:
         codec.decode(data, 3)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(garbage=st.binary(max_size=200), seed=st.integers(0, 2**32 - 1))
 def test_garbage_never_crashes(codec: Rnn, garbage: bytes, seed: int) -> None:
     """Random segments with right checksums reach the range decoder; only BadFileError may come out."""

@@ -109,7 +109,7 @@ def test_tables_of_a_split_are_those_of_the_dead_zone_cut_off(split: int) -> Non
             np.testing.assert_allclose(inner / inner.sum(), inside / inside.sum(), atol=2e-3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**32 - 1),
     height=st.integers(1, 6),

@@ -15,7 +15,7 @@ from beholder.codecs.rnn.pyramid import MASKS, MOST_CONTRAST, PyramidNetwork, in
 from beholder.codecs.rnn.tables import DEAD_ZONE, EVEN
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(height=st.integers(1, 70), width=st.integers(1, 70))
 def test_every_position_is_coded_once_from_what_is_known(height: int, width: int) -> None:
     known = np.zeros((height, width), bool)

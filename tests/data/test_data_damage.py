@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from published import contents, put
 
@@ -181,7 +181,7 @@ def test_an_index_that_is_too_large(shards: Path) -> None:
         data.open_source(shards)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(st.data())
 def test_any_damaged_byte_is_an_error_or_harmless(shards: Path, draw: st.DataObject) -> None:
     originals = contents(shards)

@@ -5,7 +5,7 @@ import pickle
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from published import picture, put
 
@@ -211,7 +211,6 @@ def test_keys_are_unique_whatever_the_names() -> None:
     assert keys == list(make_keys(names))
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(), max_size=30))
 def test_packed_strings_hold_any_text(texts: list[str]) -> None:
     packed = pickle.loads(pickle.dumps(PackedStrings(texts)))
@@ -221,7 +220,6 @@ def test_packed_strings_hold_any_text(texts: list[str]) -> None:
         assert packed[-1] == texts[-1]
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_characters="/\0"), min_size=1), unique=True, max_size=30))
 def test_keys_of_any_names(names: list[str]) -> None:
     keys = list(make_keys([name + ".jpg" for name in names]))

@@ -29,7 +29,6 @@ def cell(values: list[Any]) -> np.ndarray:
     return result
 
 
-@settings(deadline=None)
 @given(
     st.booleans(),
     st.sampled_from(DTYPES),
@@ -86,7 +85,7 @@ def test_what_is_refused() -> None:
         read_variable(whole, "y", "lists")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_any_damage_is_an_error_or_harmless(draw: st.DataObject) -> None:
     struct_array = np.array([(1, "one"), (2, "two")], [("number", object), ("name", object)])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_photos import damage
 from PIL import Image, ImageFilter
@@ -52,7 +52,7 @@ def test_published_jpeg_on_kodak(shared_data: Path) -> None:
     assert np.mean([psnr(a, b) for a, b in pairs]) == pytest.approx(published["psnr"], abs=0.05)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(width=st.integers(1, 200), height=st.integers(1, 200), seed=st.integers(0, 9))
 def test_bounds_symmetry_and_identity_at_any_size(width: int, height: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

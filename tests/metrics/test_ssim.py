@@ -25,7 +25,7 @@ def test_agrees_with_pytorch_msssim(photo: Image.Image, size: tuple[int, int], h
     assert ssim(a, b) == pytest.approx(expected, abs=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(width=st.integers(1, 60), height=st.integers(1, 60), seed=st.integers(0, 9))
 def test_bounds_symmetry_and_identity_at_any_size(width: int, height: int, seed: int) -> None:
     a, b = np.random.default_rng(seed).integers(0, 256, (2, height, width, 3), dtype=np.uint8)

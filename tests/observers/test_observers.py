@@ -89,7 +89,7 @@ def test_view_of_a_very_long_strip_needs_little_memory(observer: Observer) -> No
     assert observer.view(Image.new("L", (1, 10_000_000))).size == (observer.info.input_size,) * 2
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(width=st.integers(1, 400), height=st.integers(1, 400), grey=st.integers(0, 255))
 def test_view_keeps_flat_colours(width: int, height: int, grey: int) -> None:
     seen = observers.get("efficientnet_lite0").view(Image.new("RGB", (width, height), (grey, 7, 200)))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from observer_help import empty_cache, enliven, keras_or_skip, noise, save_legacy
 
@@ -175,7 +175,7 @@ def test_changed_bytes_never_crash(
     data = (squeezenet[1] / name).read_bytes()
     path = tmp_path_factory.mktemp("changed") / name
 
-    @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=20)
     @given(st.lists(st.tuples(st.integers(0, 6000), st.integers(0, 255)), min_size=1, max_size=6))
     def run(changes: list[tuple[int, int]]) -> None:
         broken = bytearray(data)

@@ -41,7 +41,7 @@ def ramp(width: int, height: int) -> Image.Image:
 
 @pytest.mark.parametrize("options", [{}, INCEPTION, VGG, INCEPTION | {"contrast": [0.5, 1.5]}], ids=str)
 @given(width=st.integers(1, 70), height=st.integers(1, 70), side=st.integers(1, 40), seed=st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_picture_gives_a_square(options: dict[str, Any], width: int, height: int, side: int, seed: int) -> None:
     image = Image.linear_gradient("L").resize((width, height))
     pixels = augment(image, side, options, np.random.default_rng(seed))
@@ -114,7 +114,7 @@ def batches(order: Order, epoch: int) -> list[list[tuple[int, int, int]]]:
 
 
 @given(count=st.integers(1, 60), batch=st.integers(1, 20), epoch=st.integers(0, 5), seed=st.integers(0, 9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_an_epoch_shows_each_picture_once(count: int, batch: int, epoch: int, seed: int) -> None:
     order = Order(np.arange(count) * 3, batch, seed, Processes())
     found = batches(order, epoch)
@@ -128,7 +128,7 @@ def test_an_epoch_shows_each_picture_once(count: int, batch: int, epoch: int, se
 
 
 @given(world=st.sampled_from([1, 2, 4]), first=st.integers(0, 4))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_shares_make_up_the_batch_and_the_rest_of_an_epoch_is_its_end(world: int, first: int) -> None:
     whole = batches(Order(np.arange(45), 8, 1, Processes()), 2)
     shares = [batches(Order(np.arange(45), 8, 1, Processes(rank, world), first=first), 2) for rank in range(world)]
@@ -152,7 +152,7 @@ def test_orders_differ_by_epoch_and_seed_and_may_be_cut_short() -> None:
 
 
 @given(count=st.integers(2, 40), batch=st.integers(1, 9), world=st.integers(1, 2))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_validation_shows_each_picture_once(count: int, batch: int, world: int) -> None:
     orders = [InTurn(np.arange(count), batch, Processes(rank, world)) for rank in range(world)]
     assert [len(list(order)) for order in orders] == [len(order) for order in orders]
