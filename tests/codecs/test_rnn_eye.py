@@ -14,7 +14,7 @@ from PIL import Image
 from beholder import api, cli
 from beholder.codecs.rnn import Rnn, search
 from beholder.codecs.rnn.entropy import EntropyModel
-from beholder.codecs.rnn.eye import EyeJudge, HumanEye
+from beholder.codecs.rnn.eye import PACES, EyeJudge, HumanEye
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS, lattice
 from beholder.errors import BadOptionError
 from beholder.metrics import ms_ssim
@@ -79,7 +79,7 @@ def test_slopes_are_what_moving_one_code_costs(plain: Rnn, big_photo: Image.Imag
     pixels = np.asarray(big_photo)[: 6 * BLOCK, : 6 * BLOCK].transpose(2, 0, 1)
     latents = states(plain.model, pixels, iteration + 1)
     direction = np.where(np.random.default_rng(1).random(latents[0].shape) < 0.5, -1, 1)
-    slopes, total = entropy.slopes(latents, direction), entropy.bits(latents)
+    slopes, total = entropy.prices(latents).slopes(latents, direction), entropy.bits(latents)
     stage = max(entropy.layout.stages_of(iteration))
     passes = entropy.layout.stages[stage].passes
     last = np.argwhere(lattice(6, 6, passes) == passes - 1)
@@ -172,7 +172,7 @@ def test_a_search_says_how_far_it_is(
     told: list[tuple[int, int]] = []
     codec.progress = lambda done, total: told.append((done, total))
     data = codec.encode(small, 1)
-    total = windows * search.ROUNDS[1]
+    total = windows * PACES[1].rounds
     assert told == [(done, total) for done in range(1, total + 1)]
     assert data == Rnn(effort=1).encode(small, 1)
     small.save(tmp_path / "photo.png")

@@ -66,11 +66,13 @@ def test_the_eyes_two_judges_agree(plain: Rnn, big_photo: Image.Image) -> None:
     soft[0] = codes[0]
     direction = np.where(np.random.default_rng(0).random(codes.shape) < 0.5, -1, 1).astype(np.float32)
     eye, torch_side = EyeJudge(model, t, pixels), judge.load(model.folder)(0.0, t, pixels)
-    assert eye.bits(latents) == pytest.approx(torch_side.bits(latents), rel=0.003)
+    prices = [side.prices(latents) for side in (eye, torch_side)]
+    assert prices[0].bits(latents) == pytest.approx(prices[1].bits(latents), rel=0.003)
     assert eye.distortion(latents) == pytest.approx(torch_side.distortion(latents), abs=0.003)
     ours, theirs = (side.gradient(soft, latents)[1:] for side in (eye, torch_side))
     assert np.linalg.norm(ours - theirs) < 0.03 * np.linalg.norm(theirs)
-    for have, want in zip(eye.slopes(latents, direction), torch_side.slopes(latents, direction), strict=True):
+    slopes = [charges.slopes(latents, direction) for charges in prices]
+    for have, want in zip(*slopes, strict=True):
         # Tables have no probability below 2^-16, and beyond their ends values cost 16 bits more.
         assert (np.abs(have - want)[np.abs(want) < 8] < 0.05).mean() > 0.998
 

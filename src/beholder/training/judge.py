@@ -27,6 +27,8 @@ Floats = NDArray[np.float32]
 
 NETWORKS, LOGITS = ("efficientnet_lite0",), 0.05
 """Its class probabilities hardly count: what keeps one network's opinion does not keep its relatives'."""
+PACES = {0: (4, 0.25, 0.15), 1: (8, 0.15, 0.1), 2: (16, 0.15, 0.07)}
+"""Effort (0: in training) -> rounds of the search, and how far a code moves at first for the eye and for a machine."""
 SMALL = 400 * 400
 """Pictures of at most so many pixels are seen twice from near, others once as a whole and once in part."""
 SHIFT = 16
@@ -99,6 +101,13 @@ class TorchJudge:
     def bits(self, latents: list[Floats]) -> float:
         with torch.no_grad():
             return float(self.judges.context.bits(self._tensors(latents)).sum())
+
+    def pace(self, effort: int) -> search.Pace:
+        rounds, eye, machine = PACES[effort]
+        return search.Pace(rounds, eye + self.alpha * (machine - eye))
+
+    def prices(self, latents: list[Floats]) -> search.Prices:
+        return self  # always exact
 
     def slopes(self, latents: list[Floats], direction: Floats) -> list[Floats]:
         slopes = self.judges.context.slopes(self._tensors(latents), self._tensors([direction])[0])

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import functools
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
+from beholder.codecs.rnn import search
 from beholder.codecs.rnn.runtime import Model
 from beholder.metrics.ms_ssim import WEIGHTS, halve
 from beholder.metrics.similarity import C1, C2, WINDOW, gaussian
@@ -20,6 +22,8 @@ Floats = NDArray[np.float32]
 
 STRIP = 54
 """Rows that one product filters; with the window's reach, 64 are read."""
+PACES = {1: search.Pace(rounds=16, rate=0.25, refresh=4), 2: search.Pace(rounds=32, rate=0.35, refresh=4)}
+"""Effort -> how the search for the eye goes."""
 LEAST = 1e-4
 """Added to 1 - MS-SSIM, and the least that a scale's mean counts as."""
 
@@ -35,6 +39,8 @@ class HumanEye:
         short = min(original.shape[1:])
         scales = sum(short > (WINDOW - 1) << k for k in range(len(WEIGHTS)))
         self.weights = np.array(WEIGHTS[:scales]) / sum(WEIGHTS[:scales])
+        # The interpreter is released nearly all the time; one channel is a task, for they need nothing of each other.
+        self._pool = ThreadPoolExecutor(len(original))
         self.scales = []
         y = original.astype(np.float32)
         for scale in range(scales):
@@ -54,29 +60,38 @@ class HumanEye:
         return result
 
     def _compare(self, decoded: NDArray[np.uint8], gradient: bool) -> tuple[float, Floats | None]:
-        x = decoded.astype(np.float32)
-        means, slopes, sizes = [], [], []
-        for scale in range(len(self.scales)):
-            if scale:
-                x = halve(x)
-            sizes.append(x.shape[1:])
-            mean, slope = self._terms(x, scale, gradient)
-            means.append(np.maximum(mean, LEAST))
-            slopes.append(slope)
-        by_channel = np.prod(np.array(means) ** self.weights[:, None], 0)
-        rest = 1 - float(by_channel.mean()) + LEAST
+        work = functools.partial(self._compare_channel, decoded, gradient)
+        means, slopes = zip(*self._pool.map(work, range(len(decoded))), strict=True)
+        by_channel = [float(np.prod(mean**self.weights)) for mean in means]
+        rest = 1 - sum(by_channel) / len(by_channel) + LEAST
         if not gradient:
             return math.log(rest), None
-        total: Floats | None = None
-        for mean, weight, slope, size in reversed(list(zip(means, self.weights, slopes, sizes, strict=True))):
-            factor = by_channel * weight / mean / (-rest * len(by_channel))
-            here = slope * factor.astype(np.float32)[:, None, None]
-            total = here if total is None else here + _unhalve(total, size)
-        return math.log(rest), total
+        result = np.empty(decoded.shape, np.float32)
+        for channel, (whole, mean) in enumerate(zip(by_channel, means, strict=True)):
+            total: Floats | None = None
+            for factor, slope in reversed(list(zip(whole * self.weights / mean, slopes[channel], strict=True))):
+                here = slope * np.float32(factor / (-rest * len(by_channel)))
+                total = here if total is None else here + _unhalve(total, here.shape)
+            result[channel] = total
+        return math.log(rest), result
 
-    def _terms(self, x: Floats, scale: int, gradient: bool) -> tuple[NDArray[np.float64], Floats]:
-        """Mean over the picture of what one scale compares, for each channel, and how it grows with each value."""
-        y, mean_y, variance_y = self.scales[scale]
+    def _compare_channel(
+        self, decoded: NDArray[np.uint8], gradient: bool, channel: int
+    ) -> tuple[NDArray[np.float64], list[Floats]]:
+        """Of each scale the mean over the picture of what it compares, and how that grows with each of its values."""
+        x = decoded[channel].astype(np.float32)
+        means, slopes = [], []
+        for scale in range(len(self.scales)):
+            if scale:
+                x = halve(x[None])[0]
+            mean, slope = self._terms(x, scale, channel, gradient)
+            means.append(max(mean, LEAST))
+            slopes.append(slope)
+        return np.array(means), slopes
+
+    def _terms(self, x: Floats, scale: int, channel: int, gradient: bool) -> tuple[float, Floats]:
+        """One scale of :meth:`_compare_channel`."""
+        y, mean_y, variance_y = (part[channel] for part in self.scales[scale])
         mean_x, square, product = _filter(np.stack([x, x * x, x * y]))
         sums = square - mean_x * mean_x + variance_y
         sums += np.float32(C2)
@@ -91,7 +106,7 @@ class HumanEye:
             terms = luminance * contrast
         else:
             terms = contrast
-        mean = terms.mean((1, 2), dtype=np.float64)
+        mean = float(terms.mean(dtype=np.float64))
         if not gradient:
             return mean, terms
         by_product = (2 * luminance if last else np.float32(2)) / sums
@@ -102,7 +117,7 @@ class HumanEye:
             by_mean += contrast * 2 * (mean_y - mean_x * luminance) / energy
         by_mean, by_square, by_product = _unfilter(np.stack([by_mean, by_square, by_product]))
         slope: Floats = by_mean + 2 * by_square * x + by_product * y
-        slope /= np.float32(terms[0].size)
+        slope /= np.float32(terms.size)
         return mean, slope
 
 
@@ -119,11 +134,11 @@ class EyeJudge:
         self.model, self.t = model, t
         self.eye = HumanEye(pixels)
 
-    def bits(self, latents: list[Floats]) -> float:
-        return self.model.entropy.bits(latents)
+    def prices(self, latents: list[Floats]) -> search.Prices:
+        return self.model.entropy.prices(latents)
 
-    def slopes(self, latents: list[Floats], direction: Floats) -> list[Floats]:
-        return self.model.entropy.slopes(latents, direction)
+    def pace(self, effort: int) -> search.Pace:
+        return PACES[effort]
 
     def distortion(self, latents: list[Floats]) -> float:
         return self.eye.distortion(self._decode(latents[-1]))
@@ -181,5 +196,5 @@ def _band(rows: int) -> Floats:
 def _unhalve(x: Floats, size: tuple[int, ...]) -> Floats:
     """Adjoint of halving a picture of ``size``."""
     height, width = size
-    result: Floats = np.repeat(np.repeat(x * np.float32(0.25), 2, 1), 2, 2)[:, height % 2 :, width % 2 :]
+    result: Floats = np.repeat(np.repeat(x * np.float32(0.25), 2, -2), 2, -1)[..., height % 2 :, width % 2 :]
     return result

@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -39,10 +40,6 @@ MARGIN = 4
 """Blocks around a window that are decoded with it and stay as they are."""
 SMALLEST = 4
 """Blocks: in smaller pictures classifiers see nothing, and nor does MS-SSIM."""
-ROUNDS = {0: 4, 1: 8, 2: 16}
-"""Effort -> how often the picture is decoded and compared; 0: in training."""
-RATES = {0: (0.25, 0.15), 1: (0.15, 0.1), 2: (0.15, 0.07)}
-"""Effort -> how far Adam moves a code at first, for the eye and for a machine; less and less, down to nothing."""
 BETAS = (0.8, 0.95)
 """Adam's: how much of the gradient's mean and of its square each round keeps."""
 STEADY = (0.0, 0.3)
@@ -56,11 +53,8 @@ LEAST_BPP = 0.02
 """Images that need less are not charged more for a bit."""
 
 
-class Judge(Protocol):
-    """What codes of one picture, or of a window of it, cost and are worth.
-
-    Latents and codes are whole numbers held as float32, (c, a, b), but for ``soft`` ones.
-    """
+class Prices(Protocol):
+    """What codes cost."""
 
     def bits(self, latents: list[Floats]) -> float:
         """What the latents after each iteration cost in all."""
@@ -68,6 +62,34 @@ class Judge(Protocol):
     def slopes(self, latents: list[Floats], direction: Floats) -> list[Floats]:
         """What it would cost to move each code by 1 or -1 while all others stay, in bits for each unit; for each
         iteration, and 0 where nothing is coded or the code could not move."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a search goes on.
+
+    Attributes:
+        rounds: how often the picture is decoded and compared.
+        rate: how far Adam moves a code in the first round; less and less, down to nothing.
+        refresh: prices are those of latents that are at most so many rounds and a half old.
+    """
+
+    rounds: int
+    rate: float
+    refresh: int = 1
+
+
+class Judge(Protocol):
+    """What codes of one picture, or of a window of it, cost and are worth.
+
+    Latents and codes are whole numbers held as float32, (c, a, b), but for ``soft`` ones.
+    """
+
+    def prices(self, latents: list[Floats]) -> Prices:
+        """Exact for ``latents``, and nearly so for others like them."""
+
+    def pace(self, effort: int) -> Pace:
+        """How to search; effort 0 is for training."""
 
     def distortion(self, latents: list[Floats]) -> float:
         """d(alpha) of what is decoded from the last."""
@@ -101,13 +123,7 @@ def improve(
     if min(height, width) < SMALLEST:
         return result
     windows = [(rows, columns) for rows in _windows(height) for columns in _windows(width)]
-    rounds, total = 0, ROUNDS[effort] * len(windows)
-
-    def over() -> None:
-        nonlocal rounds
-        rounds += 1
-        progress(rounds, total)
-
+    rounds = 0
     for inner in windows:
         outer = tuple(slice(max(s.start - MARGIN, 0), s.stop + MARGIN) for s in inner)
         area = tuple(slice(s.start * BLOCK, s.stop * BLOCK) for s in outer)
@@ -115,7 +131,15 @@ def improve(
         own = tuple(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
         free = np.zeros_like(start[:1])
         free[:, *own] = 1
-        found = descend(judge(np.ascontiguousarray(pixels[:, *area])), start, free, gains, alpha, effort, over)
+        one = judge(np.ascontiguousarray(pixels[:, *area]))
+        total = one.pace(effort).rounds * len(windows)
+
+        def over(total: int = total) -> None:
+            nonlocal rounds
+            rounds += 1
+            progress(rounds, total)
+
+        found = descend(one, start, free, gains, alpha, effort, over)
         result[:, *inner] = found[:, *own]
     return result
 
@@ -157,23 +181,36 @@ def descend(
     place: Floats = np.where(begun == 0, scaled / 2, scaled - np.float32(0.5) * np.sign(scaled))
     codes: Floats = np.where(free > 0, place, begun)
     area = start[0].size * BLOCK**2
-    bits = judge.bits(latents(begun))
-    price = between((EYE_PRICE[t], MACHINE_PRICE)) / max(bits / area, LEAST_BPP) / area
-    before = price * bits + judge.distortion(latents(begun))
-    rounds, rate = ROUNDS[effort], between(RATES[effort])
+    pace = judge.pace(effort)
     adam = _Adam(codes.shape)
-    # Slopes and gradient need not wait for each other, and both release the interpreter.  NumPy's products are small:
+
+    # Prices and pictures need not wait for each other, and both release the interpreter.  NumPy's products are small:
     # more threads would only be in each other's way.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(1) as pool:
-        for number in range(rounds):
-            softness = SOFTNESS[0] * (SOFTNESS[1] / SOFTNESS[0]) ** (number / max(rounds - 1, 1))
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(2) as pool:
+
+        def rate_and_distortion(codes: Floats) -> tuple[Prices, float, float]:
+            whole = latents(codes)
+            coming = pool.submit(judge.prices, whole)
+            distortion = judge.distortion(whole)
+            return coming.result(), coming.result().bits(whole), distortion
+
+        prices, bits, distortion = rate_and_distortion(begun)
+        price = between((EYE_PRICE[t], MACHINE_PRICE)) / max(bits / area, LEAST_BPP) / area
+        before = price * bits + distortion
+        for number in range(pace.rounds):
+            softness = SOFTNESS[0] * (SOFTNESS[1] / SOFTNESS[0]) ** (number / max(pace.rounds - 1, 1))
             low = np.floor(codes)
             curve = np.tanh((codes - low - np.float32(0.5)) / np.float32(2 * softness))
             height = np.float32(1 / (2 * math.tanh(0.25 / softness)))
             hard: Floats = np.where(free > 0, np.round(codes), codes)
             soft: Floats = np.where(free > 0, low + np.float32(0.5) + height * curve, codes)
             whole = latents(hard)
-            slopes = pool.submit(judge.slopes, whole, np.where(hard > low, np.float32(-1), np.float32(1)))
+            # New prices are made while rounds go on, and taken when half of their time is over.
+            if number and number % pace.refresh == 0:
+                coming = pool.submit(judge.prices, whole)
+            if number >= pace.refresh and number % pace.refresh == pace.refresh // 2:
+                prices = coming.result()
+            slopes = pool.submit(prices.slopes, whole, np.where(hard > low, np.float32(-1), np.float32(1)))
             gradient = judge.gradient(soft, whole)
             for slope, share in zip(slopes.result(), shares, strict=True):
                 gradient += slope * (share * np.float32(price))
@@ -182,10 +219,11 @@ def descend(
             if number == 0:
                 size = math.sqrt(float(np.square(gradient).sum()) / max(float(free.sum()), 1))
                 adam.steady = between(STEADY) * size + 1e-12
-            codes = codes - np.float32(rate * (1 - number / rounds)) * adam.step(gradient)
+            codes = codes - np.float32(pace.rate * (1 - number / pace.rounds)) * adam.step(gradient)
             over()
-    end: Floats = np.round(codes)
-    if price * judge.bits(latents(end)) + judge.distortion(latents(end)) >= before:
+        end: Floats = np.round(codes)
+        _, bits, distortion = rate_and_distortion(end)
+    if price * bits + distortion >= before:
         return start
     # Inside the cells, so that no rounding error moves a code.
     inside = (end + np.float32(0.3) * np.sign(end)) / gain
