@@ -96,6 +96,23 @@ def test_slopes_are_what_moving_one_code_costs(plain: Rnn, big_photo: Image.Imag
     assert checked > 5
 
 
+def test_prices_hold_while_few_codes_move(plain: Rnn, big_photo: Image.Image) -> None:
+    """With predictions made for other codes, what moves cost together is known but for a quarter."""
+    entropy: EntropyModel = plain.model.entropy
+    pixels = np.asarray(big_photo)[: 12 * BLOCK, : 15 * BLOCK].transpose(2, 0, 1)
+    latent = plain.model.analyse(pixels, 0.0)
+    latents = [plain.model.quantise(latent, 0.0, t) for t in range(4)]
+    prices = entropy.prices(latents)
+    assert prices.bits(latents) == entropy.bits(latents)
+    rng = np.random.default_rng(2)
+    latent += 0.1 * (rng.random(latent.shape) < 0.03) * np.sign(latent) * (np.arange(len(latent)) > 0)[:, None, None]
+    moved = [plain.model.quantise(latent, 0.0, t) for t in range(4)]
+    assert 0.001 < np.mean(moved[-1] != latents[-1]) < 0.05
+    exact, told = (bits - entropy.bits(latents) for bits in (entropy.bits(moved), prices.bits(moved)))
+    assert exact > 100
+    assert told == pytest.approx(exact, rel=0.25)
+
+
 def test_the_same_size_looks_better(plain: Rnn, big_photo: Image.Image) -> None:
     before, after = (codec.encode(big_photo, 3) for codec in (plain, Rnn(effort=2)))
     scores = [ms_ssim(big_photo, plain.decode(data)) for data in (before, after)]
