@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from beholder import api, cli
 from beholder.codecs.rnn import Rnn, search
@@ -129,6 +130,15 @@ def test_prefixes_repetition_and_many_qualities(plain: Rnn, photo: Image.Image) 
     assert codec.encode_many(photo, [2, 3]) == [codec.encode(photo, 2), data]
     for quality in (1, 3):
         assert plain.decode(data, quality).size == photo.size
+
+
+def test_the_same_file_whatever_the_number_of_threads(big_photo: Image.Image) -> None:
+    """Products of matrices round otherwise on two threads, and a search makes much of little."""
+    files = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, "blas"):
+            files.append(Rnn(effort=1).encode(big_photo, 2))
+    assert files[0] == files[1]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (64, 64), (70, 17), (600, 90)])

@@ -124,23 +124,25 @@ def improve(
         return result
     windows = [(rows, columns) for rows in _windows(height) for columns in _windows(width)]
     rounds = 0
-    for inner in windows:
-        outer = tuple(slice(max(s.start - MARGIN, 0), s.stop + MARGIN) for s in inner)
-        area = tuple(slice(s.start * BLOCK, s.stop * BLOCK) for s in outer)
-        start = np.ascontiguousarray(result[:, *outer])
-        own = tuple(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
-        free = np.zeros_like(start[:1])
-        free[:, *own] = 1
-        one = judge(np.ascontiguousarray(pixels[:, *area]))
-        total = one.pace(effort).rounds * len(windows)
+    # NumPy's products are small: more threads would be in each other's way, and round otherwise.
+    with threadpool_limits(1, "blas"):
+        for inner in windows:
+            outer = tuple(slice(max(s.start - MARGIN, 0), s.stop + MARGIN) for s in inner)
+            area = tuple(slice(s.start * BLOCK, s.stop * BLOCK) for s in outer)
+            start = np.ascontiguousarray(result[:, *outer])
+            own = tuple(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
+            free = np.zeros_like(start[:1])
+            free[:, *own] = 1
+            one = judge(np.ascontiguousarray(pixels[:, *area]))
+            total = one.pace(effort).rounds * len(windows)
 
-        def over(total: int = total) -> None:
-            nonlocal rounds
-            rounds += 1
-            progress(rounds, total)
+            def over(total: int = total) -> None:
+                nonlocal rounds
+                rounds += 1
+                progress(rounds, total)
 
-        found = descend(one, start, free, gains, alpha, effort, over)
-        result[:, *inner] = found[:, *own]
+            found = descend(one, start, free, gains, alpha, effort, over)
+            result[:, *inner] = found[:, *own]
     return result
 
 
@@ -184,17 +186,13 @@ def descend(
     pace = judge.pace(effort)
     adam = _Adam(codes.shape)
 
-    # Prices and pictures need not wait for each other, and both release the interpreter.  NumPy's products are small:
-    # more threads would only be in each other's way.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(2) as pool:
-
-        def rate_and_distortion(codes: Floats) -> tuple[Prices, float, float]:
-            whole = latents(codes)
-            coming = pool.submit(judge.prices, whole)
-            distortion = judge.distortion(whole)
-            return coming.result(), coming.result().bits(whole), distortion
-
-        prices, bits, distortion = rate_and_distortion(begun)
+    # Prices and pictures need not wait for each other, and both release the interpreter.
+    with ThreadPoolExecutor(2) as pool:
+        whole = latents(begun)
+        coming = pool.submit(judge.prices, whole)
+        distortion = judge.distortion(whole)
+        prices = coming.result()
+        bits = prices.bits(whole)
         price = between((EYE_PRICE[t], MACHINE_PRICE)) / max(bits / area, LEAST_BPP) / area
         before = price * bits + distortion
         for number in range(pace.rounds):
@@ -222,9 +220,9 @@ def descend(
             codes = codes - np.float32(pace.rate * (1 - number / pace.rounds)) * adam.step(gradient)
             over()
         end: Floats = np.round(codes)
-        _, bits, distortion = rate_and_distortion(end)
-    if price * bits + distortion >= before:
-        return start
+        whole = latents(end)
+        if price * prices.bits(whole) + judge.distortion(whole) >= before:
+            return start
     # Inside the cells, so that no rounding error moves a code.
     inside = (end + np.float32(0.3) * np.sign(end)) / gain
     return np.where(free > 0, inside, start)
