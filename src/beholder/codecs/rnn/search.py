@@ -71,7 +71,7 @@ class Pace:
     Attributes:
         rounds: how often the picture is decoded and compared.
         rate: how far Adam moves a code in the first round; less and less, down to nothing.
-        refresh: prices are those of latents that are at most so many rounds and a half old.
+        refresh: prices are made anew every so many rounds, and at most one and a half times as many old.
     """
 
     rounds: int
