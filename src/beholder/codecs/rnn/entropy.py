@@ -130,7 +130,7 @@ class EntropyModel:
         """What each code of the first iterations would cost, all that predicts it being as in ``latents``."""
         tables = []
         for codes, step in _walk(self.layout, self._nets, latents):
-            first, symbol, last = np.empty((3, *codes.shape), np.int64)
+            first, symbol, last = np.empty((3, *codes.shape), np.int32)
             for where, chosen, whole in step.net.passes(codes, step.now):
                 at = (slice(None), *where)
                 first[at] = self._first[chosen].reshape(len(codes), -1)
@@ -143,8 +143,8 @@ class EntropyModel:
 class Prices:
     """What codes cost as long as the predictions hold that the entropy model made for certain latents.
 
-    They hold nearly, and far longer than a code stays the same, while a search moves codes: to look up a price takes a
-    tenth of the time that the prediction takes.
+    They hold nearly, and far longer than a code stays the same, while a search moves codes: to look slopes up takes a
+    seventh of the time that the predictions take.
     """
 
     def __init__(self, layout: Layout, nets: list[Network], tables: list[_Tables]) -> None:
@@ -192,9 +192,9 @@ class _Tables:
     """
 
     bits: Floats
-    first: Ints
-    symbol: Ints
-    last: Ints
+    first: NDArray[np.int32]
+    symbol: NDArray[np.int32]
+    last: NDArray[np.int32]
 
     def cost(self, codes: Ints) -> Floats:
         symbols = codes + self.symbol
