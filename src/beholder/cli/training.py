@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -110,9 +112,17 @@ def export(
         _check_job_id(job_id)
     source = checkpoint or runs / str(job_id) / "last.pt"
     _require_libraries()
-    from beholder.training.export import export_codec
+    from beholder.training.export import SILENT, export_codec
 
-    print(f"Codec: {export_codec(source, output, entropy)}")
+    folder = export_codec(source, output, entropy)
+    print(f"Codec: {folder}")
+    card = json.loads((folder / "model.json").read_text())
+    if card["alpha"] != 0 and card.get("correction", 1) < SILENT:
+        print(
+            "Its networks correct nothing for machines: for alpha above 0 train the part `decoder`, longer or with a "
+            "lower lr.",
+            file=sys.stderr,
+        )
 
 
 def _alpha(text: str) -> float | None:

@@ -8,6 +8,7 @@ input, or a part.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from beholder.codecs.rnn import search
+from beholder.codecs.rnn import runtime, search
 from beholder.codecs.rnn.model import Swift
 from beholder.training.checkpoint import exported
 from beholder.training.context import ContextModel
@@ -27,8 +28,9 @@ Floats = NDArray[np.float32]
 
 NETWORKS, LOGITS = ("efficientnet_lite0",), 0.05
 """Its class probabilities hardly count: what keeps one network's opinion does not keep its relatives'."""
-PACES = {0: (4, 0.25, 0.15), 1: (8, 0.15, 0.1), 2: (16, 0.15, 0.07)}
-"""Effort (0: in training) -> rounds of the search, and how far a code moves at first for the eye and for a machine."""
+PACES = {0: (4, 0.25, 0.15, 1), 1: (12, 0.2, 0.18, 4), 2: (24, 0.25, 0.2, 4)}
+"""Effort (0: in training) -> rounds of the search, how far a code moves at first for the eye and for a machine, and
+after how many rounds prices are made anew."""
 SMALL = 400 * 400
 """Pictures of at most so many pixels are seen twice from near, others once as a whole and once in part."""
 SHIFT = 16
@@ -48,28 +50,29 @@ class Judges:
     """Makes judges of pictures for one codec.
 
     Args:
-        codec, context: frozen, or in training; no judge changes them.
+        codec: frozen, or in training; no judge changes it.
+        prices: what codes cost, from the latents after each iteration.
     """
 
-    def __init__(self, codec: Swift, context: ContextModel) -> None:
-        self.codec, self.context = codec, context
+    def __init__(self, codec: Swift, prices: Callable[[list[Floats]], search.Prices]) -> None:
+        self.codec, self.prices = codec, prices
 
     @classmethod
     def exported(cls, folder: Path) -> Judges:
-        """For the codec that `beholder export` wrote to ``folder``."""
-        config, states = exported(folder)
+        """For the codec that `beholder export` wrote to ``folder``; codes cost what they will in the file."""
+        config, (state, _) = exported(folder)
         codec = Swift(config)
-        context = ContextModel(codec.layout, config.context)
-        for module, state in zip((codec, context), states, strict=True):
-            module.load_state_dict(module.state_dict() | state)
-            module.eval().requires_grad_(False)
-        context.set_quantise(True)
-        return cls(codec, context)
+        codec.load_state_dict(codec.state_dict() | state)
+        codec.eval().requires_grad_(False)
+        _speed_up(codec)
+        return cls(codec, runtime.load(folder).entropy.prices)
 
     @functools.cached_property
     def machine(self) -> FeatureDistortion:
         """Loaded for alpha > 0 only."""
-        return FeatureDistortion(NETWORKS, LOGITS).to(self.codec.analysis.step.device)
+        networks = FeatureDistortion(NETWORKS, LOGITS).to(self.codec.analysis.step.device)
+        _speed_up(networks)
+        return networks
 
     def __call__(self, alpha: float, t: int, pixels: NDArray[np.uint8]) -> TorchJudge:
         """For a picture (3, 16a, 16b) whose last iteration sent is ``t``, 0-based."""
@@ -89,6 +92,25 @@ class Judges:
         return torch.from_numpy(found)[None].to(latent)
 
 
+class ContextPrices:
+    """What codes cost by an entropy model in training: exact for all latents."""
+
+    def __init__(self, context: ContextModel) -> None:
+        self.context = context
+
+    def bits(self, latents: list[Floats]) -> float:
+        with torch.no_grad():
+            return float(self.context.bits(self._tensors(latents)).sum())
+
+    def slopes(self, latents: list[Floats], direction: Floats) -> list[Floats]:
+        slopes = self.context.slopes(self._tensors(latents), self._tensors([direction])[0])
+        return [slope[0].cpu().numpy() for slope in slopes]
+
+    def _tensors(self, arrays: list[Floats]) -> list[Tensor]:
+        device = next(self.context.parameters()).device
+        return [torch.from_numpy(array)[None].to(device) for array in arrays]
+
+
 class TorchJudge:
     """A :class:`~beholder.codecs.rnn.search.Judge` for any alpha."""
 
@@ -98,20 +120,12 @@ class TorchJudge:
         self.passed = [torch.tensor([i], device=image.device) for i in range(t + 1)]
         self.chance = np.random.default_rng(0)
 
-    def bits(self, latents: list[Floats]) -> float:
-        with torch.no_grad():
-            return float(self.judges.context.bits(self._tensors(latents)).sum())
-
     def pace(self, effort: int) -> search.Pace:
-        rounds, eye, machine = PACES[effort]
-        return search.Pace(rounds, eye + self.alpha * (machine - eye))
+        rounds, eye, machine, refresh = PACES[effort]
+        return search.Pace(rounds, eye + self.alpha * (machine - eye), refresh)
 
     def prices(self, latents: list[Floats]) -> search.Prices:
-        return self  # always exact
-
-    def slopes(self, latents: list[Floats], direction: Floats) -> list[Floats]:
-        slopes = self.judges.context.slopes(self._tensors(latents), self._tensors([direction])[0])
-        return [slope[0].cpu().numpy() for slope in slopes]
+        return self.judges.prices(latents)
 
     def distortion(self, latents: list[Floats]) -> float:
         with torch.no_grad():
@@ -176,6 +190,11 @@ class TorchJudge:
         spare = (max(have - want, 0) for have, want in zip(pictures.shape[2:], (height, width), strict=True))
         y, x = (int(self.chance.integers(max(left, 1))) for left in spare)
         return pictures[:, :, y : y + height, x : x + width]
+
+
+def _speed_up(network: torch.nn.Module) -> None:
+    """Weights come to lie in memory as a processor's convolutions like them."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 @functools.lru_cache(maxsize=2)

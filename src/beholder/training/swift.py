@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from beholder.codecs.rnn.layout import ITERATIONS
 from beholder.codecs.rnn.model import Swift, SwiftConfig
 from beholder.training.context import ContextModel
-from beholder.training.judge import Judges
+from beholder.training.judge import ContextPrices, Judges
 from beholder.training.losses import human_distortion
 from beholder.training.machine import FeatureDistortion
 from beholder.training.processes import Processes
@@ -49,7 +49,7 @@ class SwiftTrainee(nn.Module):
             raise KeyError("searched")
         self.searched_from = int(settings.get("searched_from", 0))
         self.searching = False
-        self.judges = Judges(self.codec, self.context)
+        self.judges = Judges(self.codec, lambda latents: ContextPrices(self.context))
         self.quantised = False
         self.part = "all"
         self.together = Processes()
@@ -75,7 +75,10 @@ class SwiftTrainee(nn.Module):
                 part.compile(backend=backend)
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
-        """The linear transforms begin as a lapped DCT and move slowly; per-channel tables have far to go."""
+        """The linear transforms begin as a lapped DCT and move slowly; per-channel tables have far to go.
+
+        At the full rate the wide convolutions that correct the picture overshoot within their first steps, so far that
+        no activation is left that reacts to anything."""
         codec = self.codec
         linear: list[Tensor] = [codec.analysis.linear.weight, codec.synthesis.linear.weight]
         linear += [codec.analysis.borders.weight, codec.synthesis.borders.weight]
@@ -83,10 +86,15 @@ class SwiftTrainee(nn.Module):
             p for name, p in self.context.named_parameters() if "state_" in name or name.endswith("by_pass")
         ]
         eye: list[Tensor] = [codec.synthesis.eye_linear, codec.synthesis.eye_borders]
-        speeds: dict[float, list[Tensor]] = {0.03: linear, 0.5: eye, 10.0: tables}
+        speeds: dict[float, list[Tensor]] = {
+            0.03: linear,
+            0.4: list(codec.synthesis.correcting()),
+            0.5: eye,
+            10.0: tables,
+        }
         special = {id(p) for group in speeds.values() for p in group}
         rest = [p for p in (*codec.parameters(), *self.context.parameters()) if id(p) not in special]
-        groups = [(lr, rest), *((lr * speed, group) for speed, group in speeds.items())]
+        groups = [(lr, rest), *((lr * speed, group) for speed, group in speeds.items() if group)]
         return [{"params": group, "lr": rate, "peak": rate} for rate, group in groups]
 
     def averaged(self) -> list[nn.Module]:

@@ -9,15 +9,16 @@
     image = synthesis(S_n + head(h), h)                 once, at whatever n is wanted
 
 Analysis and synthesis are linear transforms (transform.py: initially a lapped DCT, divided by what the block's contrast
-masks) plus residual networks, so training starts from a working codec.  Codes depend on the image and on analysis
-alone; all that the decoder's networks compute can be replaced without touching the entropy coder.  ``alpha`` enters
-every network as a FiLM.
+masks), so training starts from a working codec.  Codes depend on the image and on analysis alone; all that the
+decoder's networks compute can be replaced without touching the entropy coder.  ``alpha`` enters every network as a
+FiLM.
 
-What the networks of the decoder correct is for machines: their share grows with alpha, from nothing for the eye, which
-has a linear synthesis of its own.
+What the memory corrects is for machines: its share grows with alpha, from nothing for the eye, which has a linear
+synthesis of its own.
 
-Every residual branch is scaled to the error it may correct.  With larger scales the jitter of its weights, a learning
-rate each step, outweighs what it can learn, and training turns it off.
+Where the config asks for them, residual networks stand beside both transforms; the codec that ships has none
+(docs/results/codec.md).  Every residual branch is scaled to the error it may correct.  With larger scales the jitter of
+its weights, a learning rate each step, outweighs what it can learn, and training turns it off.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ SYNTHESIS_REACH = 0.04
 
 @dataclass(frozen=True)
 class SwiftConfig:
-    """Sizes: ``n`` channels at stride 16, ``m`` at stride 8, ``w`` at stride 4, ``hidden`` in the recurrent cell."""
+    """Sizes: ``n`` channels at stride 16, ``m`` at stride 8, ``w`` at stride 4, ``hidden`` in the recurrent cell; with
+    no ``analysis_blocks`` or ``synthesis_blocks`` there are no such networks."""
 
     n: int = 128
     m: int = 96
@@ -66,7 +68,7 @@ class SwiftConfig:
     hidden: int = 96
     context: int = 96
     analysis_blocks: int = 0
-    synthesis_blocks: int = 2
+    synthesis_blocks: int = 0
     pixel_blocks: int = 3
 
     def as_dict(self) -> dict[str, int]:
@@ -240,7 +242,6 @@ class Synthesis(nn.Module):
         self.eye_linear = nn.Parameter(self.linear.weight.data[:, :, 0, 0].clone())
         self.eye_borders = nn.Parameter(self.borders.weight.data.clone())
         self.register_buffer("step", torch.from_numpy(basis.step)[:, None, None])
-        self.register_buffer("spread", torch.from_numpy(_spread(layout))[:, None, None])
         self.register_buffer("reach", SYNTHESIS_REACH * 2.0 ** (-torch.arange(ITERATIONS) / 2))
         # How far off the latent may be after each iteration: the width of a cell, or all of it.
         levels = np.stack([layout.levels(t) for t in range(ITERATIONS)])
@@ -249,17 +250,22 @@ class Synthesis(nn.Module):
         self.register_buffer("cell", torch.from_numpy(0.3 * cell).float())
         self.film_head = Film(config.hidden, ITERATIONS)
         self.head = _zero(nn.Conv2d(config.hidden, layout.latent, 1))
-        self.enter = _conv(layout.latent + config.hidden, n)
-        self.film = Film(n, ITERATIONS)
-        self.coarse = nn.Sequential(Residual(n), Residual(n))
-        self.up = nn.Conv2d(n, 4 * m, 1)
-        self.film_up = Film(m, ITERATIONS)
-        self.fine = nn.Sequential(*(Residual(m) for _ in range(config.synthesis_blocks)))
-        self.up_pixels = nn.Conv2d(m, 4 * w, 1)
-        self.enter_pixels = _conv(PIXELS, w)
-        self.film_pixels = Film(w, ITERATIONS)
-        self.pixels = nn.Sequential(*(Residual(w) for _ in range(config.pixel_blocks)))
-        self.leave = _zero(_conv(w, PIXELS))
+        self.corrects = bool(config.synthesis_blocks)
+        if self.corrects:
+            self.register_buffer("spread", torch.from_numpy(_spread(layout))[:, None, None])
+            self.enter = _conv(layout.latent + config.hidden, n)
+            self.film = Film(n, ITERATIONS)
+            self.coarse = nn.Sequential(Residual(n), Residual(n))
+            self.up = nn.Conv2d(n, 4 * m, 1)
+            self.film_up = Film(m, ITERATIONS)
+            self.fine = nn.Sequential(*(Residual(m) for _ in range(config.synthesis_blocks)))
+            self.up_pixels = nn.Conv2d(m, 4 * w, 1)
+            self.enter_pixels = _conv(PIXELS, w)
+            self.film_pixels = Film(w, ITERATIONS)
+            self.pixels = nn.Sequential(*(Residual(w) for _ in range(config.pixel_blocks)))
+            self.leave = _zero(_conv(w, PIXELS))
+        else:
+            self.grain = nn.Parameter(torch.zeros(PIXELS))
         self.mixed = False
 
     def forward(self, belief: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
@@ -268,15 +274,20 @@ class Synthesis(nn.Module):
             missed = self.head(self.film_head(hidden, alpha, t)).float()
         belief = belief + share * self.cell[t][:, :, None, None] * missed
         draft = self.draft(belief, share)
-        with mixed_precision(self.mixed, belief):
-            correction = self.correct(belief, hidden, draft, alpha, t).float()
+        if self.corrects:
+            with mixed_precision(self.mixed, belief):
+                correction = self.correct(belief, hidden, draft, alpha, t).float()
+        else:
+            correction = self.grain[None, :, None, None]
         # Errors are as large as the quantiser's steps, which grow with the contrast.
         reach = share * masking(belief[:, :1]) * self.reach[t][:, None, None, None]
         reach = F.interpolate(reach, scale_factor=4.0, mode="nearest")
         return from_ycc(draft + F.pixel_shuffle(reach * correction, PIXEL_STRIDE))
 
     def correct(self, belief: Tensor, hidden: Tensor, draft: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
-        """What the networks would change in the draft, in units of the error to expect: (b, PIXELS, 4a, 4b)."""
+        """What the networks would change in the draft, in units of the error to expect: (b, PIXELS, 4a, 4b).
+
+        Without them it is always the same: grain of 4x4 pixels, which stands for the finest texture."""
         d = F.silu(self.film(self.enter(torch.cat([belief / self.spread, hidden], 1)), alpha, t))
         d = self.film_up(F.pixel_shuffle(self.up(self.coarse(d)), 2), alpha, t)
         # Ringing and what is missing of textures shows in pixels: the last network sees the draft.
@@ -284,6 +295,14 @@ class Synthesis(nn.Module):
         d = d + self.enter_pixels(F.pixel_unshuffle(draft / 0.25, PIXEL_STRIDE))
         corrected: Tensor = self.leave(self.pixels(F.silu(self.film_pixels(d, alpha, t))))
         return corrected
+
+    def correcting(self) -> list[nn.Parameter]:
+        """The weights of :meth:`correct`."""
+        if not self.corrects:
+            return []
+        modules = [self.enter, self.film, self.coarse, self.up, self.film_up, self.fine, self.up_pixels]
+        modules += [self.enter_pixels, self.film_pixels, self.pixels, self.leave]
+        return [parameter for module in modules for parameter in module.parameters()]
 
     def for_eye(self, belief: Tensor) -> Tensor:
         """:meth:`forward` for alpha 0, without what has no share in it."""
