@@ -265,6 +265,7 @@ class Synthesis(nn.Module):
             self.pixels = nn.Sequential(*(Residual(w) for _ in range(config.pixel_blocks)))
             self.leave = _zero(_conv(w, PIXELS))
         else:
+            # The same correction everywhere, 4x4 pixels large: it helps classifiers a little (docs/results/codec.md).
             self.grain = nn.Parameter(torch.zeros(PIXELS))
         self.mixed = False
 
@@ -285,9 +286,7 @@ class Synthesis(nn.Module):
         return from_ycc(draft + F.pixel_shuffle(reach * correction, PIXEL_STRIDE))
 
     def correct(self, belief: Tensor, hidden: Tensor, draft: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
-        """What the networks would change in the draft, in units of the error to expect: (b, PIXELS, 4a, 4b).
-
-        Without them it is always the same: grain of 4x4 pixels, which stands for the finest texture."""
+        """What the networks would change in the draft, in units of the error to expect: (b, PIXELS, 4a, 4b)."""
         d = F.silu(self.film(self.enter(torch.cat([belief / self.spread, hidden], 1)), alpha, t))
         d = self.film_up(F.pixel_shuffle(self.up(self.coarse(d)), 2), alpha, t)
         # Ringing and what is missing of textures shows in pixels: the last network sees the draft.
