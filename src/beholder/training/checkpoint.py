@@ -77,8 +77,9 @@ def exported(folder: Path) -> tuple[SwiftConfig, list[State]]:
         raise BadFileError(
             f"{folder} is no codec model ({error}): give a folder that `beholder export` wrote, or a last.pt."
         ) from None
-    for name in ("centroid", "log_ratio"):
-        codec[f"quantiser.{name}"] = torch.from_numpy(arrays[name])
+    for name in ("centroid", "log_ratio", "further"):
+        if name in arrays:  # codecs of before lack the last
+            codec[f"quantiser.{name}"] = torch.from_numpy(arrays[name])
     own = Swift(config)
     names = own.state_dict()
     weights = {name: value.float() for name, value in codec.items() if name in names and value.is_floating_point()}

@@ -11,7 +11,7 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from beholder.codecs.rnn.tables import laplace_tables
 from beholder.errors import BadFileError, BadOptionError, OutputError
 from beholder.training.checkpoint import load_checkpoint
 from beholder.training.context import ContextModel, StageContext
+from beholder.training.fit import fit_tables
 from beholder.training.integers import IntLayer
 from beholder.training.pyramid import PyramidContext
 
@@ -40,7 +41,13 @@ SILENT = 0.005
 """Corrections (:func:`correction`) that vary less are none."""
 
 
-def export_codec(checkpoint: Path, output: Path, entropy: Path | None = None) -> Path:
+def export_codec(
+    checkpoint: Path,
+    output: Path,
+    entropy: Path | None = None,
+    photos: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:
     """Write the model folder ``output`` from a checkpoint of `beholder train codec`.
 
     Args:
@@ -48,8 +55,11 @@ def export_codec(checkpoint: Path, output: Path, entropy: Path | None = None) ->
         output: a new folder, or that of a model to replace.
         entropy: checkpoint to take the entropy model from: decoder and entropy model learn from the same codes and
             may have been trained side by side.
+        photos: a folder of photographs to whose codes the tables of probabilities are fitted (:mod:`.fit`).
+        progress: called while they are.
 
     Raises:
+        BadImageError: there are no ``photos``.
         BadFileError: no checkpoint there, or the exported graphs do not agree with torch.
         BadOptionError: the architecture writes no files (`paper`), or the two checkpoints quantise differently.
         OutputError: ``output`` exists and is no model folder.
@@ -70,6 +80,9 @@ def export_codec(checkpoint: Path, output: Path, entropy: Path | None = None) ->
         folder.mkdir()
         write_networks(codec, folder)
         np.savez_compressed(folder / "entropy.npz", **freeze(codec, context))  # type: ignore[arg-type]
+        (folder / "model.json").write_text("{}")
+        if photos is not None:
+            fit_tables(folder, photos, progress=progress)
         card = {
             "architecture": "swift",
             "identity": runtime.identity(folder).hex(),
@@ -274,8 +287,10 @@ def freeze(codec: Swift, context: ContextModel) -> dict[str, NDArray[Any]]:
         "passes": codec.layout.passes(),
         "log_ratio": codec.quantiser.log_ratio.numpy(),
         "centroid": codec.quantiser.centroid.detach().numpy(),
+        "further": codec.quantiser.further.detach().numpy(),
         "tables": tables,
         "reach": reach.astype(np.int32),
+        "adapts": np.array(True),
     }
     unit = WEIGHT_SCALE * ACTIVATION_SCALE
     for stage, model in enumerate(context.stages):

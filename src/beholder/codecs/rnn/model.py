@@ -177,6 +177,8 @@ class Quantiser(nn.Module):
         centroid[:, :, 0] = 0
         # The eye's and a machine's: MS-SSIM wants contrast back that a machine does not ask for.
         self.centroid = nn.Parameter(torch.from_numpy(centroid))
+        # What the eye adds to it from the second cell on: the search leaves other values in those than in the first.
+        self.further = nn.Parameter(torch.zeros(ITERATIONS, layout.latent))
 
     def gain(self, alpha: Tensor, t: Tensor) -> Tensor:
         """1 / step, (b, latent, 1, 1); 0 where nothing has been coded by iteration ``t``."""
@@ -195,7 +197,9 @@ class Quantiser(nn.Module):
         gain = self.gain(alpha, t)
         eye, machine = self.centroid[:, t]
         centroid = torch.lerp(eye, machine, alpha[:, None])[:, :, None, None]
-        return (q + centroid * q.clamp(-1, 1)) / torch.where(gain > 0, gain, 1.0)
+        further = (self.further[t] * (1 - alpha[:, None]))[:, :, None, None]
+        first = q.clamp(-1, 1)
+        return (q + centroid * first + further * (q - first).clamp(-1, 1)) / torch.where(gain > 0, gain, 1.0)
 
 
 def mixed_precision(on: bool, like: Tensor) -> AbstractContextManager[Any]:

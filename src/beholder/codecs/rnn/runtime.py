@@ -106,18 +106,31 @@ class Model:
 
     def dequantise(self, integers: Ints | Floats, alpha: float, t: int) -> Floats:
         """The centroids of the cells, (c, h, w); linear between whole numbers."""
-        centroid, step = self._centroid(alpha, t), self._step(alpha, t)
-        return ((integers + centroid * np.clip(integers, -1, 1)) * step).astype(np.float32)
+        codes = integers.astype(np.float32)
+        first = np.clip(codes, -1, 1)
+        values = codes + self._centroid(alpha, t) * first
+        if alpha < 1:
+            values += np.float32(1 - alpha) * self._further(t) * np.clip(codes - first, -1, 1)
+        result: Floats = values * self._step(alpha, t)
+        return result
 
     def dequantised_slope(self, codes: Floats, t: int) -> Floats:
         """How :meth:`dequantise` grows with each code, for alpha 0."""
-        slope: Floats = (1 + self._centroid(0.0, t) * (np.abs(codes) < 1)) * self._step(0.0, t)
-        return slope
+        size = np.abs(codes)
+        slope = 1 + self._centroid(0.0, t) * (size < 1) + self._further(t) * ((size >= 1) & (size < 2))
+        result: Floats = slope * self._step(0.0, t)
+        return result
 
     def _centroid(self, alpha: float, t: int) -> Floats:
         eye, machine = self._arrays["centroid"][:, t, :, None, None]
         centroid: Floats = eye + np.float32(alpha) * (machine - eye)
         return centroid
+
+    def _further(self, t: int) -> Floats:
+        """What the eye adds to the centroids from the second cell on; models of before lack it."""
+        further = self._arrays["further"] if "further" in self._arrays else np.zeros((t + 1, 1), np.float32)
+        result: Floats = further[t, :, None, None]
+        return result
 
     def _step(self, alpha: float, t: int) -> Floats:
         gain = self.gain(alpha, t)
@@ -172,12 +185,24 @@ class Model:
     ) -> list[bytes]:
         """(3, 16a, 16b) uint8 -> one segment an iteration; ``effort`` above 0 searches for better codes and tells
         ``progress`` how many of its rounds are over."""
+        latents = self.states(pixels, alpha, iterations, effort, progress)
+        now = np.zeros(latents[0].shape, np.int64)
+        return [self.entropy.encode(latent, now, t) for t, latent in enumerate(latents)]
+
+    def states(
+        self,
+        pixels: NDArray[np.uint8],
+        alpha: float,
+        iterations: int,
+        effort: int = 0,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> list[Ints]:
+        """The quantised latent (c, a, b) after each iteration that :meth:`encode` writes."""
         latent = self.analyse(pixels, alpha)
         if effort:
             gains = [self.gain(alpha, t) for t in range(iterations)]
             latent = search.improve(self._judge(alpha, iterations - 1), pixels, latent, gains, alpha, effort, progress)
-        now = np.zeros(latent.shape, np.int64)
-        return [self.entropy.encode(self.quantise(latent, alpha, t), now, t) for t in range(iterations)]
+        return [self.quantise(latent, alpha, t) for t in range(iterations)]
 
     def _judge(self, alpha: float, t: int) -> Callable[[NDArray[np.uint8]], search.Judge]:
         if alpha == 0 and self.searches_for_eye:

@@ -31,6 +31,10 @@ LOG_SCALE_RANGE = (-3.2, 4.2)
 """Natural logarithm of the Laplace scale at the first and last index."""
 PROBABILITY_BITS = 16
 MOST_SYMBOLS = 600
+SHIFTS = (-6, -4, -2, 0, 2, 4, 6)
+"""By how much a picture may shift the scale index of each channel of a stage: its own are flatter or steeper than the
+network can know."""
+SHIFT_PROBABILITIES = (2 / 64, 3 / 64, 8 / 64, 29 / 64, 12 / 64, 7 / 64, 3 / 64)
 
 
 def family(layout: Layout, stage: int) -> Ints:
@@ -55,9 +59,17 @@ def laplace_tables() -> tuple[NDArray[np.uint16], Ints]:
                     reach = (1 << LEVELS_SPLIT[kind]) - 1
                 else:
                     reach = int(min(MOST_SYMBOLS // 2, np.ceil(6 * scale) + 1))
-                tables.append(_integers(_mass(kind, float(scale), part, reach)))
+                tables.append(integers(_mass(kind, float(scale), part, reach)))
                 reaches.append(reach)
     return np.concatenate(tables), np.array(reaches, np.int64)
+
+
+def shifted_tables() -> Ints:
+    """What each table becomes: (2, shifts, tables); second of the first axis: tables of EVEN stay, as in stages that
+    refine, where they tell how a value that is not 0 is split."""
+    kind, scale, part = np.unravel_index(np.arange(4 * SCALES * MEANS), (4, SCALES, MEANS))
+    moved = (kind * SCALES + np.clip(scale + np.array(SHIFTS)[:, None], 0, SCALES - 1)) * MEANS + part
+    return np.stack([moved, np.where(kind == EVEN, np.arange(len(kind)), moved)])
 
 
 def table_sizes(reach: Ints) -> Ints:
@@ -81,8 +93,8 @@ def _mass(kind: int, scale: float, part: int, reach: int) -> NDArray[np.float64]
     return np.concatenate([mass, [cdf[0], 1 - cdf[-1]]])
 
 
-def _integers(mass: NDArray[np.float64]) -> NDArray[np.uint16]:
-    """Positive integers proportional to ``mass`` that sum to 2^16."""
+def integers(mass: NDArray[np.float64]) -> NDArray[np.uint16]:
+    """Positive integers proportional to ``mass``, which sums to 1, that sum to 2^16."""
     total = 1 << PROBABILITY_BITS
     counts = 1 + np.floor(mass * (total - len(mass))).astype(np.int64)
     counts[np.argmax(counts)] += total - counts.sum()
