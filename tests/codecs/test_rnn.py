@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import zlib
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -217,6 +218,15 @@ def test_header_is_what_the_specification_says(codec: Rnn) -> None:
     length = data[18] & 0x7F | (data[19] << 7 if start == 20 else 0)
     assert length == len(payload)
     assert int.from_bytes(checksum, "little") == zlib.crc32(payload, zlib.crc32(data[:18]))
+
+
+def test_a_search_is_told_by_the_header(codec: Rnn, photo: Image.Image) -> None:
+    """The eye's centroids are others then; a machine's are not."""
+    assert [Rnn(effort=effort).encode(photo, 1)[17] for effort in (0, 1)] == [1, 0x41]
+    for alpha in (0.0, 1.0):
+        stream = bitstream.read(codec.encode(photo, 3, alpha=alpha))
+        pictures = [np.asarray(codec.decode(bitstream.write(replace(stream, searched=flag)))) for flag in (False, True)]
+        assert np.array_equal(*pictures) == (alpha == 1)
 
 
 def test_a_folder_that_is_no_model(tmp_path: Path, photo: Image.Image) -> None:

@@ -67,7 +67,7 @@ def test_slopes_of_centroids(plain: Rnn, t: int) -> None:
     """Between whole numbers, in the first cell and beyond, they are what dequantising changes by."""
     rng = np.random.default_rng(t)
     codes = (rng.integers(-4, 4, (plain.model.latent, 5, 6)) + rng.uniform(0.1, 0.9, (5, 6))).astype(np.float32)
-    after, before = (plain.model.dequantise(codes + step, 0.0, t) for step in (0.05, -0.05))
+    after, before = (plain.model.dequantise(codes + step, 0.0, t, searched=True) for step in (0.05, -0.05))
     slopes = plain.model.dequantised_slope(codes, t)
     np.testing.assert_allclose((after - before) / 0.1, slopes, rtol=1e-3, atol=1e-3)
 

@@ -80,16 +80,18 @@ def test_silent_networks_are_noticed(checkpoint: Path, tmp_path: Path, capsys: p
         assert ("correct nothing" in capsys.readouterr().err) == told
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
-def test_shipped_graphs_agree_with_torch(big_photo: Image.Image, alpha: float) -> None:
+@pytest.mark.parametrize(("alpha", "searched"), [(0.0, False), (0.0, True), (0.5, False), (0.5, True), (1.0, False)])
+def test_shipped_graphs_agree_with_torch(big_photo: Image.Image, alpha: float, searched: bool) -> None:
     """The same bytes decode to the same pixels within 1/255, torch holding the shipped weights."""
     codec = Rnn()
     torch_codec = load_shipped(codec.model)
     for quality in (1, 5, ITERATIONS):
         data = codec.encode(big_photo, quality, alpha=alpha)
         stream = bitstream.read(data)
+        stream.searched = searched
+        data = bitstream.write(stream)
         size = tuple(-(-n // BLOCK) * BLOCK for n in (stream.height, stream.width))
-        theirs = decode_with_torch(torch_codec, codec.model.entropy, stream.segments, size, stream.alpha)
+        theirs = decode_with_torch(torch_codec, codec.model.entropy, stream.segments, size, stream.alpha, searched)
         ours = np.asarray(codec.decode(data)).astype(int)
         assert np.abs(ours - theirs[: stream.height, : stream.width]).max() <= 1
 
@@ -144,7 +146,7 @@ def load_shipped(model: runtime.Model) -> Swift:
     """A torch codec with the weights that stand in the shipped ONNX graphs."""
     codec = Swift(SwiftConfig(**model.card["settings"]["model"]), model.layout)
     weights = {
-        f"quantiser.{name}": torch.from_numpy(model._arrays[name]) for name in ("centroid", "log_ratio", "further")
+        f"quantiser.{name}": torch.from_numpy(model._arrays[name]) for name in ("centroid", "log_ratio", "searched")
     }
     weights["quantiser.fineness"] = codec.quantiser.fineness
     for part in ("analysis", "recurrence", "synthesis"):

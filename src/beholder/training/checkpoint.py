@@ -77,7 +77,7 @@ def exported(folder: Path) -> tuple[SwiftConfig, list[State]]:
         raise BadFileError(
             f"{folder} is no codec model ({error}): give a folder that `beholder export` wrote, or a last.pt."
         ) from None
-    for name in ("centroid", "log_ratio", "further"):
+    for name in ("centroid", "log_ratio", "searched"):
         if name in arrays:  # codecs of before lack the last
             codec[f"quantiser.{name}"] = torch.from_numpy(arrays[name])
     own = Swift(config)

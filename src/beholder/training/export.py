@@ -287,7 +287,7 @@ def freeze(codec: Swift, context: ContextModel) -> dict[str, NDArray[Any]]:
         "passes": codec.layout.passes(),
         "log_ratio": codec.quantiser.log_ratio.numpy(),
         "centroid": codec.quantiser.centroid.detach().numpy(),
-        "further": codec.quantiser.further.detach().numpy(),
+        "searched": codec.quantiser.searched.detach().numpy(),
         "tables": tables,
         "reach": reach.astype(np.int32),
         "adapts": np.array(True),
@@ -360,7 +360,12 @@ def correction(codec: Swift) -> float:
 
 @torch.no_grad()
 def decode_with_torch(
-    codec: Swift, entropy: EntropyModel, segments: list[bytes], size: tuple[int, ...], alpha: float
+    codec: Swift,
+    entropy: EntropyModel,
+    segments: list[bytes],
+    size: tuple[int, ...],
+    alpha: float,
+    searched: bool = False,
 ) -> NDArray[np.uint8]:
     """Decode segments with the torch networks, (h, w, 3) uint8: the reference that the runtime must match."""
     blocks = (size[0] // BLOCK, size[1] // BLOCK)
@@ -373,7 +378,7 @@ def decode_with_torch(
         entropy.decode(segment, now, i)
         t = torch.tensor([i])
         integers = torch.from_numpy(now[None]).float()
-        belief = codec.quantiser.dequantise(integers, observer, t)
+        belief = codec.quantiser.dequantise(integers, observer, t, torch.tensor([float(searched)]))
         memory = codec.recurrence(belief, memory, observer, t)
     image = codec.synthesis(belief, memory, observer, t)[0].clamp(0, 1)
     return torch.round(image * 255).to(torch.uint8).numpy().transpose(1, 2, 0)

@@ -118,6 +118,7 @@ class TorchJudge:
         self.judges, self.image, self.alpha = judges, image, alpha
         self.observer = torch.tensor([alpha], device=image.device)
         self.passed = [torch.tensor([i], device=image.device) for i in range(t + 1)]
+        self.searched = torch.ones(1, device=image.device)
         self.chance = np.random.default_rng(0)
 
     def pace(self, effort: int) -> search.Pace:
@@ -143,13 +144,13 @@ class TorchJudge:
     def _distortion(self, codes: Tensor, latents: list[Floats], varied: bool) -> Tensor:
         """d(alpha) of what ``codes`` decode to; ``varied``: in another view than the last."""
         codec = self.judges.codec
-        belief = codec.quantiser.dequantise(codes, self.observer, self.passed[-1])
+        belief = codec.quantiser.dequantise(codes, self.observer, self.passed[-1], self.searched)
         if self.alpha == 0:  # its networks' share of the picture is nothing
             decoded = codec.synthesis.for_eye(belief)
         else:
             with torch.no_grad():
                 beliefs = [
-                    codec.quantiser.dequantise(latent, self.observer, i)
+                    codec.quantiser.dequantise(latent, self.observer, i, self.searched)
                     for i, latent in zip(self.passed, self._tensors(latents), strict=True)
                 ]
                 memory = codec.remember(beliefs, self.observer)[-1]

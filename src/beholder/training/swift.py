@@ -147,8 +147,8 @@ class SwiftTrainee(nn.Module):
         t = self.together.rows(order[:count]).to(image.device)
         if self.part != "all":
             with torch.no_grad():
-                latent, every = self.latent(image, alpha, t)
-            states = self.codec.quantise(latent, alpha)
+                latent, every, searched = self.latent(image, alpha, t)
+            states = self.codec.quantise(latent, alpha, searched)
         if self.part == "entropy":
             bits = self.context.bits([codes for codes, _ in states]) / (height * width)
             bits = (bits * every).sum(0) / every.sum(0).clamp(min=1)
@@ -177,14 +177,15 @@ class SwiftTrainee(nn.Module):
         figures |= {f"train/price_{i + 1}": float(price[i]) for i in range(ITERATIONS)}
         return loss, figures
 
-    def latent(self, image: Tensor, alpha: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    def latent(self, image: Tensor, alpha: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What is quantised: of every few samples one is searched for, as the encoder does with more effort.
 
         Returns:
-            The latent, and (n, iterations) 1 where a sample's codes are meant: those searched for serve one ``t``.
+            The latent; (n, iterations) 1 where a sample's codes are meant, since those searched for serve one ``t``;
+            and (n,) 1 where they were.
         """
         latent = self.codec.analysis(image, alpha)
-        every = latent.new_ones(len(image), ITERATIONS)
+        every, searched = latent.new_ones(len(image), ITERATIONS), latent.new_zeros(len(image))
         if self.searching:
             for row in range(len(image)):
                 if (row * self.together.world + self.together.rank) % round(1 / self.searched):
@@ -192,7 +193,8 @@ class SwiftTrainee(nn.Module):
                 found = self.judges.improve(image[row : row + 1], latent[row : row + 1], float(alpha[row]), int(t[row]))
                 latent[row : row + 1] = found
                 every[row, int(t[row]) + 1 :] = 0
-        return latent, every
+                searched[row] = 1
+        return latent, every, searched
 
     def distortion(self, decoded: Tensor, image: Tensor, alpha: Tensor) -> Tensor:
         """(1 - alpha) d_human + alpha d_machine, one value a sample; a side of weight 0 is not computed."""

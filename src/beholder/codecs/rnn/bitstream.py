@@ -7,7 +7,8 @@
     13      varint    width in pixels
             varint    height
             1         alpha x 250, rounded
-            1         bits 0-3: iterations n, 1..8; bit 4: grey; bit 5: chunks follow; others 0
+            1         bits 0-3: iterations n, 1..8; bit 4: grey; bit 5: chunks follow; bit 6: the encoder
+                            searched for the codes; bit 7: 0
     [chunks, if bit 5]
             varint    number of chunks; for each:
             1         tag: 1 ICC profile, 2 EXIF, 3 alpha plane (a lossless WebP or PNG, grey); others are skipped
@@ -36,7 +37,7 @@ MAGIC = b"\x8bBHD"
 VERSION = 2
 ALPHA_STEPS = 250
 ICC, EXIF, PLANE = 1, 2, 3
-GREY, CHUNKS = 0x10, 0x20
+GREY, CHUNKS, SEARCHED, UNUSED = 0x10, 0x20, 0x40, 0x80
 MOST_CHUNKS = 64
 
 
@@ -50,6 +51,7 @@ class Bitstream:
     alpha: float
     iterations: int
     grey: bool = False
+    searched: bool = False
     chunks: dict[int, bytes] = field(default_factory=dict)
     segments: list[bytes] = field(default_factory=list)
     cut: bool = False
@@ -61,6 +63,7 @@ def write(stream: Bitstream) -> bytes:
     head = bytearray(MAGIC + bytes([VERSION]) + stream.model)
     head += _varint(stream.width) + _varint(stream.height)
     flags = stream.iterations | (GREY if stream.grey else 0) | (CHUNKS if stream.chunks else 0)
+    flags |= SEARCHED if stream.searched else 0
     head += bytes([quantise_alpha(stream.alpha), flags])
     if stream.chunks:
         head += _varint(len(stream.chunks))
@@ -88,9 +91,10 @@ def read(data: bytes) -> Bitstream:
     check_size(width, height)
     alpha, flags = reader.take(2)
     iterations = flags & 0x0F
-    if not 1 <= iterations <= ITERATIONS or flags & 0xC0 or alpha > ALPHA_STEPS:
+    if not 1 <= iterations <= ITERATIONS or flags & UNUSED or alpha > ALPHA_STEPS:
         raise BadFileError("The header of this .bhd file is damaged: get the file anew.")
-    stream = Bitstream(model, width, height, alpha / ALPHA_STEPS, iterations, bool(flags & GREY))
+    stream = Bitstream(model, width, height, alpha / ALPHA_STEPS, iterations)
+    stream.grey, stream.searched = bool(flags & GREY), bool(flags & SEARCHED)
     if flags & CHUNKS:
         _read_chunks(reader, stream)
     seed = zlib.crc32(data[: reader.position])

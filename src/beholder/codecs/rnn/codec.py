@@ -97,6 +97,7 @@ class Rnn(Codec):
             alpha=alpha,
             iterations=quality,
             grey=image.mode in ("L", "LA"),
+            searched=self.effort > 0,
             chunks=chunks,
             segments=self.model.encode(padded.transpose(2, 0, 1), alpha, quality, self.effort, self.progress),
         )
@@ -119,7 +120,7 @@ class Rnn(Codec):
         segments = _choose(stream, quality)
         runtime.check_model(self.model, stream.model)
         blocks = (-(-stream.height // BLOCK), -(-stream.width // BLOCK))
-        pixels = self.model.decode(segments, *blocks, stream.alpha)[: stream.height, : stream.width]
+        pixels = self.model.decode(segments, *blocks, stream.alpha, stream.searched)[: stream.height, : stream.width]
         image = Image.fromarray(pixels)
         if stream.grey:
             image = image.convert("L")
@@ -147,6 +148,7 @@ class Rnn(Codec):
             "iterations": stream.iterations,
             "complete_iterations": len(stream.segments),
             "grey": stream.grey,
+            "searched": stream.searched,
             "segments": [len(s) for s in stream.segments],
             "chunks": {names.get(tag, f"tag {tag}"): len(chunk) for tag, chunk in stream.chunks.items()},
         }

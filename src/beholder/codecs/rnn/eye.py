@@ -151,7 +151,7 @@ class EyeJudge:
         return by_belief * self.model.dequantised_slope(soft, self.t)
 
     def _decode(self, codes: Floats) -> NDArray[np.uint8]:
-        belief = self.model.dequantise(codes, 0.0, self.t)
+        belief = self.model.dequantise(codes, 0.0, self.t, searched=True)
         return self.model.synthesise(belief, None, 0.0, self.t).transpose(2, 0, 1)
 
 

@@ -177,29 +177,40 @@ class Quantiser(nn.Module):
         centroid[:, :, 0] = 0
         # The eye's and a machine's: MS-SSIM wants contrast back that a machine does not ask for.
         self.centroid = nn.Parameter(torch.from_numpy(centroid))
-        # What the eye adds to it from the second cell on: the search leaves other values in those than in the first.
-        self.further = nn.Parameter(torch.zeros(ITERATIONS, layout.latent))
+        # The eye's where the encoder has searched, which leaves other values in a cell: of the first cell on either
+        # side of 0's, and what is added to it in those beyond.
+        self.searched = nn.Parameter(torch.from_numpy(np.stack([centroid[0], np.zeros_like(centroid[0])])))
 
     def gain(self, alpha: Tensor, t: Tensor) -> Tensor:
         """1 / step, (b, latent, 1, 1); 0 where nothing has been coded by iteration ``t``."""
         return (torch.exp(alpha[:, None] * self.log_ratio) * self.fineness[t])[:, :, None, None]
 
-    def forward(self, y: Tensor, alpha: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, y: Tensor, alpha: Tensor, t: Tensor, searched: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Integers and what they stand for; rounding passes gradients straight through."""
         gain = self.gain(alpha, t)
         scaled = y * gain
         whole = torch.trunc(scaled).detach()
         q = scaled + (whole - scaled).detach()
-        return q, self.dequantise(q, alpha, t)
+        return q, self.dequantise(q, alpha, t, searched)
 
-    def dequantise(self, q: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
-        """The centroid of each cell, between the eye's and a machine's; linear between whole numbers."""
+    def dequantise(self, q: Tensor, alpha: Tensor, t: Tensor, searched: Tensor | None = None) -> Tensor:
+        """The centroid of each cell, between the eye's and a machine's; linear between whole numbers.
+
+        Args:
+            q: (b, latent, h, w) integers.
+            alpha, t: (b,).
+            searched: (b,) 1 where the encoder has searched for the codes, 0 elsewhere; None: nowhere.
+        """
         gain = self.gain(alpha, t)
         eye, machine = self.centroid[:, t]
+        beyond = torch.zeros_like(eye)
+        if searched is not None:
+            first, further = self.searched[:, t]
+            eye, beyond = torch.lerp(eye, first, searched[:, None]), further * searched[:, None]
         centroid = torch.lerp(eye, machine, alpha[:, None])[:, :, None, None]
-        further = (self.further[t] * (1 - alpha[:, None]))[:, :, None, None]
-        first = q.clamp(-1, 1)
-        return (q + centroid * first + further * (q - first).clamp(-1, 1)) / torch.where(gain > 0, gain, 1.0)
+        beyond = (beyond * (1 - alpha[:, None]))[:, :, None, None]
+        sign = q.clamp(-1, 1)
+        return (q + centroid * sign + beyond * (q - sign).clamp(-1, 1)) / torch.where(gain > 0, gain, 1.0)
 
 
 def mixed_precision(on: bool, like: Tensor) -> AbstractContextManager[Any]:
@@ -353,9 +364,9 @@ class Swift(nn.Module):
         """Per iteration: the quantised latent, and what it stands for."""
         return self.quantise(self.analysis(image, alpha), alpha)
 
-    def quantise(self, y: Tensor, alpha: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """The same from the latent."""
-        return [self.quantiser(y, alpha, _all(t, y)) for t in range(ITERATIONS)]
+    def quantise(self, y: Tensor, alpha: Tensor, searched: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
+        """The same from the latent; ``searched`` as for :meth:`Quantiser.dequantise`."""
+        return [self.quantiser(y, alpha, _all(t, y), searched) for t in range(ITERATIONS)]
 
     def remember(self, beliefs: list[Tensor], alpha: Tensor) -> list[Tensor]:
         """The decoder's memory after each iteration."""

@@ -104,33 +104,33 @@ class Model:
         most = np.float32(CODE_LIMIT >> (LEVELS - 1))
         return (np.clip(latent, -most, most) * self.gain(alpha, t)).astype(np.int64)
 
-    def dequantise(self, integers: Ints | Floats, alpha: float, t: int) -> Floats:
+    def dequantise(self, integers: Ints | Floats, alpha: float, t: int, searched: bool) -> Floats:
         """The centroids of the cells, (c, h, w); linear between whole numbers."""
         codes = integers.astype(np.float32)
-        first = np.clip(codes, -1, 1)
-        values = codes + self._centroid(alpha, t) * first
-        if alpha < 1:
-            values += np.float32(1 - alpha) * self._further(t) * np.clip(codes - first, -1, 1)
+        sign = np.clip(codes, -1, 1)
+        centroid, beyond = self._centroids(alpha, t, searched)
+        values = codes + centroid * sign
+        if searched:
+            values += beyond * np.clip(codes - sign, -1, 1)
         result: Floats = values * self._step(alpha, t)
         return result
 
     def dequantised_slope(self, codes: Floats, t: int) -> Floats:
-        """How :meth:`dequantise` grows with each code, for alpha 0."""
+        """How :meth:`dequantise` grows with each code, for alpha 0 and a search."""
+        centroid, beyond = self._centroids(0.0, t, searched=True)
         size = np.abs(codes)
-        slope = 1 + self._centroid(0.0, t) * (size < 1) + self._further(t) * ((size >= 1) & (size < 2))
+        slope = 1 + centroid * (size < 1) + beyond * ((size >= 1) & (size < 2))
         result: Floats = slope * self._step(0.0, t)
         return result
 
-    def _centroid(self, alpha: float, t: int) -> Floats:
+    def _centroids(self, alpha: float, t: int, searched: bool) -> tuple[Floats, Floats]:
+        """Of the first cell on either side of 0's, and what is added to it in those beyond."""
         eye, machine = self._arrays["centroid"][:, t, :, None, None]
+        beyond: Floats = np.zeros_like(eye)
+        if searched and "searched" in self._arrays:  # models of before lack it
+            eye, beyond = self._arrays["searched"][:, t, :, None, None]
         centroid: Floats = eye + np.float32(alpha) * (machine - eye)
-        return centroid
-
-    def _further(self, t: int) -> Floats:
-        """What the eye adds to the centroids from the second cell on; models of before lack it."""
-        further = self._arrays["further"] if "further" in self._arrays else np.zeros((t + 1, 1), np.float32)
-        result: Floats = further[t, :, None, None]
-        return result
+        return centroid, beyond * np.float32(1 - alpha)
 
     def _step(self, alpha: float, t: int) -> Floats:
         gain = self.gain(alpha, t)
@@ -213,16 +213,19 @@ class Model:
 
         return functools.partial(load(self.folder), alpha, t)
 
-    def decode(self, segments: list[bytes], height: int, width: int, alpha: float) -> NDArray[np.uint8]:
-        """Segments of an image of ``height`` x ``width`` blocks -> (16 height, 16 width, 3) uint8."""
+    def decode(
+        self, segments: list[bytes], height: int, width: int, alpha: float, searched: bool = False
+    ) -> NDArray[np.uint8]:
+        """Segments of an image of ``height`` x ``width`` blocks -> (16 height, 16 width, 3) uint8; ``searched`` if they
+        were written with effort."""
         now = np.zeros((self.latent, height, width), np.int64)
         memory = np.zeros((self.memory, height, width), np.float32)
         for t, segment in enumerate(segments):
             self.entropy.decode(segment, now, t)
             if alpha:  # the share of what the networks correct is 0 for the eye
-                memory = self.remember(self.dequantise(now, alpha, t), memory, alpha, t)
+                memory = self.remember(self.dequantise(now, alpha, t, searched), memory, alpha, t)
         last = len(segments) - 1
-        return self.synthesise(self.dequantise(now, alpha, last), memory, alpha, last)
+        return self.synthesise(self.dequantise(now, alpha, last, searched), memory, alpha, last)
 
     def _run(self, network: str, **inputs: NDArray[Any]) -> list[NDArray[Any]]:
         session = self._session(network)
