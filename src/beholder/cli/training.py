@@ -110,7 +110,7 @@ def export(
             "--fit",
             metavar="PHOTOS",
             show_default=False,
-            help="Fit tables of probabilities to a folder of photographs: files 0.5 % smaller, for 20 minutes.",
+            help="Fit tables of probabilities to a folder of photographs: files 0.5 % smaller, for 15 minutes.",
         ),
     ] = None,
     runs: Runs = Path("runs"),
