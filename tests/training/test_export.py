@@ -124,6 +124,20 @@ def test_models_from_before_the_eye_had_a_graph_of_its_own_decode(tmp_path: Path
         assert np.abs(pictures[0] - pictures[1]).max() <= 1
 
 
+def test_a_checkpoint_of_before_is_one_sentence(
+    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = load_checkpoint(checkpoint)
+    del state["average"][0]["quantiser.searched"]
+    torch.save(state, tmp_path / "former.pt")
+    assert main(["export", str(tmp_path / "former.pt"), "-o", str(tmp_path / "model")]) == 2
+    assert "another version of beholder" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
+    job = CodecJob(tmp_path, tmp_path, "on", 0.0, TINY, tmp_path, start=tmp_path / "former.pt")
+    begun = CodecTraining(job).model.codec.quantiser.centroid
+    assert torch.equal(begun, state["average"][0]["quantiser.centroid"])
+
+
 def test_only_checkpoints_of_swift_are_exported(tmp_path: Path, checkpoint: Path) -> None:
     with pytest.raises(BadFileError, match="no checkpoint"):
         export_codec(tmp_path / "none.pt", tmp_path / "out")

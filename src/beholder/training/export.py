@@ -112,7 +112,12 @@ def restore(state: dict[str, Any]) -> tuple[Swift, ContextModel]:
     codec = Swift(config)
     context = ContextModel(codec.layout, config.context)
     for module, saved in zip((codec, context), state["average"], strict=True):
-        module.load_state_dict(saved)
+        try:
+            module.load_state_dict(saved)
+        except RuntimeError:
+            raise BadFileError(
+                "The checkpoint is of another version of beholder: begin a job with --start-from it, and export that."
+            ) from None
         module.eval().requires_grad_(False)
     for tensor in (*codec.parameters(), *codec.buffers()):
         tensor.copy_(_rounded(tensor))
