@@ -229,6 +229,30 @@ def test_a_search_is_told_by_the_header(codec: Rnn, photo: Image.Image) -> None:
         assert np.array_equal(*pictures) == (alpha == 1)
 
 
+def test_models_of_before_had_the_same_steps_for_the_eye_and_machines(
+    codec: Rnn, photo: Image.Image, tmp_path: Path
+) -> None:
+    shutil.copytree(codec.model.folder, tmp_path / "former")
+    arrays = dict(np.load(codec.model.folder / "entropy.npz"))
+    arrays["log_ratio"] = arrays["log_ratio"][1]
+    np.savez_compressed(tmp_path / "former" / "entropy.npz", **arrays)
+    former = Rnn(tmp_path / "former")
+    files = [bitstream.read(c.encode(photo, 4, alpha=1.0)).segments for c in (former, codec)]
+    assert files[0] == files[1]
+    for t in range(ITERATIONS):
+        eye, machine = (former.model.gain(alpha, t) for alpha in (0.0, 1.0))
+        np.testing.assert_array_equal(eye, machine)
+        assert (codec.model.gain(0.0, t) != machine).any()
+
+
+def test_steps_of_other_channels_are_damage(codec: Rnn, tmp_path: Path) -> None:
+    shutil.copytree(codec.model.folder, tmp_path / "model")
+    arrays = dict(np.load(codec.model.folder / "entropy.npz"))
+    np.savez_compressed(tmp_path / "model" / "entropy.npz", **arrays | {"log_ratio": np.zeros((2, 7), np.float32)})
+    with pytest.raises(BadOptionError, match="damaged"):
+        Rnn(tmp_path / "model").encode(Image.new("RGB", (32, 32)))
+
+
 def test_a_folder_that_is_no_model(tmp_path: Path, photo: Image.Image) -> None:
     with pytest.raises(NotAvailableError, match="beholder export"):
         Rnn(tmp_path).encode(photo)

@@ -159,9 +159,8 @@ def test_a_folder_that_is_no_model_is_not_overwritten(tmp_path: Path, checkpoint
 def load_shipped(model: runtime.Model) -> Swift:
     """A torch codec with the weights that stand in the shipped ONNX graphs."""
     codec = Swift(SwiftConfig(**model.card["settings"]["model"]), model.layout)
-    weights = {
-        f"quantiser.{name}": torch.from_numpy(model._arrays[name]) for name in ("centroid", "log_ratio", "searched")
-    }
+    weights = {f"quantiser.{name}": torch.from_numpy(model._arrays[name]) for name in ("centroid", "searched")}
+    weights["quantiser.log_ratio"] = torch.from_numpy(runtime.log_ratio(model._arrays))
     weights["quantiser.fineness"] = codec.quantiser.fineness
     for part in ("analysis", "recurrence", "synthesis"):
         for tensor in onnx.load(model.folder / f"{part}.onnx").graph.initializer:

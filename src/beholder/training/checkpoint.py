@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from beholder.codecs.rnn.model import Swift, SwiftConfig
+from beholder.codecs.rnn.runtime import log_ratio
 from beholder.codecs.rnn.stage_network import ACTIVATION_SCALE, WEIGHT_SCALE
 from beholder.errors import BadFileError
 from beholder.training.context import ContextModel
@@ -73,11 +74,12 @@ def exported(folder: Path) -> tuple[SwiftConfig, list[State]]:
                 codec[name] = torch.from_numpy(np.array(numpy_helper.to_array(tensor)))
         with np.load(folder / "entropy.npz", allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
+        codec["quantiser.log_ratio"] = torch.from_numpy(log_ratio(arrays))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadFileError(
             f"{folder} is no codec model ({error}): give a folder that `beholder export` wrote, or a last.pt."
         ) from None
-    for name in ("centroid", "log_ratio", "searched"):
+    for name in ("centroid", "searched"):
         if name in arrays:  # codecs of before lack the last
             codec[f"quantiser.{name}"] = torch.from_numpy(arrays[name])
     own = Swift(config)

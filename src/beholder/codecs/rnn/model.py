@@ -40,6 +40,7 @@ from beholder.codecs.rnn.transform import (
     BorderFilter,
     border_filters,
     contrast_code,
+    eye_log_ratio,
     from_ycc,
     from_ycc_adjoint,
     masking,
@@ -171,8 +172,9 @@ class Quantiser(nn.Module):
         levels = np.stack([layout.levels(t) for t in range(ITERATIONS)])
         fineness = np.where(levels < 0, 0.0, 2.0**levels)
         self.register_buffer("fineness", torch.from_numpy(fineness).float())
-        # The format lets steps depend on alpha; the same ones serve the eye and machines (docs/results/codec.md).
-        self.register_buffer("log_ratio", torch.zeros(layout.latent))
+        # The eye's and a machine's: by how much finer than the layout's their steps are, as a natural logarithm.
+        log_ratio = np.stack([eye_log_ratio(layout.latent), np.zeros(layout.latent, np.float32)])
+        self.register_buffer("log_ratio", torch.from_numpy(log_ratio))
         centroid = np.full((2, ITERATIONS, layout.latent), 0.42, np.float32)
         centroid[:, :, 0] = 0
         # The eye's and a machine's: MS-SSIM wants contrast back that a machine does not ask for.
@@ -183,7 +185,9 @@ class Quantiser(nn.Module):
 
     def gain(self, alpha: Tensor, t: Tensor) -> Tensor:
         """1 / step, (b, latent, 1, 1); 0 where nothing has been coded by iteration ``t``."""
-        return (torch.exp(alpha[:, None] * self.log_ratio) * self.fineness[t])[:, :, None, None]
+        eye, machine = self.log_ratio
+        ratio = torch.exp(torch.lerp(eye, machine, alpha[:, None]))
+        return (ratio * self.fineness[t])[:, :, None, None]
 
     def forward(self, y: Tensor, alpha: Tensor, t: Tensor, searched: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Integers and what they stand for; rounding passes gradients straight through."""

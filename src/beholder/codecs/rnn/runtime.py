@@ -21,7 +21,7 @@ import functools
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -78,8 +78,11 @@ class Model:
             self.card: dict[str, Any] = json.loads((folder / "model.json").read_text())
             with np.load(folder / "entropy.npz", allow_pickle=False) as arrays:
                 self._arrays = {name: arrays[name] for name in arrays.files}
+            self._log_ratio = log_ratio(self._arrays)
             self.latent, self.memory = (int(n) for n in self._arrays["sizes"])
             self.layout = Layout.from_rows(self.latent, self._arrays["layout"], self._arrays["passes"])
+            if self._log_ratio.shape != (2, self.latent):
+                raise ValueError("its steps are not those of its channels")
         except (ValueError, KeyError, IndexError, OSError, zipfile.BadZipFile) as error:
             raise BadOptionError(f"The codec model in {folder} is damaged ({error}): export it again.") from None
 
@@ -94,14 +97,16 @@ class Model:
 
     def gain(self, alpha: float, t: int) -> Floats:
         """1 / quantiser step of every channel after iteration ``t``, (c, 1, 1); 0 where nothing has been coded."""
-        ratio = np.exp(np.float32(alpha) * self._arrays["log_ratio"])
+        eye, machine = self._log_ratio
+        ratio = np.exp(eye + np.float32(alpha) * (machine - eye))
         levels = self.layout.levels(t)
         return np.where(levels < 0, 0, ratio * np.exp2(levels)).astype(np.float32)[:, None, None]
 
     def quantise(self, latent: Floats, alpha: float, t: int) -> Ints:
         """Latent -> integers of iteration ``t``: towards 0, so that finer levels split the cells of coarser ones."""
-        # Clipped alike on every level, or levels would not nest; no image comes near this.
-        most = np.float32(CODE_LIMIT >> (LEVELS - 1))
+        # Clipped alike on every level, or levels would not nest.  No image comes near half of what the finest level
+        # holds, and the other half is for steps finer than the layout's.
+        most = np.float32(CODE_LIMIT >> LEVELS)
         return (np.clip(latent, -most, most) * self.gain(alpha, t)).astype(np.int64)
 
     def dequantise(self, integers: Ints | Floats, alpha: float, t: int, searched: bool) -> Floats:
@@ -244,6 +249,13 @@ class Model:
         return onnxruntime.InferenceSession(
             str(self.folder / f"{network}.onnx"), options, providers=["CPUExecutionProvider"]
         )
+
+
+def log_ratio(arrays: Mapping[str, NDArray[Any]]) -> Floats:
+    """(2, latent) of the arrays of `entropy.npz`: logarithm of how much finer the eye's and a machine's steps are than
+    the layout's."""
+    ratio: Floats = arrays["log_ratio"].astype(np.float32)
+    return np.stack([np.zeros_like(ratio), ratio]) if ratio.ndim == 1 else ratio  # models of before: a machine's
 
 
 def identity(folder: Path) -> bytes:

@@ -25,6 +25,9 @@ STEP_SLOPE = 16.0
 """How much coarser high frequencies are: the step of function i is STEP (1 + 16 (i / 256)^1.5)."""
 CHROMA_STEP = 0.75
 """Chroma's step relative to luma's."""
+EYE_STEPS = ((1, 9, 1.2), (9, 17, 1.1), (113, 193, 0.9))
+"""(first channel, end, factor): steps of the eye beside these; searched codes want low functions coarser and high ones
+finer (docs/results/codec.md)."""
 RGB_TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 """ITU-R BT.601, full range, as JPEG uses it."""
 YCC_TO_RGB = np.linalg.inv(np.array(RGB_TO_YCC)).tolist()
@@ -33,6 +36,9 @@ CONTRAST_FLOOR = 0.0015
 """Variance of luma, for pixels in [0, 1], below which contrast masks nothing (MS-SSIM's C2 is 0.0009)."""
 CONTRAST_RATE = 0.7
 """Contrast codes for each doubling of the variance."""
+CONTRAST_SMOOTHING = 0.2
+"""Share of the four neighbours in what is rounded to a block's contrast: smoother ones are cheaper to tell, and
+MS-SSIM's window sees beyond the block."""
 MASKING = 2 * CONTRAST_RATE * MASKING_POWER
 """The step grows with (1 + variance / CONTRAST_FLOOR) to half this power."""
 
@@ -118,7 +124,19 @@ def contrast_code(coefficients: Tensor, luma: Tensor) -> Tensor:
         luma: (n, 1, 1), 1 for luma's alternating functions, else 0.
     """
     variance = (coefficients.square() * luma).sum(1, keepdim=True) / BLOCK**2
-    return torch.round(CONTRAST_RATE * torch.log2(1 + variance / CONTRAST_FLOOR)).detach()
+    own = CONTRAST_RATE * torch.log2(1 + variance / CONTRAST_FLOOR)
+    wide = F.pad(own, (1, 1, 1, 1), "replicate")
+    across, down = wide[:, :, 1:-1], wide[..., 1:-1]
+    near = (across[..., :-2] + across[..., 2:] + down[:, :, :-2] + down[:, :, 2:]) / 4
+    return torch.round(torch.lerp(own, near, CONTRAST_SMOOTHING)).detach()
+
+
+def eye_log_ratio(latent: int) -> np.ndarray:
+    """(latent,) natural logarithm of how much finer the eye's steps are than the basis', as 16-bit floats hold it."""
+    ratio = np.zeros(latent, np.float32)
+    for low, high, factor in EYE_STEPS:
+        ratio[low:high] = np.float16(-math.log(factor))
+    return ratio
 
 
 class Basis:
