@@ -245,12 +245,43 @@ def test_models_of_before_had_the_same_steps_for_the_eye_and_machines(
         assert (codec.model.gain(0.0, t) != machine).any()
 
 
+def test_a_searched_file_keeps_the_steps_of_all_that_it_was_searched_for(photo: Image.Image) -> None:
+    """Its first segments decode with the steps of the number of iterations in its header, cut off or not."""
+    codec = Rnn(effort=1)
+    data = codec.encode(photo, 4)
+    ends = _segment_ends(data)
+    scores = []
+    for quality in range(1, 5):
+        part = np.asarray(codec.decode(data, quality))
+        np.testing.assert_array_equal(part, np.asarray(codec.decode(data[: ends[quality - 1]])))
+        scores.append(ms_ssim(photo, Image.fromarray(part)))
+    assert scores == sorted(scores)
+    stream = bitstream.read(data)
+    for target in (3, 5):  # a header that tells of another number means other steps
+        other = bitstream.write(replace(stream, iterations=target, segments=stream.segments[:3]))
+        assert (np.asarray(codec.decode(other)) != np.asarray(codec.decode(data, 3))).any()
+
+
+def test_models_of_before_have_the_same_steps_for_searched_codes(codec: Rnn, tmp_path: Path) -> None:
+    shutil.copytree(codec.model.folder, tmp_path / "former")
+    arrays = dict(np.load(codec.model.folder / "entropy.npz"))
+    del arrays["searched_ratio"]
+    np.savez_compressed(tmp_path / "former" / "entropy.npz", **arrays)
+    former = Rnn(tmp_path / "former").model
+    for target in range(1, ITERATIONS + 1):
+        np.testing.assert_array_equal(former.gain(0.0, 3, target), former.gain(0.0, 3))
+        np.testing.assert_array_equal(codec.model.gain(1.0, 3, target), former.gain(1.0, 3))
+        assert (codec.model.gain(0.0, 3, target) != former.gain(0.0, 3)).any()
+
+
 def test_steps_of_other_channels_are_damage(codec: Rnn, tmp_path: Path) -> None:
     shutil.copytree(codec.model.folder, tmp_path / "model")
     arrays = dict(np.load(codec.model.folder / "entropy.npz"))
-    np.savez_compressed(tmp_path / "model" / "entropy.npz", **arrays | {"log_ratio": np.zeros((2, 7), np.float32)})
-    with pytest.raises(BadOptionError, match="damaged"):
-        Rnn(tmp_path / "model").encode(Image.new("RGB", (32, 32)))
+    for name in ("log_ratio", "searched_ratio"):
+        wrong = {name: arrays[name][:, :7]}
+        np.savez_compressed(tmp_path / "model" / "entropy.npz", **arrays | wrong)
+        with pytest.raises(BadOptionError, match="damaged"):
+            Rnn(tmp_path / "model").encode(Image.new("RGB", (32, 32)))
 
 
 def test_a_folder_that_is_no_model(tmp_path: Path, photo: Image.Image) -> None:

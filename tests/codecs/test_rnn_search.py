@@ -67,7 +67,7 @@ def test_the_eyes_two_judges_agree(plain: Rnn, big_photo: Image.Image) -> None:
     arrays = {**model._arrays, "tables": laplace_tables()[0], "adapts": np.array(False)}
     pixels = np.ascontiguousarray(np.asarray(big_photo)[:176, :208].transpose(2, 0, 1))
     t = 4
-    gains = [model.gain(0.0, i) for i in range(t + 1)]
+    gains = [model.gain(0.0, i, t + 1) for i in range(t + 1)]
     codes = np.trunc(model.analyse(pixels, 0.0) * gains[-1])
     latents = [np.trunc(codes * gain / np.where(gains[-1] > 0, gains[-1], 1)) for gain in gains]
     soft = codes + 0.2

@@ -91,7 +91,7 @@ def test_shipped_graphs_agree_with_torch(big_photo: Image.Image, alpha: float, s
         stream.searched = searched
         data = bitstream.write(stream)
         size = tuple(-(-n // BLOCK) * BLOCK for n in (stream.height, stream.width))
-        theirs = decode_with_torch(torch_codec, codec.model.entropy, stream.segments, size, stream.alpha, searched)
+        theirs = decode_with_torch(torch_codec, codec.model.entropy, stream.segments, size, stream.alpha, stream.target)
         ours = np.asarray(codec.decode(data)).astype(int)
         assert np.abs(ours - theirs[: stream.height, : stream.width]).max() <= 1
 
@@ -161,6 +161,7 @@ def load_shipped(model: runtime.Model) -> Swift:
     codec = Swift(SwiftConfig(**model.card["settings"]["model"]), model.layout)
     weights = {f"quantiser.{name}": torch.from_numpy(model._arrays[name]) for name in ("centroid", "searched")}
     weights["quantiser.log_ratio"] = torch.from_numpy(runtime.log_ratio(model._arrays))
+    weights["quantiser.searched_ratio"] = torch.from_numpy(model._arrays["searched_ratio"])
     weights["quantiser.fineness"] = codec.quantiser.fineness
     for part in ("analysis", "recurrence", "synthesis"):
         for tensor in onnx.load(model.folder / f"{part}.onnx").graph.initializer:

@@ -12,7 +12,6 @@ from PIL import Image
 pytest.importorskip("torch", reason="torch is not installed")  # for what draws the crops
 
 from beholder.codecs.rnn import Rnn, runtime
-from beholder.codecs.rnn.layout import ITERATIONS
 from beholder.codecs.rnn.tables import PROBABILITY_BITS, laplace_tables, table_sizes
 from beholder.errors import BadImageError
 from beholder.training.fit import fit_tables
@@ -34,17 +33,17 @@ def test_files_get_smaller(model: Path, tmp_path: Path, big_photo: Image.Image) 
     photos = tmp_path / "photos"
     photos.mkdir()
     big_photo.save(photos / "one.png")
-    before, seen = len(Rnn(model).encode(big_photo, ITERATIONS)), []
+    before, seen = len(Rnn(model, effort=1).encode(big_photo, 3)), []
     fit_tables(model, photos, crops=6, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(i + 1, 12) for i in range(12)]
     runtime.load.cache_clear()
-    codec = Rnn(model)
+    codec = Rnn(model, effort=1)
     arrays = codec.model._arrays
     ends = np.cumsum(table_sizes(arrays["reach"].astype(np.int64)))[:-1]
     for table in np.split(arrays["tables"].astype(np.int64), ends):
         assert table.sum() == 1 << PROBABILITY_BITS
         assert table.min() > 0
-    data = codec.encode(big_photo, ITERATIONS)
+    data = codec.encode(big_photo, 3)
     assert len(data) < before
     assert codec.decode(data).size == big_photo.size
 

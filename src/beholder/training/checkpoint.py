@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from beholder.codecs.rnn.layout import ITERATIONS
 from beholder.codecs.rnn.model import Swift, SwiftConfig
 from beholder.codecs.rnn.runtime import log_ratio
 from beholder.codecs.rnn.stage_network import ACTIVATION_SCALE, WEIGHT_SCALE
@@ -74,13 +75,15 @@ def exported(folder: Path) -> tuple[SwiftConfig, list[State]]:
                 codec[name] = torch.from_numpy(np.array(numpy_helper.to_array(tensor)))
         with np.load(folder / "entropy.npz", allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        codec["quantiser.log_ratio"] = torch.from_numpy(log_ratio(arrays))
+        ratio = log_ratio(arrays)
+        arrays.setdefault("searched_ratio", np.repeat(ratio[:1], ITERATIONS, 0))  # codecs of before lack it
+        codec["quantiser.log_ratio"] = torch.from_numpy(ratio)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadFileError(
             f"{folder} is no codec model ({error}): give a folder that `beholder export` wrote, or a last.pt."
         ) from None
-    for name in ("centroid", "searched"):
-        if name in arrays:  # codecs of before lack the last
+    for name in ("centroid", "searched", "searched_ratio"):
+        if name in arrays:  # codecs of before lack "searched"
             codec[f"quantiser.{name}"] = torch.from_numpy(arrays[name])
     own = Swift(config)
     names = own.state_dict()

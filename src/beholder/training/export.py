@@ -37,6 +37,7 @@ from beholder.training.pyramid import PyramidContext
 HALF_FROM = 64
 """Tensors with at least this many values are stored as 16-bit floats."""
 OPSET = 18
+STEPS = ("quantiser.log_ratio", "quantiser.searched_ratio")
 SILENT = 0.005
 """Corrections (:func:`correction`) that vary less are none."""
 
@@ -129,7 +130,7 @@ def _entropy_of(state: dict[str, Any], codec: Swift) -> ContextModel:
     """The entropy model of a checkpoint whose encoder writes the same codes as ``codec``'s."""
     theirs, weights = state["average"]
     ours = codec.state_dict()
-    encoder = [name for name in ours if name.startswith("analysis.") or name == "quantiser.log_ratio"]
+    encoder = [name for name in ours if name.startswith("analysis.") or name in STEPS]
     if not all(name in theirs and torch.equal(ours[name], _rounded(theirs[name])) for name in encoder):
         raise BadOptionError("The two checkpoints have different encoders: give --entropy one for the same codes.")
     context = ContextModel(codec.layout, state["settings"]["model"]["context"])
@@ -293,6 +294,7 @@ def freeze(codec: Swift, context: ContextModel) -> dict[str, NDArray[Any]]:
         "log_ratio": codec.quantiser.log_ratio.numpy(),
         "centroid": codec.quantiser.centroid.detach().numpy(),
         "searched": codec.quantiser.searched.detach().numpy(),
+        "searched_ratio": codec.quantiser.searched_ratio.numpy(),
         "tables": tables,
         "reach": reach.astype(np.int32),
         "adapts": np.array(True),
@@ -370,7 +372,7 @@ def decode_with_torch(
     segments: list[bytes],
     size: tuple[int, ...],
     alpha: float,
-    searched: bool = False,
+    target: int = 0,
 ) -> NDArray[np.uint8]:
     """Decode segments with the torch networks, (h, w, 3) uint8: the reference that the runtime must match."""
     blocks = (size[0] // BLOCK, size[1] // BLOCK)
@@ -383,7 +385,7 @@ def decode_with_torch(
         entropy.decode(segment, now, i)
         t = torch.tensor([i])
         integers = torch.from_numpy(now[None]).float()
-        belief = codec.quantiser.dequantise(integers, observer, t, torch.tensor([float(searched)]))
+        belief = codec.quantiser.dequantise(integers, observer, t, torch.tensor([target]))
         memory = codec.recurrence(belief, memory, observer, t)
     image = codec.synthesis(belief, memory, observer, t)[0].clamp(0, 1)
     return torch.round(image * 255).to(torch.uint8).numpy().transpose(1, 2, 0)

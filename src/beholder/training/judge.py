@@ -86,7 +86,7 @@ class Judges:
             latent: (1, c, a, b); so is the result.
         """
         judge = TorchJudge(self, image, alpha, t)
-        gains = [self.codec.quantiser.gain(judge.observer, i)[0].cpu().numpy() for i in judge.passed]
+        gains = [self.codec.quantiser.gain(judge.observer, i, judge.target)[0].cpu().numpy() for i in judge.passed]
         start = latent[0].cpu().numpy()
         found = search.descend(judge, start, np.ones_like(start[:1]), gains, alpha, effort=0)
         return torch.from_numpy(found)[None].to(latent)
@@ -118,7 +118,7 @@ class TorchJudge:
         self.judges, self.image, self.alpha = judges, image, alpha
         self.observer = torch.tensor([alpha], device=image.device)
         self.passed = [torch.tensor([i], device=image.device) for i in range(t + 1)]
-        self.searched = torch.ones(1, device=image.device)
+        self.target = self.passed[-1] + 1
         self.chance = np.random.default_rng(0)
 
     def pace(self, effort: int) -> search.Pace:
@@ -144,13 +144,13 @@ class TorchJudge:
     def _distortion(self, codes: Tensor, latents: list[Floats], varied: bool) -> Tensor:
         """d(alpha) of what ``codes`` decode to; ``varied``: in another view than the last."""
         codec = self.judges.codec
-        belief = codec.quantiser.dequantise(codes, self.observer, self.passed[-1], self.searched)
+        belief = codec.quantiser.dequantise(codes, self.observer, self.passed[-1], self.target)
         if self.alpha == 0:  # its networks' share of the picture is nothing
             decoded = codec.synthesis.for_eye(belief)
         else:
             with torch.no_grad():
                 beliefs = [
-                    codec.quantiser.dequantise(latent, self.observer, i, self.searched)
+                    codec.quantiser.dequantise(latent, self.observer, i, self.target)
                     for i, latent in zip(self.passed, self._tensors(latents), strict=True)
                 ]
                 memory = codec.remember(beliefs, self.observer)[-1]

@@ -147,8 +147,8 @@ class SwiftTrainee(nn.Module):
         t = self.together.rows(order[:count]).to(image.device)
         if self.part != "all":
             with torch.no_grad():
-                latent, every, searched = self.latent(image, alpha, t)
-            states = self.codec.quantise(latent, alpha, searched)
+                latent, every, target = self.latent(image, alpha, t)
+            states = self.codec.quantise(latent, alpha, target)
         if self.part == "entropy":
             bits = self.context.bits([codes for codes, _ in states]) / (height * width)
             bits = (bits * every).sum(0) / every.sum(0).clamp(min=1)
@@ -182,10 +182,10 @@ class SwiftTrainee(nn.Module):
 
         Returns:
             The latent; (n, iterations) 1 where a sample's codes are meant, since those searched for serve one ``t``;
-            and (n,) 1 where they were.
+            and (n,) the number of iterations that they were searched for, 0 where they were not.
         """
         latent = self.codec.analysis(image, alpha)
-        every, searched = latent.new_ones(len(image), ITERATIONS), latent.new_zeros(len(image))
+        every, target = latent.new_ones(len(image), ITERATIONS), torch.zeros_like(t)
         if self.searching:
             for row in range(len(image)):
                 if (row * self.together.world + self.together.rank) % round(1 / self.searched):
@@ -193,8 +193,8 @@ class SwiftTrainee(nn.Module):
                 found = self.judges.improve(image[row : row + 1], latent[row : row + 1], float(alpha[row]), int(t[row]))
                 latent[row : row + 1] = found
                 every[row, int(t[row]) + 1 :] = 0
-                searched[row] = 1
-        return latent, every, searched
+                target[row] = t[row] + 1
+        return latent, every, target
 
     def distortion(self, decoded: Tensor, image: Tensor, alpha: Tensor) -> Tensor:
         """(1 - alpha) d_human + alpha d_machine, one value a sample; a side of weight 0 is not computed."""

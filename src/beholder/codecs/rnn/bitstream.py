@@ -57,6 +57,11 @@ class Bitstream:
     cut: bool = False
     """Whether the file ends inside a segment."""
 
+    @property
+    def target(self) -> int:
+        """How many iterations the encoder searched for, or 0 if it did not; a file that was cut off keeps it."""
+        return self.iterations if self.searched else 0
+
 
 def write(stream: Bitstream) -> bytes:
     """The bytes of a file."""

@@ -120,7 +120,7 @@ class Rnn(Codec):
         segments = _choose(stream, quality)
         runtime.check_model(self.model, stream.model)
         blocks = (-(-stream.height // BLOCK), -(-stream.width // BLOCK))
-        pixels = self.model.decode(segments, *blocks, stream.alpha, stream.searched)[: stream.height, : stream.width]
+        pixels = self.model.decode(segments, *blocks, stream.alpha, stream.target)[: stream.height, : stream.width]
         image = Image.fromarray(pixels)
         if stream.grey:
             image = image.convert("L")

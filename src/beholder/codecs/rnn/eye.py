@@ -148,10 +148,10 @@ class EyeJudge:
         by_pixel = self.eye.gradient(decoded) * np.float32(255)
         by_pixel[(decoded == 0) | (decoded == 255)] = 0  # cut off there
         by_belief = self.model.eye_adjoint(by_pixel, latents[-1][:1])
-        return by_belief * self.model.dequantised_slope(soft, self.t)
+        return by_belief * self.model.dequantised_slope(soft, self.t, self.t + 1)
 
     def _decode(self, codes: Floats) -> NDArray[np.uint8]:
-        belief = self.model.dequantise(codes, 0.0, self.t, searched=True)
+        belief = self.model.dequantise(codes, 0.0, self.t, self.t + 1)
         return self.model.synthesise(belief, None, 0.0, self.t).transpose(2, 0, 1)
 
 

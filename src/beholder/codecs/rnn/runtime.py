@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from beholder.codecs.rnn import search
 from beholder.codecs.rnn.entropy import EntropyModel
-from beholder.codecs.rnn.layout import BLOCK, CODE_LIMIT, LEVELS, Layout
+from beholder.codecs.rnn.layout import BLOCK, CODE_LIMIT, ITERATIONS, LEVELS, Layout
 from beholder.errors import BadFileError, BadOptionError
 
 Floats = NDArray[np.float32]
@@ -81,7 +81,8 @@ class Model:
             self._log_ratio = log_ratio(self._arrays)
             self.latent, self.memory = (int(n) for n in self._arrays["sizes"])
             self.layout = Layout.from_rows(self.latent, self._arrays["layout"], self._arrays["passes"])
-            if self._log_ratio.shape != (2, self.latent):
+            steps = [(self._log_ratio, 2), (self._arrays.get("searched_ratio"), ITERATIONS)]
+            if any(ratio is not None and ratio.shape != (count, self.latent) for ratio, count in steps):
                 raise ValueError("its steps are not those of its channels")
         except (ValueError, KeyError, IndexError, OSError, zipfile.BadZipFile) as error:
             raise BadOptionError(f"The codec model in {folder} is damaged ({error}): export it again.") from None
@@ -95,37 +96,41 @@ class Model:
                 f"The codec model in {self.folder} is of another version (it lacks {error}): export it again."
             ) from None
 
-    def gain(self, alpha: float, t: int) -> Floats:
-        """1 / quantiser step of every channel after iteration ``t``, (c, 1, 1); 0 where nothing has been coded."""
+    def gain(self, alpha: float, t: int, target: int = 0) -> Floats:
+        """1 / quantiser step of every channel after iteration ``t``, (c, 1, 1); 0 where nothing has been coded.
+
+        ``target`` is the number of iterations that codes were searched for, or 0 if they were not."""
         eye, machine = self._log_ratio
+        if target and "searched_ratio" in self._arrays:  # models of before lack it
+            eye = self._arrays["searched_ratio"][target - 1]
         ratio = np.exp(eye + np.float32(alpha) * (machine - eye))
         levels = self.layout.levels(t)
         return np.where(levels < 0, 0, ratio * np.exp2(levels)).astype(np.float32)[:, None, None]
 
-    def quantise(self, latent: Floats, alpha: float, t: int) -> Ints:
+    def quantise(self, latent: Floats, alpha: float, t: int, target: int = 0) -> Ints:
         """Latent -> integers of iteration ``t``: towards 0, so that finer levels split the cells of coarser ones."""
         # Clipped alike on every level, or levels would not nest.  No image comes near half of what the finest level
         # holds, and the other half is for steps finer than the layout's.
         most = np.float32(CODE_LIMIT >> LEVELS)
-        return (np.clip(latent, -most, most) * self.gain(alpha, t)).astype(np.int64)
+        return (np.clip(latent, -most, most) * self.gain(alpha, t, target)).astype(np.int64)
 
-    def dequantise(self, integers: Ints | Floats, alpha: float, t: int, searched: bool) -> Floats:
+    def dequantise(self, integers: Ints | Floats, alpha: float, t: int, target: int = 0) -> Floats:
         """The centroids of the cells, (c, h, w); linear between whole numbers."""
         codes = integers.astype(np.float32)
         sign = np.clip(codes, -1, 1)
-        centroid, beyond = self._centroids(alpha, t, searched)
+        centroid, beyond = self._centroids(alpha, t, target > 0)
         values = codes + centroid * sign
-        if searched:
+        if target:
             values += beyond * np.clip(codes - sign, -1, 1)
-        result: Floats = values * self._step(alpha, t)
+        result: Floats = values * self._step(alpha, t, target)
         return result
 
-    def dequantised_slope(self, codes: Floats, t: int) -> Floats:
+    def dequantised_slope(self, codes: Floats, t: int, target: int) -> Floats:
         """How :meth:`dequantise` grows with each code, for alpha 0 and a search."""
         centroid, beyond = self._centroids(0.0, t, searched=True)
         size = np.abs(codes)
         slope = 1 + centroid * (size < 1) + beyond * ((size >= 1) & (size < 2))
-        result: Floats = slope * self._step(0.0, t)
+        result: Floats = slope * self._step(0.0, t, target)
         return result
 
     def _centroids(self, alpha: float, t: int, searched: bool) -> tuple[Floats, Floats]:
@@ -137,8 +142,8 @@ class Model:
         centroid: Floats = eye + np.float32(alpha) * (machine - eye)
         return centroid, beyond * np.float32(1 - alpha)
 
-    def _step(self, alpha: float, t: int) -> Floats:
-        gain = self.gain(alpha, t)
+    def _step(self, alpha: float, t: int, target: int) -> Floats:
+        gain = self.gain(alpha, t, target)
         return np.reciprocal(np.where(gain > 0, gain, np.float32(1)))
 
     def analyse(self, pixels: NDArray[np.uint8], alpha: float) -> Floats:
@@ -204,10 +209,11 @@ class Model:
     ) -> list[Ints]:
         """The quantised latent (c, a, b) after each iteration that :meth:`encode` writes."""
         latent = self.analyse(pixels, alpha)
+        target = iterations if effort else 0
         if effort:
-            gains = [self.gain(alpha, t) for t in range(iterations)]
+            gains = [self.gain(alpha, t, target) for t in range(iterations)]
             latent = search.improve(self._judge(alpha, iterations - 1), pixels, latent, gains, alpha, effort, progress)
-        return [self.quantise(latent, alpha, t) for t in range(iterations)]
+        return [self.quantise(latent, alpha, t, target) for t in range(iterations)]
 
     def _judge(self, alpha: float, t: int) -> Callable[[NDArray[np.uint8]], search.Judge]:
         if alpha == 0 and self.searches_for_eye:
@@ -219,18 +225,18 @@ class Model:
         return functools.partial(load(self.folder), alpha, t)
 
     def decode(
-        self, segments: list[bytes], height: int, width: int, alpha: float, searched: bool = False
+        self, segments: list[bytes], height: int, width: int, alpha: float, target: int = 0
     ) -> NDArray[np.uint8]:
-        """Segments of an image of ``height`` x ``width`` blocks -> (16 height, 16 width, 3) uint8; ``searched`` if they
-        were written with effort."""
+        """Segments of an image of ``height`` x ``width`` blocks -> (16 height, 16 width, 3) uint8; ``target`` as for
+        :meth:`gain`."""
         now = np.zeros((self.latent, height, width), np.int64)
         memory = np.zeros((self.memory, height, width), np.float32)
         for t, segment in enumerate(segments):
             self.entropy.decode(segment, now, t)
             if alpha:  # the share of what the networks correct is 0 for the eye
-                memory = self.remember(self.dequantise(now, alpha, t, searched), memory, alpha, t)
+                memory = self.remember(self.dequantise(now, alpha, t, target), memory, alpha, t)
         last = len(segments) - 1
-        return self.synthesise(self.dequantise(now, alpha, last, searched), memory, alpha, last)
+        return self.synthesise(self.dequantise(now, alpha, last, target), memory, alpha, last)
 
     def _run(self, network: str, **inputs: NDArray[Any]) -> list[NDArray[Any]]:
         session = self._session(network)

@@ -26,8 +26,19 @@ STEP_SLOPE = 16.0
 CHROMA_STEP = 0.75
 """Chroma's step relative to luma's."""
 EYE_STEPS = ((1, 9, 1.2), (9, 17, 1.1), (113, 193, 0.9))
-"""(first channel, end, factor): steps of the eye beside these; searched codes want low functions coarser and high ones
-finer (docs/results/codec.md)."""
+"""(first channel, end, factor): steps of the eye beside these (docs/results/codec.md)."""
+SEARCHED_STEPS = (
+    ((1, 9, 1.15),),
+    ((1, 9, 1.18), (9, 17, 1.05), (33, 65, 1.03)),
+    ((1, 9, 1.35), (9, 17, 1.3), (17, 33, 1.25), (65, 113, 0.78), (113, 193, 0.57)),
+    ((1, 9, 1.1), (9, 17, 1.05), (17, 33, 0.95), (33, 65, 1.15), (65, 113, 1.1), (113, 193, 0.95)),
+    ((1, 9, 1.42), (9, 17, 1.37), (17, 33, 1.25), (33, 65, 1.1), (65, 113, 0.84), (113, 193, 0.73)),
+    ((1, 9, 1.38), (9, 17, 1.28), (17, 33, 1.18), (33, 65, 1.02), (65, 113, 1.27), (113, 193, 1.17)),
+    ((1, 9, 1.32), (9, 17, 1.32), (17, 33, 1.17), (33, 65, 1.32), (65, 113, 1.12), (113, 193, 1.07)),
+    ((1, 9, 1.3), (9, 17, 1.15), (17, 33, 1.05), (33, 65, 1.15), (65, 113, 1.05), (113, 193, 1.25)),
+)
+"""The same for codes that were searched for, by the number of iterations that they were searched for: those of other
+files serve every number."""
 RGB_TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 """ITU-R BT.601, full range, as JPEG uses it."""
 YCC_TO_RGB = np.linalg.inv(np.array(RGB_TO_YCC)).tolist()
@@ -131,10 +142,10 @@ def contrast_code(coefficients: Tensor, luma: Tensor) -> Tensor:
     return torch.round(torch.lerp(own, near, CONTRAST_SMOOTHING)).detach()
 
 
-def eye_log_ratio(latent: int) -> np.ndarray:
+def eye_log_ratio(latent: int, steps: tuple[tuple[int, int, float], ...] = EYE_STEPS) -> np.ndarray:
     """(latent,) natural logarithm of how much finer the eye's steps are than the basis', as 16-bit floats hold it."""
     ratio = np.zeros(latent, np.float32)
-    for low, high, factor in EYE_STEPS:
+    for low, high, factor in steps:
         ratio[low:high] = np.float16(-math.log(factor))
     return ratio
 
