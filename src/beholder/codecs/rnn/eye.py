@@ -22,7 +22,7 @@ Floats = NDArray[np.float32]
 
 STRIP = 54
 """Rows that one product filters; with the window's reach, 64 are read."""
-PACES = {1: search.Pace(rounds=16, rate=0.25, refresh=4), 2: search.Pace(rounds=64, rate=0.4, refresh=4)}
+PACES = {1: search.Pace(rounds=16, rate=0.25, refresh=4), 2: search.Pace(rounds=64, rate=0.4, refresh=4, price=1.3)}
 """Effort -> how the search for the eye goes."""
 LEAST = 1e-4
 """Added to 1 - MS-SSIM, and the least that a scale's mean counts as."""

@@ -72,11 +72,13 @@ class Pace:
         rounds: how often the picture is decoded and compared.
         rate: how far Adam moves a code in the first round; less and less, down to nothing.
         refresh: prices are made anew every so many rounds, and at most one and a half times as many old.
+        price: of a bit, beside EYE_PRICE: a short search does not spend all that a low price asks for.
     """
 
     rounds: int
     rate: float
     refresh: int = 1
+    price: float = 1.0
 
 
 class Judge(Protocol):
@@ -193,7 +195,7 @@ def descend(
         distortion = judge.distortion(whole)
         prices = coming.result()
         bits = prices.bits(whole)
-        price = between((EYE_PRICE[t], MACHINE_PRICE)) / max(bits / area, LEAST_BPP) / area
+        price = between((EYE_PRICE[t] * pace.price, MACHINE_PRICE)) / max(bits / area, LEAST_BPP) / area
         before = price * bits + distortion
         for number in range(pace.rounds):
             softness = SOFTNESS[0] * (SOFTNESS[1] / SOFTNESS[0]) ** (number / max(pace.rounds - 1, 1))
