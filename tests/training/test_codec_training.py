@@ -14,8 +14,9 @@ from made_photos import make_photo
 
 torch = pytest.importorskip("torch")
 
+from beholder.codecs.rnn import search  # noqa: E402
 from beholder.errors import BadFileError, BadImageError, BadOptionError, OutputError  # noqa: E402
-from beholder.training import swift  # noqa: E402
+from beholder.training import batch_search, swift  # noqa: E402
 from beholder.training.checkpoint import load_checkpoint  # noqa: E402
 from beholder.training.codec import (  # noqa: E402
     CodecJob,
@@ -28,7 +29,17 @@ from beholder.training.speed import Speed  # noqa: E402
 
 SWIFT_SETTINGS: dict[str, Any] = {
     "architecture": "swift",
-    "model": {"n": 16, "m": 16, "hidden": 16, "context": 8, "analysis_blocks": 1, "synthesis_blocks": 1},
+    "model": {
+        "n": 16,
+        "m": 16,
+        "hidden": 16,
+        "context": 8,
+        "analysis_blocks": 1,
+        "synthesis_blocks": 1,
+        "eye_width": 8,
+        "eye_blocks": 1,
+        "eye_codes": 8,
+    },
     "bpp_targets": [0.122, 0.244, 0.366, 0.488, 0.61, 0.732, 0.854, 0.976],
     "steps": 6,
     "phases": [{"until": 6, "crop": 48, "batch": 8}],
@@ -311,7 +322,7 @@ def test_codes_stay_once_a_part_learns_alone(
     else:
         assert moved == ({"quantiser", "synthesis"} if part == "eye" else {"quantiser", "recurrence", "synthesis"})
         assert not entropy_moved
-        for name in ("eye_linear", "eye_borders"):
+        for name in ("eye_linear", "eye_borders", "eye_network.leave.weight"):
             assert torch.equal(after[f"synthesis.{name}"], before[f"synthesis.{name}"]) == (part != "eye")
         assert torch.equal(after["synthesis.linear.weight"], before["synthesis.linear.weight"]) == (part == "eye")
 
@@ -340,6 +351,37 @@ def test_networks_learn_from_codes_that_were_searched_for(photos: Path, tmp_path
     assert target.tolist() == [1, 0, 3, 0, 5, 0, 7, 0]
     assert np.isfinite(run.train_step(batch)["train/loss"])
     assert run.skipped == 0
+
+
+@pytest.mark.parametrize("t", [0, 3])
+def test_a_batch_is_searched_as_the_encoder_searches_one(photos: Path, tmp_path: Path, t: int) -> None:
+    """What both minimise ends alike, far below where it began, and no sample knows of another."""
+    model = CodecTraining(job(photos, tmp_path, SWIFT_SETTINGS)).model
+    model.context.set_quantise(True)
+    image = torch.from_numpy(PhotoCrops(photos, 64, 1).batch(0, 3)).float() / 255
+    latent = model.codec.analysis(image, torch.zeros(3)).detach()
+    pace = search.Pace(rounds=8, rate=0.25, refresh=4)
+    together = batch_search.improve(model.codec, model.context, image, latent, t, pace)
+    for one in range(3):
+        rows = slice(one, one + 1)
+        alone = batch_search.improve(model.codec, model.context, image[rows], latent[rows], t, pace)
+        judge = model.judges(0.0, t, (image[one] * 255).byte().numpy())
+        judge.pace = lambda effort: pace
+        gains = [model.codec.quantiser.gain(judge.observer, i, judge.target)[0].numpy() for i in judge.passed]
+        start = latent[one].numpy()
+        encoder = search.descend(judge, start, np.ones_like(start[:1]), gains, 0.0, 1)
+        first: list[float] = []
+
+        def cost(y: np.ndarray, judge: Any = judge, gains: Any = gains, first: list[float] = first) -> float:
+            whole = [np.trunc(y * gain) for gain in gains]
+            bits = judge.prices(whole).bits(whole)
+            first.append(search.EYE_PRICE[t] / bits)
+            return first[0] * bits + judge.distortion(whole)
+
+        before, ours, theirs, by_itself = (cost(y) for y in (start, together[one].numpy(), encoder, alone[0].numpy()))
+        assert before - theirs > 0.03
+        assert ours == pytest.approx(theirs, abs=0.2 * (before - theirs))
+        assert by_itself == pytest.approx(ours, abs=0.1 * (before - theirs))
 
 
 def test_16_bit_networks_and_compiling_learn_the_same(photos: Path, tmp_path: Path) -> None:

@@ -21,11 +21,30 @@ from beholder.errors import BadFileError, BadOptionError, OutputError  # noqa: E
 from beholder.training.checkpoint import exported as read_exported  # noqa: E402
 from beholder.training.checkpoint import load_checkpoint  # noqa: E402
 from beholder.training.codec import CodecJob, CodecTraining  # noqa: E402
-from beholder.training.export import SILENT, correction, decode_with_torch, export_codec, freeze, restore  # noqa: E402
+from beholder.training.context import ContextModel  # noqa: E402
+from beholder.training.export import (  # noqa: E402
+    SILENT,
+    correction,
+    decode_with_torch,
+    export_codec,
+    freeze,
+    restore,
+    write_networks,
+)
 
 TINY = {
     "architecture": "swift",
-    "model": {"n": 16, "m": 16, "hidden": 8, "context": 8, "analysis_blocks": 1, "synthesis_blocks": 1},
+    "model": {
+        "n": 16,
+        "m": 16,
+        "hidden": 8,
+        "context": 8,
+        "analysis_blocks": 1,
+        "synthesis_blocks": 1,
+        "eye_width": 8,
+        "eye_blocks": 1,
+        "eye_codes": 8,
+    },
     "bpp_targets": [0.122 * (i + 1) for i in range(ITERATIONS)],
     "steps": 10,
     "phases": [{"until": 10, "crop": 64, "batch": 8}],
@@ -80,7 +99,9 @@ def test_silent_networks_are_noticed(checkpoint: Path, tmp_path: Path, capsys: p
         assert ("correct nothing" in capsys.readouterr().err) == told
 
 
-@pytest.mark.parametrize(("alpha", "searched"), [(0.0, False), (0.0, True), (0.5, False), (0.5, True), (1.0, False)])
+@pytest.mark.parametrize(
+    ("alpha", "searched"), [(0.0, False), (0.0, True), (0.2, False), (0.2, True), (0.5, True), (1.0, False)]
+)
 def test_shipped_graphs_agree_with_torch(big_photo: Image.Image, alpha: float, searched: bool) -> None:
     """The same bytes decode to the same pixels within 1/255, torch holding the shipped weights."""
     codec = Rnn()
@@ -105,6 +126,7 @@ def test_a_codec_from_before_the_eye_had_its_own_synthesis_can_be_trained_on(tmp
     del graph.graph.initializer[:]
     graph.graph.initializer.extend(kept)
     onnx.save(graph, str(folder / "synthesis.onnx"))
+    (folder / runtime.EYE).unlink()
     weights = read_exported(folder)[1][0]
     shared, own = weights["synthesis.linear.weight"], weights["synthesis.eye_linear"]
     assert torch.equal(own, shared[:, :, 0, 0])
@@ -117,11 +139,50 @@ def test_models_from_before_the_eye_had_a_graph_of_its_own_decode(tmp_path: Path
     (folder / runtime.EYE).unlink()
     former, shipped = Rnn(folder), Rnn()
     assert former.model.identity != shipped.model.identity
+    torch_codec = load_shipped(shipped.model)
+    torch_codec.synthesis.eye_network = None
     for quality in (1, ITERATIONS):
-        pictures = [
-            np.asarray(codec.decode(codec.encode(big_photo, quality))).astype(int) for codec in (former, shipped)
-        ]
-        assert np.abs(pictures[0] - pictures[1]).max() <= 1
+        data = former.encode(big_photo, quality)
+        stream = bitstream.read(data)
+        size = tuple(-(-n // BLOCK) * BLOCK for n in (stream.height, stream.width))
+        linear = decode_with_torch(torch_codec, former.model.entropy, stream.segments, size, 0.0)
+        ours = np.asarray(former.decode(data)).astype(int)
+        assert np.abs(ours - linear[: stream.height, : stream.width]).max() <= 1
+
+
+def test_models_from_before_the_eye_had_a_network_write_and_read_files(tmp_path: Path, photo: Image.Image) -> None:
+    """Their graphs have other inputs: no row, and the adjoint needs the contrast alone."""
+    codec = Swift(SwiftConfig(hidden=8, context=8))
+    context = ContextModel(codec.layout, 8)
+    context.set_quantise(True)
+    folder = tmp_path / "former"
+    folder.mkdir()
+    write_networks(codec, folder)
+    for name, kept, constant in (("eye", "belief", "row"), ("eye_adjoint", "belief", "row")):
+        graph = onnx.load(str(folder / f"{name}.onnx"))
+        del graph.graph.input[[value.name for value in graph.graph.input].index(constant)]
+        assert kept in [value.name for value in graph.graph.input]
+        onnx.save(graph, str(folder / f"{name}.onnx"))
+    np.savez_compressed(folder / "entropy.npz", **freeze(codec, context))
+    (folder / "model.json").write_text("{}")
+    for alpha, effort in ((0.0, 1), (0.2, 0)):
+        former = Rnn(folder, effort=effort)
+        assert former.decode(former.encode(photo, 2, alpha=alpha)).size == photo.size
+
+
+def test_from_the_eye_to_a_machine_there_is_no_jump(big_photo: Image.Image) -> None:
+    """Codes of one kind, drawn for neighbouring alphas: pictures change little by little."""
+    model = Rnn().model
+    pixels = np.asarray(big_photo)[: 12 * BLOCK, : 15 * BLOCK].transpose(2, 0, 1)
+    belief = model.dequantise(model.quantise(model.analyse(pixels, 0.0), 0.0, 1), 0.0, 1)
+    memory = model.remember(belief, np.zeros((model.memory, *belief.shape[1:]), np.float32), 0.2, 1)
+    alphas = (0.0, 0.01, 0.25, 0.49, 0.5)
+    eye, near, half, almost, machine = (model.synthesise(belief, memory, a, 1).astype(float) for a in alphas)
+    whole = np.abs(machine - eye).mean()
+    assert whole > 0.5
+    assert np.abs(near - eye).mean() < 0.1 * whole
+    assert np.abs(machine - almost).mean() < 0.1 * whole
+    assert 0.2 * whole < np.abs(half - eye).mean() < 0.8 * whole
 
 
 def test_a_checkpoint_of_before_is_one_sentence(
@@ -163,7 +224,7 @@ def load_shipped(model: runtime.Model) -> Swift:
     weights["quantiser.log_ratio"] = torch.from_numpy(runtime.log_ratio(model._arrays))
     weights["quantiser.searched_ratio"] = torch.from_numpy(model._arrays["searched_ratio"])
     weights["quantiser.fineness"] = codec.quantiser.fineness
-    for part in ("analysis", "recurrence", "synthesis"):
+    for part in ("analysis", "recurrence", "synthesis", "eye"):
         for tensor in onnx.load(model.folder / f"{part}.onnx").graph.initializer:
             name = tensor.name.removesuffix(".half").removeprefix("codec.")
             values = onnx.numpy_helper.to_array(tensor)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from beholder.codecs.rnn.layout import ITERATIONS
 from beholder.codecs.rnn.model import Swift, SwiftConfig
-from beholder.codecs.rnn.runtime import log_ratio
+from beholder.codecs.rnn.runtime import EYE, log_ratio
 from beholder.codecs.rnn.stage_network import ACTIVATION_SCALE, WEIGHT_SCALE
 from beholder.errors import BadFileError
 from beholder.training.context import ContextModel
@@ -69,7 +69,8 @@ def exported(folder: Path) -> tuple[SwiftConfig, list[State]]:
     try:
         config = SwiftConfig(**json.loads((folder / "model.json").read_text())["settings"]["model"])
         codec: dict[str, Any] = {}
-        for network in ("analysis", "recurrence", "synthesis"):
+        networks = ["analysis", "recurrence", "synthesis", *(["eye"] if (folder / EYE).is_file() else [])]
+        for network in networks:
             for tensor in onnx.load(str(folder / f"{network}.onnx")).graph.initializer:
                 name = tensor.name.removeprefix("codec.").removesuffix(".half")
                 codec[name] = torch.from_numpy(np.array(numpy_helper.to_array(tensor)))

@@ -309,7 +309,7 @@ def _loop(run: CodecTraining, validation: Tensor, writer: Any, stop: list[int]) 
             bpp = " ".join(f"{v:.3f}" for k, v in figures.items() if "/bpp_" in k)
             print(
                 f"step {run.step}/{settings['steps']}  loss {figures['train/loss']:.4f}"
-                f"  {rate:.1f} images/s ({share:.0%} of the peak)" + (f"  bpp {bpp}" if bpp else ""),
+                f"  {rate:.1f} images/s ({share:.1%} of the peak)" + (f"  bpp {bpp}" if bpp else ""),
                 flush=True,
             )
             printed, seen = now, 0

@@ -39,6 +39,9 @@ from beholder.training.integers import IntLayer, floor_through, round_maybe
 from beholder.training.laplace import dead_zone_bits, laplace_bits
 from beholder.training.pyramid import PyramidContext
 
+Prediction = tuple[Tensor, Tensor]
+"""Mean and log scale of the codes of a stage, (b, k, h, w) each."""
+
 
 class StageContext(nn.Module):
     """Entropy model of one stage: integer codes -> mean and log scale of each of its channels."""
@@ -187,19 +190,27 @@ class ContextModel(nn.Module):
         return torch.stack(result, 1)
 
     @torch.no_grad()
-    def slopes(self, latents: list[Tensor], direction: Tensor) -> list[Tensor]:
+    def predict(self, latents: list[Tensor]) -> list[Prediction]:
+        """Mean and log scale of each stage's codes, all that predicts them being as in ``latents``."""
+        return [(step.mean, step.log_scale) for step in self._steps(latents)]
+
+    @torch.no_grad()
+    def slopes(
+        self, latents: list[Tensor], direction: Tensor, predictions: list[Prediction] | None = None
+    ) -> list[Tensor]:
         """What it would cost to move each code by one while all others stay.
 
         Args:
             latents: quantised latent after each iteration, whole numbers.
             direction: 1 or -1, (b, latent, h, w): which way each would move.
+            predictions: of :meth:`predict` for latents like these; they take nearly all of the time.
 
         Returns:
             For each iteration (b, latent, h, w): bits for each unit of its codes, 0 where nothing is coded or the code
             could not move.
         """
         result = [torch.zeros_like(latent) for latent in latents]
-        for step in self._steps(latents):
+        for step in self._steps(latents, predictions):
             mirrored = torch.where(step.old < 0, -1.0, 1.0)
             way = direction.index_select(1, step.channels) * mirrored
             moved = step.codes + way
@@ -211,8 +222,8 @@ class ContextModel(nn.Module):
             result[step.iteration].index_copy_(1, step.channels, slope)
         return result
 
-    def _steps(self, latents: list[Tensor]) -> Iterator[_Step]:
-        """The stages in coding order, each with its codes and what is predicted for them."""
+    def _steps(self, latents: list[Tensor], predictions: list[Prediction] | None = None) -> Iterator[_Step]:
+        """The stages in coding order, each with its codes and what is, or was, predicted for them."""
         now = torch.zeros_like(latents[0])
         for i, (stage, model) in enumerate(zip(self.layout.stages, self.stages, strict=True)):
             if stage.iteration == len(latents):
@@ -224,7 +235,10 @@ class ContextModel(nn.Module):
             soft, old = latents[stage.iteration].index_select(1, channels), now.index_select(1, channels)
             new = torch.round(soft.detach())  # soft is whole but for rounding errors
             codes = torch.where(old == 0, new, new * torch.sign(old) - factor * old.abs())
-            mean, log_scale = model(now[:, :seen] * worth, old, codes)
+            if predictions is None:
+                mean, log_scale = model(now[:, :seen] * worth, old, codes)
+            else:
+                mean, log_scale = predictions[i]
             assert isinstance(model, StageContext | PyramidContext)
             yield _Step(model, stage.iteration, channels, factor, old, codes, mean, log_scale)
             now = now.index_copy(1, channels, new)

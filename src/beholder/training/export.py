@@ -170,7 +170,7 @@ class _Synthesis(nn.Module):
         self.codec = codec
 
     def forward(self, belief: Tensor, memory: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
-        image = self.codec.synthesis(belief, memory, alpha, t)
+        image = self.codec.synthesis.for_machine(belief, memory, alpha, t)
         return torch.round(image.clamp(0, 1) * 255).to(torch.uint8)
 
 
@@ -179,8 +179,8 @@ class _Eye(nn.Module):
         super().__init__()
         self.codec = codec
 
-    def forward(self, belief: Tensor) -> Tensor:
-        image = self.codec.synthesis.for_eye(belief)
+    def forward(self, belief: Tensor, row: Tensor) -> Tensor:
+        image = self.codec.synthesis.for_eye(belief, row)
         return torch.round(image.clamp(0, 1) * 255).to(torch.uint8)
 
 
@@ -189,8 +189,8 @@ class _EyeAdjoint(nn.Module):
         super().__init__()
         self.codec = codec
 
-    def forward(self, gradient: Tensor, contrast: Tensor) -> Tensor:
-        result: Tensor = self.codec.synthesis.for_eye_adjoint(gradient, contrast)
+    def forward(self, gradient: Tensor, belief: Tensor, row: Tensor) -> Tensor:
+        result: Tensor = self.codec.synthesis.for_eye_adjoint(gradient, belief, row)
         return result
 
 
@@ -219,12 +219,12 @@ def write_networks(codec: Swift, folder: Path) -> None:
             {"belief": free, "memory": free},
             ["image"],
         ),
-        ("eye", _Eye(codec), {"belief": belief}, {"belief": free}, ["image"]),
+        ("eye", _Eye(codec), {"belief": belief, "row": t}, {"belief": free}, ["image"]),
         (
             "eye_adjoint",
             _EyeAdjoint(codec),
-            {"gradient": torch.zeros(1, 3, 96, 128), "contrast": belief[:, :1]},
-            {"gradient": blocks, "contrast": positions},
+            {"gradient": torch.zeros(1, 3, 96, 128), "belief": belief, "row": t},
+            {"gradient": blocks, "belief": positions},
             ["by_belief"],
         ),
     ]
@@ -387,7 +387,7 @@ def decode_with_torch(
         integers = torch.from_numpy(now[None]).float()
         belief = codec.quantiser.dequantise(integers, observer, t, torch.tensor([target]))
         memory = codec.recurrence(belief, memory, observer, t)
-    image = codec.synthesis(belief, memory, observer, t)[0].clamp(0, 1)
+    image = codec.synthesis(belief, memory, observer, t, torch.tensor([target]))[0].clamp(0, 1)
     return torch.round(image * 255).to(torch.uint8).numpy().transpose(1, 2, 0)
 
 

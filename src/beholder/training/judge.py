@@ -145,8 +145,8 @@ class TorchJudge:
         """d(alpha) of what ``codes`` decode to; ``varied``: in another view than the last."""
         codec = self.judges.codec
         belief = codec.quantiser.dequantise(codes, self.observer, self.passed[-1], self.target)
-        if self.alpha == 0:  # its networks' share of the picture is nothing
-            decoded = codec.synthesis.for_eye(belief)
+        if self.alpha == 0:  # a machine's networks' share of the picture is nothing
+            decoded = codec.synthesis.for_eye(belief, self.passed[-1])
         else:
             with torch.no_grad():
                 beliefs = [
@@ -154,7 +154,7 @@ class TorchJudge:
                     for i, latent in zip(self.passed, self._tensors(latents), strict=True)
                 ]
                 memory = codec.remember(beliefs, self.observer)[-1]
-            decoded = codec.synthesis(belief, memory, self.observer, self.passed[-1])
+            decoded = codec.synthesis(belief, memory, self.observer, self.passed[-1], self.target)
         decoded = decoded.clamp(0, 1)
         total = decoded.new_zeros(())
         if self.alpha < 1:

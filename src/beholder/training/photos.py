@@ -6,6 +6,8 @@ with an antialiasing filter hides the artefacts that the source was stored with.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +22,8 @@ from beholder.image import flatten, load
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 CACHE_BYTES = 3 << 30
 AHEAD = 4
+"""Batches that are ready, for each thread that prepares them."""
+MOST_THREADS = 8
 
 
 class PhotoCrops:
@@ -31,6 +35,7 @@ class PhotoCrops:
         self.seed = seed
         self._cache: OrderedDict[Path, Image.Image] = OrderedDict()
         self._cached = 0
+        self._lock = threading.Lock()
         areas = []
         for path in self.paths:
             try:
@@ -48,10 +53,11 @@ class PhotoCrops:
         return np.stack([self._crop(self._image(self.paths[i]), rng) for i in chosen])
 
     def batches(self, start: int, size: int) -> Iterator[np.ndarray]:
-        """Batches ``start``, ``start + 1``, ... prepared ahead in one background thread."""
-        with ThreadPoolExecutor(1) as pool:
-            waiting = [pool.submit(self.batch, start + i, size) for i in range(AHEAD)]
-            step = start + AHEAD
+        """Batches ``start``, ``start + 1``, ... prepared ahead in the background, by a thread for each core but one."""
+        threads = min(max((os.cpu_count() or 1) - 1, 1), MOST_THREADS)
+        with ThreadPoolExecutor(threads) as pool:
+            waiting = [pool.submit(self.batch, start + i, size) for i in range(AHEAD * threads)]
+            step = start + len(waiting)
             try:
                 while True:
                     batch = waiting.pop(0).result()
@@ -62,15 +68,18 @@ class PhotoCrops:
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _image(self, path: Path) -> Image.Image:
-        if path in self._cache:
-            self._cache.move_to_end(path)
-            return self._cache[path]
+        with self._lock:
+            if path in self._cache:
+                self._cache.move_to_end(path)
+                return self._cache[path]
         image = flatten(load(path)).convert("RGB")
-        self._cache[path] = image
-        self._cached += image.width * image.height * 3
-        while self._cached > CACHE_BYTES and len(self._cache) > 1:
-            _, old = self._cache.popitem(last=False)
-            self._cached -= old.width * old.height * 3
+        with self._lock:
+            if path not in self._cache:  # another thread may have loaded it meanwhile
+                self._cached += image.width * image.height * 3
+            self._cache[path] = image
+            while self._cached > CACHE_BYTES and len(self._cache) > 1:
+                _, old = self._cache.popitem(last=False)
+                self._cached -= old.width * old.height * 3
         return image
 
     def _crop(self, image: Image.Image, rng: np.random.Generator) -> np.ndarray:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from beholder.codecs.rnn.layout import ITERATIONS
 from beholder.codecs.rnn.model import Swift, SwiftConfig
+from beholder.training import batch_search
 from beholder.training.context import ContextModel
 from beholder.training.judge import ContextPrices, Judges
 from beholder.training.losses import human_distortion
@@ -120,7 +121,7 @@ class SwiftTrainee(nn.Module):
         self.context.requires_grad_(part == "entropy")
         self.codec.requires_grad_(part == "decoder")
         self.codec.analysis.requires_grad_(False)
-        for tensor in (self.codec.synthesis.eye_linear, self.codec.synthesis.eye_borders):
+        for tensor in self.codec.synthesis.eye_parameters():
             tensor.requires_grad_(part == "eye")
         self.codec.quantiser.requires_grad_(part in ("decoder", "eye"))
 
@@ -154,7 +155,7 @@ class SwiftTrainee(nn.Module):
             bits = (bits * every).sum(0) / every.sum(0).clamp(min=1)
             return bits.sum(), {f"train/bpp_{i + 1}": float(v) for i, v in enumerate(bits.detach().cumsum(0))}
         if self.part in ("decoder", "eye"):
-            decoded = self.codec.decode([belief for _, belief in states], alpha, t)
+            decoded = self.codec.decode([belief for _, belief in states], alpha, t, target)
             distortion = self.distortion(decoded, image, alpha).mean()
             return distortion, {"train/distortion": float(distortion.detach())}
         decoded, latents = self.codec(image, alpha, t)
@@ -178,7 +179,7 @@ class SwiftTrainee(nn.Module):
         return loss, figures
 
     def latent(self, image: Tensor, alpha: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What is quantised: of every few samples one is searched for, as the encoder does with more effort.
+        """What is quantised: a share of the samples is searched for, as the encoder does with more effort.
 
         Returns:
             The latent; (n, iterations) 1 where a sample's codes are meant, since those searched for serve one ``t``;
@@ -187,13 +188,19 @@ class SwiftTrainee(nn.Module):
         latent = self.codec.analysis(image, alpha)
         every, target = latent.new_ones(len(image), ITERATIONS), torch.zeros_like(t)
         if self.searching:
-            for row in range(len(image)):
-                if (row * self.together.world + self.together.rank) % round(1 / self.searched):
-                    continue
-                found = self.judges.improve(image[row : row + 1], latent[row : row + 1], float(alpha[row]), int(t[row]))
-                latent[row : row + 1] = found
-                every[row, int(t[row]) + 1 :] = 0
-                target[row] = t[row] + 1
+            numbers = torch.arange(len(image)) * self.together.world + self.together.rank
+            chosen = ((numbers + 1) * self.searched).ceil() > (numbers * self.searched).ceil()
+            rows = chosen.nonzero()[:, 0].to(image.device)
+            for row in rows[alpha[rows] > 0].tolist():
+                one = slice(row, row + 1)
+                latent[one] = self.judges.improve(image[one], latent[one], float(alpha[row]), int(t[row]))
+            for last in range(ITERATIONS):
+                some = rows[(alpha[rows] == 0) & (t[rows] == last)]
+                if len(some):
+                    latent[some] = batch_search.improve(self.codec, self.context, image[some], latent[some], last)
+            target[rows] = t[rows] + 1
+            sent = torch.arange(ITERATIONS, device=image.device)[None] < target[:, None]
+            every[rows] = sent[rows].to(every)
         return latent, every, target
 
     def distortion(self, decoded: Tensor, image: Tensor, alpha: Tensor) -> Tensor:

@@ -144,15 +144,18 @@ class EyeJudge:
         return self.eye.distortion(self._decode(latents[-1]))
 
     def gradient(self, soft: Floats, latents: list[Floats]) -> Floats:
-        decoded = self._decode(soft)
+        belief = self.model.dequantise(soft, 0.0, self.t, self.t + 1)
+        decoded = self._picture(belief)
         by_pixel = self.eye.gradient(decoded) * np.float32(255)
         by_pixel[(decoded == 0) | (decoded == 255)] = 0  # cut off there
-        by_belief = self.model.eye_adjoint(by_pixel, latents[-1][:1])
+        by_belief = self.model.eye_adjoint(by_pixel, belief, self.t, self.t + 1)
         return by_belief * self.model.dequantised_slope(soft, self.t, self.t + 1)
 
     def _decode(self, codes: Floats) -> NDArray[np.uint8]:
-        belief = self.model.dequantise(codes, 0.0, self.t, self.t + 1)
-        return self.model.synthesise(belief, None, 0.0, self.t).transpose(2, 0, 1)
+        return self._picture(self.model.dequantise(codes, 0.0, self.t, self.t + 1))
+
+    def _picture(self, belief: Floats) -> NDArray[np.uint8]:
+        return self.model.synthesise(belief, None, 0.0, self.t, self.t + 1).transpose(2, 0, 1)
 
 
 def _filter(x: Floats) -> Floats:

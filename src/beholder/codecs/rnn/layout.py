@@ -30,6 +30,9 @@ MASKING_POWER = 0.8 / 1.4
 """Each contrast code coarsens a block's steps by 2 to this power."""
 PYRAMID = 0
 """Number of passes of a stage that is coded as a pyramid (pyramid.py)."""
+FULL_SHARE = 0.5
+"""From this alpha on all that corrects pictures is a machine's; for the eye nothing of it is, since MS-SSIM gained
+nothing from that (docs/results/codec.md)."""
 CODE_LIMIT = 32767
 """Largest magnitude of a code; an escape in the bitstream holds 16 bits."""
 

@@ -14,7 +14,7 @@ decoder's networks compute can be replaced without touching the entropy coder.  
 FiLM.
 
 What the memory corrects is for machines: its share grows with alpha, from nothing for the eye, which has a linear
-synthesis of its own.
+synthesis and a network (eye_network.py) of its own.
 
 Where the config asks for them, residual networks stand beside both transforms; the codec that ships has none
 (docs/results/codec.md).  Every residual branch is scaled to the error it may correct.  With larger scales the jitter of
@@ -32,7 +32,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from beholder.codecs.rnn.layout import ITERATIONS, SWIFT, Layout
+from beholder.codecs.rnn.eye_network import EyeNetwork, Residual, row_of
+from beholder.codecs.rnn.layout import FULL_SHARE, ITERATIONS, SWIFT, Layout
 from beholder.codecs.rnn.transform import (
     COLOURS,
     PATCH,
@@ -50,9 +51,6 @@ from beholder.codecs.rnn.transform import (
 
 ANALYSIS_REACH = 0.1
 """Scale of analysis' residual network, in coarse steps."""
-FULL_SHARE = 0.5
-"""From this alpha on the synthesis' networks correct all they can; for the eye they correct nothing, since MS-SSIM
-gained nothing from them that a table of centroids does not give (docs/results/codec.md)."""
 PIXEL_STRIDE = 4
 PIXELS = 3 * PIXEL_STRIDE**2
 SYNTHESIS_REACH = 0.04
@@ -62,7 +60,8 @@ SYNTHESIS_REACH = 0.04
 @dataclass(frozen=True)
 class SwiftConfig:
     """Sizes: ``n`` channels at stride 16, ``m`` at stride 8, ``w`` at stride 4, ``hidden`` in the recurrent cell; with
-    no ``analysis_blocks`` or ``synthesis_blocks`` there are no such networks."""
+    no ``analysis_blocks`` or ``synthesis_blocks`` there are no such networks, and with no ``eye_width`` none that
+    corrects for the eye; else that has ``eye_codes`` channels at stride 16 and ``eye_blocks`` blocks at stride 4."""
 
     n: int = 128
     m: int = 96
@@ -72,6 +71,9 @@ class SwiftConfig:
     analysis_blocks: int = 0
     synthesis_blocks: int = 0
     pixel_blocks: int = 3
+    eye_width: int = 0
+    eye_blocks: int = 4
+    eye_codes: int = 96
 
     def as_dict(self) -> dict[str, int]:
         return asdict(self)
@@ -92,20 +94,6 @@ class Film(nn.Module):
         scale_shift = scale_shift + (self.by_iteration[0] if t is None else self.by_iteration[t])
         scale, shift = scale_shift[:, :, None, None].chunk(2, 1)
         return x * (1 + scale) + shift
-
-
-class Residual(nn.Module):
-    """x + conv(silu(conv(x))), the second convolution starting small."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = _conv(channels, channels)
-        self.second = _conv(channels, channels)
-        with torch.no_grad():
-            self.second.weight.mul_(0.2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.silu(self.first(x)))
 
 
 class ConvGRU(nn.Module):
@@ -299,10 +287,26 @@ class Synthesis(nn.Module):
         else:
             # The same correction everywhere, 4x4 pixels large: it helps classifiers a little (docs/results/codec.md).
             self.grain = nn.Parameter(torch.zeros(PIXELS))
+        self.eye_network: EyeNetwork | None = None
+        if config.eye_width:
+            sizes = (layout.latent, config.eye_width, config.eye_blocks, config.eye_codes)
+            self.eye_network = EyeNetwork(*sizes, _spread(layout))
         self.mixed = False
 
-    def forward(self, belief: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
-        share = (alpha / FULL_SHARE).clamp(max=1.0)[:, None, None, None]
+    def forward(self, belief: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor, target: Tensor | None = None) -> Tensor:
+        """``target`` as for :meth:`Quantiser.gain`."""
+        image = self.for_machine(belief, hidden, alpha, t)
+        share = _share(alpha)
+        if self.eye_network is None or not bool((share < 1).any()):
+            return image
+        eye = self.for_eye(belief, row_of(t, torch.zeros_like(t) if target is None else target))
+        # The runtime blends pictures of whole numbers from 0 to 255.
+        blended = torch.lerp(eye.clamp(0, 1), image.clamp(0, 1), share)
+        return torch.where(share == 0, eye, torch.where(share < 1, blended, image))
+
+    def for_machine(self, belief: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
+        """:meth:`forward` without the eye's network, which has no share in it from FULL_SHARE on."""
+        share = _share(alpha)
         with mixed_precision(self.mixed, belief):
             missed = self.head(self.film_head(hidden, alpha, t)).float()
         belief = belief + share * self.cell[t][:, :, None, None] * missed
@@ -335,26 +339,45 @@ class Synthesis(nn.Module):
         modules += [self.enter_pixels, self.film_pixels, self.pixels, self.leave]
         return [parameter for module in modules for parameter in module.parameters()]
 
-    def for_eye(self, belief: Tensor) -> Tensor:
-        """:meth:`forward` for alpha 0, without what has no share in it."""
-        return from_ycc(self.draft(belief))
+    def eye_parameters(self) -> list[nn.Parameter]:
+        """The weights that only the eye's pictures need."""
+        network = [] if self.eye_network is None else list(self.eye_network.parameters())
+        return [self.eye_linear, self.eye_borders, *network]
 
-    def for_eye_adjoint(self, gradient: Tensor, contrast: Tensor) -> Tensor:
-        """Adjoint of :meth:`for_eye`: from how something grows with each pixel to how it grows with each belief.
+    def for_eye(self, belief: Tensor, row: Tensor) -> Tensor:
+        """:meth:`forward` for alpha 0, without what has no share in it; ``row`` (b,) as ``row_of`` gives it."""
+        draft = self.draft(belief)
+        if self.eye_network is not None:
+            with mixed_precision(self.mixed, belief):
+                draft = draft + self.eye_network(belief, draft, row).float()
+        return from_ycc(draft)
+
+    def for_eye_adjoint(self, gradient: Tensor, belief: Tensor, row: Tensor) -> Tensor:
+        """Gradient of :meth:`for_eye`: from how something grows with each pixel to how it grows with each belief.
 
         Args:
             gradient: (b, 3, 16a, 16b).
-            contrast: (b, 1, a, b) codes, whose own place in the result holds 0.
+            belief: (b, latent, a, b); the contrast's own place in the result holds 0.
+            row: (b,).
         """
+        contrast = belief[:, :1]
+        by_draft = from_ycc_adjoint(gradient)
+        more: Tensor | None = None
+        if self.eye_network is not None:
+            more, corrected = self.eye_network.adjoint(belief, self.draft(belief), row, by_draft)
+            by_draft = by_draft + corrected
         borders = self.eye_borders.T[None].expand(len(gradient), -1, -1)
-        ycc = self.borders(from_ycc_adjoint(gradient), borders)
+        ycc = self.borders(by_draft, borders)
         patches = F.pixel_unshuffle(F.pixel_unshuffle(ycc, PATCH), 2)
         b, _, height, width = patches.shape
         coefficients = (self.eye_linear.T[None] @ patches.flatten(2)).reshape(b, -1, height, width)
-        return torch.cat([torch.zeros_like(contrast), coefficients * self.step * masking(contrast)], 1)
+        by_belief = coefficients * self.step * masking(contrast)
+        if more is not None:
+            by_belief = by_belief + more[:, 1:]
+        return torch.cat([torch.zeros_like(contrast), by_belief], 1)
 
     def draft(self, belief: Tensor, share: Tensor | None = None) -> Tensor:
-        """The linear part alone, (b, 3, 16a, 16b) YCbCr: all that the eye gets, whose ``share`` (b, 1, 1, 1) is 0."""
+        """The linear part alone, (b, 3, 16a, 16b) YCbCr; the eye's ``share`` (b, 1, 1, 1) is 0."""
         b, _, height, width = belief.shape
         coefficients = belief[:, 1:] * self.step * masking(belief[:, :1])
         linear, borders = self.eye_linear[None], self.eye_borders[None]
@@ -403,12 +426,17 @@ class Swift(nn.Module):
         states = self.encode(image, alpha)
         return self.decode([belief for _, belief in states], alpha, t), [latent for latent, _ in states]
 
-    def decode(self, beliefs: list[Tensor], alpha: Tensor, t: Tensor) -> Tensor:
+    def decode(self, beliefs: list[Tensor], alpha: Tensor, t: Tensor, target: Tensor | None = None) -> Tensor:
         """Image after iteration ``t`` (one a sample), from what the decoder believes after each iteration."""
         memories = self.remember(beliefs, alpha)
         rows = torch.arange(len(t), device=t.device)
         belief, memory = (torch.stack(x, 1)[rows, t] for x in (beliefs, memories))
-        return self.synthesis(belief, memory, alpha, t)
+        return self.synthesis(belief, memory, alpha, t, target)
+
+
+def _share(alpha: Tensor) -> Tensor:
+    """Of what is a machine's, (b, 1, 1, 1)."""
+    return (alpha / FULL_SHARE).clamp(max=1.0)[:, None, None, None]
 
 
 def _all(t: int, like: Tensor) -> Tensor:

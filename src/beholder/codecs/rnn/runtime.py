@@ -5,8 +5,8 @@ A model is a folder:
     analysis.onnx     (1, 3, h, w) uint8, alpha (1,)                                    -> latent (1, c, h/16, w/16)
     recurrence.onnx   belief (1, c, ., .), memory (1, k, ., .), alpha, t (1,)           -> memory
     synthesis.onnx    belief, memory, alpha, t                                          -> (1, 3, h, w) uint8
-    eye.onnx          belief                                                            -> the same for alpha 0, faster
-    eye_adjoint.onnx  its adjoint: gradient (1, 3, h, w), contrast (1, 1, ., .)         -> gradient (1, c, ., .)
+    eye.onnx          belief, row (1,) of eye_network.py                                -> the same for alpha 0
+    eye_adjoint.onnx  its gradient: gradient (1, 3, h, w), belief, row                  -> gradient (1, c, ., .)
     entropy.npz       integer weights and probability tables (entropy.py), quantiser, layout
     model.json        name, sizes, files with their SHA-256, training summary
 
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from beholder.codecs.rnn import search
 from beholder.codecs.rnn.entropy import EntropyModel
-from beholder.codecs.rnn.layout import BLOCK, CODE_LIMIT, ITERATIONS, LEVELS, Layout
+from beholder.codecs.rnn.layout import BLOCK, CODE_LIMIT, FULL_SHARE, ITERATIONS, LEVELS, Layout
 from beholder.errors import BadFileError, BadOptionError
 
 Floats = NDArray[np.float32]
@@ -42,7 +42,7 @@ EYE, ADJOINT = "eye.onnx", "eye_adjoint.onnx"
 """Models of before lack them: they decode for the eye with synthesis.onnx, and search with torch."""
 TILE = 64
 """Side of a tile in latent positions: 1024 pixels."""
-MARGIN = {"analysis": 8, "recurrence": 2, "synthesis": 10, "eye": 1}
+MARGIN = {"analysis": 8, "recurrence": 2, "synthesis": 10, "eye": 10}
 """How far each network sees, in latent positions (an upper bound; checked by a test)."""
 
 
@@ -166,22 +166,35 @@ class Model:
             new_memory[:, *tile.inner] = out[0][:, *tile.crop]
         return new_memory
 
-    def synthesise(self, belief: Floats, memory: Floats | None, alpha: float, t: int) -> NDArray[np.uint8]:
+    def synthesise(
+        self, belief: Floats, memory: Floats | None, alpha: float, t: int, target: int = 0
+    ) -> NDArray[np.uint8]:
         """The image (16a, 16b, 3) as it stands after iteration ``t``; without memory, as the eye gets it."""
+        if memory is None or (alpha == 0 and self._for_eye):
+            return self._draw("eye", belief, row=_row(t, target))
+        picture = self._draw("synthesis", belief, memory, alpha=_scalar(alpha), t=np.array([t]))
+        if alpha < FULL_SHARE and self._for_eye and "row" in self._inputs("eye"):
+            eye = self._draw("eye", belief, row=_row(t, target)).astype(np.float32)
+            share = np.float32(alpha / FULL_SHARE)
+            picture = np.round(eye + share * (picture - eye)).astype(np.uint8)
+        return picture
+
+    def _draw(
+        self, network: str, belief: Floats, memory: Floats | None = None, **inputs: NDArray[Any]
+    ) -> NDArray[np.uint8]:
         height, width = belief.shape[1:]
         pixels = np.empty((height * BLOCK, width * BLOCK, 3), np.uint8)
-        network = "eye" if memory is None or (alpha == 0 and self._for_eye) else "synthesis"
+        maps = {"belief": belief} if memory is None else {"belief": belief, "memory": memory}
         for tile in _tiles(height, width, MARGIN[network]):
-            inputs = {"belief": belief[None, :, *tile.outer]}
-            if network == "synthesis" and memory is not None:
-                inputs |= {"memory": memory[None, :, *tile.outer], "alpha": _scalar(alpha), "t": np.array([t])}
-            (out,) = self._run(network, **inputs)
+            cut = {name: plane[None, :, *tile.outer] for name, plane in maps.items()}
+            (out,) = self._run(network, **cut, **inputs)
             pixels[tile.inner_pixels] = out[0].transpose(1, 2, 0)[tile.crop_pixels]
         return pixels
 
-    def eye_adjoint(self, gradient: Floats, contrast: Floats) -> Floats:
+    def eye_adjoint(self, gradient: Floats, belief: Floats, t: int, target: int) -> Floats:
         """From a gradient for each of the eye's pixels, (3, 16a, 16b), to one for each value of belief, (c, a, b)."""
-        (out,) = self._run("eye_adjoint", gradient=gradient[None], contrast=contrast[None])
+        inputs = {"gradient": gradient[None], "belief": belief[None], "contrast": belief[None, :1]}
+        (out,) = self._run("eye_adjoint", **inputs, row=_row(t, target))
         result: Floats = out[0]
         return result
 
@@ -236,13 +249,18 @@ class Model:
             if alpha:  # the share of what the networks correct is 0 for the eye
                 memory = self.remember(self.dequantise(now, alpha, t, target), memory, alpha, t)
         last = len(segments) - 1
-        return self.synthesise(self.dequantise(now, alpha, last, target), memory, alpha, last)
+        return self.synthesise(self.dequantise(now, alpha, last, target), memory, alpha, last, target)
 
     def _run(self, network: str, **inputs: NDArray[Any]) -> list[NDArray[Any]]:
         session = self._session(network)
-        feeds = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
+        # Networks of models of before ask for less.
+        feeds = {name: np.ascontiguousarray(inputs[name]) for name in self._inputs(network)}
         outputs: list[NDArray[Any]] = session.run(None, feeds)
         return outputs
+
+    @functools.cache  # noqa: B019 - models live as long as the process
+    def _inputs(self, network: str) -> list[str]:
+        return [value.name for value in self._session(network).get_inputs()]
 
     @functools.cache  # noqa: B019 - models live as long as the process
     def _session(self, network: str) -> Any:
@@ -303,6 +321,11 @@ def _tiles(height: int, width: int, margin: int) -> Iterator[_Tile]:
 
 def _pixels(positions: slice) -> slice:
     return slice(positions.start * BLOCK, positions.stop * BLOCK)
+
+
+def _row(t: int, target: int) -> Ints:
+    """As ``eye_network.row_of``."""
+    return np.array([t if target else t + ITERATIONS])
 
 
 def _scalar(alpha: float) -> Floats:

@@ -47,7 +47,7 @@ STEADY = (0.0, 0.3)
 machine."""
 SOFTNESS = (0.3, 0.02)
 """Width of the soft rounding's step in the first and in the last round."""
-EYE_PRICE, MACHINE_PRICE = (1.0, 0.95, 1.1, 1.1, 1.2, 0.95, 0.85, 0.7), 1.5
+EYE_PRICE, MACHINE_PRICE = (1.0, 0.95, 1.1, 1.1, 1.3, 0.95, 0.85, 0.78), 1.5
 """Price of a bit per pixel times the image's bits per pixel: for the eye after each iteration, and for a machine."""
 LEAST_BPP = 0.02
 """Images that need less are not charged more for a bit."""
