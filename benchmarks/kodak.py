@@ -15,10 +15,11 @@ import functools
 import json
 import math
 import os
+import signal
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields
 from multiprocessing import get_context
@@ -119,7 +120,6 @@ def decode_and_measure(job: Job, data: bytes, encode_s: float) -> Row:
 
 def measure(jobs: Sequence[Job], table: Path, workers: int) -> int:
     """Run the jobs, appending each row to ``table`` as it comes; return how many failed."""
-    failures: list[str] = []
     new = not table.exists()
     context = get_context("spawn")
     with (
@@ -130,27 +130,41 @@ def measure(jobs: Sequence[Job], table: Path, workers: int) -> int:
         writer = csv.DictWriter(file, [field.name for field in fields(Row)])
         if new:
             writer.writeheader()
-        # A window of jobs at a time keeps the memory bounded and encoder and decoder both busy.
-        window = 8 * workers
-        for first in range(0, len(jobs), window):
-            encoding = {encoders.submit(encode, job): job for job in jobs[first : first + window]}
-            measuring: dict[Future[Row], Job] = {}
-            for encoded in as_completed(encoding):
-                job = encoding[encoded]
-                try:
-                    measuring[decoders.submit(decode_and_measure, job, *encoded.result())] = job
-                except BeholderError as error:
-                    failures.append(f"{job.codec} {job.quality} {job.path.name}: {error}")
-            for measured in as_completed(measuring):
-                job = measuring[measured]
-                try:
-                    writer.writerow(asdict(measured.result()))
-                except BeholderError as error:
-                    failures.append(f"{job.codec} {job.quality} {job.path.name}: {error}")
-            file.flush()
-            print(f"\r{first + len(encoding)} of {len(jobs)} files", end="", flush=True)
+        failures: list[str] = []
+        done = 0
+        try:
+            # A window of jobs at a time keeps the memory bounded and encoder and decoder both busy.
+            for window in (jobs[i : i + 8 * workers] for i in range(0, len(jobs), 8 * workers)):
+                for row in _rows(window, encoders, decoders, failures):
+                    writer.writerow(asdict(row))
+                file.flush()
+                done += len(window)
+                print(f"\r{done} of {len(jobs)} files", end="", flush=True)
+        except BaseException:  # stopped: or workers would go on with all that waits
+            for pool in (encoders, decoders):
+                pool.shutdown(wait=False, cancel_futures=True)
+            raise
     print("\n" + "\n".join(failures))
     return len(failures)
+
+
+def _rows(
+    jobs: Sequence[Job], encoders: ProcessPoolExecutor, decoders: ProcessPoolExecutor, failures: list[str]
+) -> Iterator[Row]:
+    encoding = {encoders.submit(encode, job): job for job in jobs}
+    measuring: dict[Future[Row], Job] = {}
+    for encoded in as_completed(encoding):
+        job = encoding[encoded]
+        try:
+            measuring[decoders.submit(decode_and_measure, job, *encoded.result())] = job
+        except BeholderError as error:
+            failures.append(f"{job.codec} {job.quality} {job.path.name}: {error}")
+    for measured in as_completed(measuring):
+        job = measuring[measured]
+        try:
+            yield measured.result()
+        except BeholderError as error:
+            failures.append(f"{job.codec} {job.quality} {job.path.name}: {error}")
 
 
 def read_rows(table: Path) -> list[Row]:
@@ -283,6 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not args.resume:
         table.unlink(missing_ok=True)
     known = {(row.image, row.codec, row.quality, row.alpha) for row in read_rows(table)}
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     failed = measure([job for job in wanted if job.key not in known], table, args.workers)
     stems = {path.stem for path in images}
     rows = sorted(read_rows(table), key=lambda row: (row.codec, row.alpha, row.quality, row.image))
