@@ -22,7 +22,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -141,8 +141,8 @@ def measure(jobs: Sequence[Job], table: Path, workers: int) -> int:
                 done += len(window)
                 print(f"\r{done} of {len(jobs)} files", end="", flush=True)
         except BaseException:  # stopped: or workers would go on with all that waits
-            for pool in (encoders, decoders):
-                pool.shutdown(wait=False, cancel_futures=True)
+            for worker in active_children():
+                worker.terminate()
             raise
     print("\n" + "\n".join(failures))
     return len(failures)
