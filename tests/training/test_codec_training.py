@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from made_photos import make_photo
+from toy_codec import SIZES
 
 torch = pytest.importorskip("torch")
 
@@ -29,17 +30,7 @@ from beholder.training.speed import Speed  # noqa: E402
 
 SWIFT_SETTINGS: dict[str, Any] = {
     "architecture": "swift",
-    "model": {
-        "n": 16,
-        "m": 16,
-        "hidden": 16,
-        "context": 8,
-        "analysis_blocks": 1,
-        "synthesis_blocks": 1,
-        "eye_width": 8,
-        "eye_blocks": 1,
-        "eye_codes": 8,
-    },
+    "model": SIZES,
     "bpp_targets": [0.122, 0.244, 0.366, 0.488, 0.61, 0.732, 0.854, 0.976],
     "steps": 6,
     "phases": [{"until": 6, "crop": 48, "batch": 8}],

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from toy_codec import SIZES
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
@@ -34,17 +35,7 @@ from beholder.training.export import (  # noqa: E402
 
 TINY = {
     "architecture": "swift",
-    "model": {
-        "n": 16,
-        "m": 16,
-        "hidden": 8,
-        "context": 8,
-        "analysis_blocks": 1,
-        "synthesis_blocks": 1,
-        "eye_width": 8,
-        "eye_blocks": 1,
-        "eye_codes": 8,
-    },
+    "model": SIZES | {"hidden": 8},
     "bpp_targets": [0.122 * (i + 1) for i in range(ITERATIONS)],
     "steps": 10,
     "phases": [{"until": 10, "crop": 64, "batch": 8}],
