@@ -8,9 +8,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from beholder.codecs.rnn import runtime  # noqa: E402
-from beholder.codecs.rnn.eye_network import EyeNetwork, row_of  # noqa: E402
+from beholder.codecs.rnn.eye_network import EyeNetwork  # noqa: E402
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS  # noqa: E402
 from beholder.codecs.rnn.model import Swift, SwiftConfig  # noqa: E402
+from beholder.codecs.rnn.picture_network import row_of  # noqa: E402
 
 SMALL = SwiftConfig(n=8, m=8, hidden=8, context=8, eye_width=8, eye_blocks=4, eye_codes=8)
 

@@ -25,7 +25,7 @@ settings = {settings!r}
 photos = folder / "photos"
 print(train_codec(CodecJob(photos, photos, {job!r}, 0.0, settings, folder / "runs", device="cpu")))
 """
-MODEL = {"n": 8, "m": 8, "w": 8, "hidden": 8, "context": 8, "synthesis_blocks": 1, "pixel_blocks": 1}
+MODEL = {"n": 8, "m": 8, "hidden": 8, "context": 8, "eye_width": 8, "eye_codes": 8, "machine_network": 1}
 SETTINGS = {
     "architecture": "swift",
     "model": MODEL,

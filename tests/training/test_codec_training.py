@@ -344,29 +344,31 @@ def test_networks_learn_from_codes_that_were_searched_for(photos: Path, tmp_path
     assert run.skipped == 0
 
 
-@pytest.mark.parametrize("t", [0, 3])
-def test_a_batch_is_searched_as_the_encoder_searches_one(photos: Path, tmp_path: Path, t: int) -> None:
+@pytest.mark.parametrize(("alpha", "t"), [(0.0, 0), (0.0, 3), (1.0, 1)])
+def test_a_batch_is_searched_as_the_encoder_searches_one(photos: Path, tmp_path: Path, alpha: float, t: int) -> None:
     """What both minimise ends alike, far below where it began, and no sample knows of another."""
     model = CodecTraining(job(photos, tmp_path, SWIFT_SETTINGS)).model
+    machine = Machine() if alpha else None
+    model.judges.__dict__["machine"] = machine
     model.context.set_quantise(True)
     image = torch.from_numpy(PhotoCrops(photos, 64, 1).batch(0, 3)).float() / 255
-    latent = model.codec.analysis(image, torch.zeros(3)).detach()
+    latent = model.codec.analysis(image, torch.full((3,), alpha)).detach()
     pace = search.Pace(rounds=8, rate=0.25, refresh=4)
-    together = batch_search.improve(model.codec, model.context, image, latent, t, pace)
+    together = batch_search.improve(model.codec, model.context, image, latent, t, pace, machine)
     for one in range(3):
         rows = slice(one, one + 1)
-        alone = batch_search.improve(model.codec, model.context, image[rows], latent[rows], t, pace)
-        judge = model.judges(0.0, t, (image[one] * 255).byte().numpy())
+        alone = batch_search.improve(model.codec, model.context, image[rows], latent[rows], t, pace, machine)
+        judge = model.judges(alpha, t, (image[one] * 255).byte().numpy())
         judge.pace = lambda effort: pace
         gains = [model.codec.quantiser.gain(judge.observer, i, judge.target)[0].numpy() for i in judge.passed]
         start = latent[one].numpy()
-        encoder = search.descend(judge, start, np.ones_like(start[:1]), gains, 0.0, 1)
+        encoder = search.descend(judge, start, np.ones_like(start[:1]), gains, alpha, 1)
         first: list[float] = []
 
         def cost(y: np.ndarray, judge: Any = judge, gains: Any = gains, first: list[float] = first) -> float:
             whole = [np.trunc(y * gain) for gain in gains]
             bits = judge.prices(whole).bits(whole)
-            first.append(search.EYE_PRICE[t] / bits)
+            first.append((search.MACHINE_PRICE if alpha else search.EYE_PRICE[t]) / bits)
             return first[0] * bits + judge.distortion(whole)
 
         before, ours, theirs, by_itself = (cost(y) for y in (start, together[one].numpy(), encoder, alone[0].numpy()))

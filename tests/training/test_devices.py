@@ -61,7 +61,7 @@ def test_the_mode_refuses_to_mix_devices(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_swift_learns_on_its_device(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     settings = read_settings("swift")
     if part == "networks":
-        settings["model"] |= {"analysis_blocks": 1, "synthesis_blocks": 1}
+        settings["model"] |= {"analysis_blocks": 1, "machine_network": 1}
     model: Any = build(settings, None)
     with elsewhere(monkeypatch):
         codec, context = moved(model).codec, model.context

@@ -82,12 +82,13 @@ def test_silent_networks_are_noticed(checkpoint: Path, tmp_path: Path, capsys: p
     state = load_checkpoint(checkpoint) | {"alpha": None}
     assert correction(restore(state)[0]) > SILENT
     torch.save(state, tmp_path / "alive.pt")
-    state["average"][0]["synthesis.up_pixels.bias"].fill_(-1e4)
+    state["average"][0]["synthesis.machine_network.code.bias"].fill_(-1e4)
+    state["average"][0]["synthesis.machine_network.enter.bias"].fill_(-1e4)
     assert correction(restore(state)[0]) < SILENT
     torch.save(state, tmp_path / "silent.pt")
     for name, told in (("alive", False), ("silent", True)):
         assert main(["export", str(tmp_path / f"{name}.pt"), "-o", str(tmp_path / name)]) == 0
-        assert ("correct nothing" in capsys.readouterr().err) == told
+        assert ("corrects nothing" in capsys.readouterr().err) == told
 
 
 @pytest.mark.parametrize(
@@ -210,7 +211,7 @@ def test_a_folder_that_is_no_model_is_not_overwritten(tmp_path: Path, checkpoint
 
 def load_shipped(model: runtime.Model) -> Swift:
     """A torch codec with the weights that stand in the shipped ONNX graphs."""
-    codec = Swift(SwiftConfig(**model.card["settings"]["model"]), model.layout)
+    codec = Swift(SwiftConfig.read(model.card["settings"]["model"]), model.layout)
     weights = {f"quantiser.{name}": torch.from_numpy(model._arrays[name]) for name in ("centroid", "searched")}
     weights["quantiser.log_ratio"] = torch.from_numpy(runtime.log_ratio(model._arrays))
     weights["quantiser.searched_ratio"] = torch.from_numpy(model._arrays["searched_ratio"])

@@ -22,7 +22,7 @@ from beholder.training.codec import read_settings  # noqa: E402
 from beholder.training.losses import C1, C2, human_distortion, ms_ssim  # noqa: E402
 from beholder.training.machine import CAFFE_MEAN, FeatureDistortion, Lite0, SqueezeNet, Vgg16  # noqa: E402
 
-SMALL = {"n": 16, "m": 16, "hidden": 16, "context": 8, "analysis_blocks": 1, "synthesis_blocks": 1}
+SMALL = {"n": 16, "m": 16, "hidden": 16, "context": 8, "analysis_blocks": 1}
 
 
 def tensor(image: Image.Image) -> Any:

@@ -6,8 +6,8 @@ SIZES = {
     "hidden": 16,
     "context": 8,
     "analysis_blocks": 1,
-    "synthesis_blocks": 1,
     "eye_width": 8,
     "eye_blocks": 1,
     "eye_codes": 8,
+    "machine_network": 1,
 }

@@ -133,7 +133,7 @@ def export(
     card = json.loads((folder / "model.json").read_text())
     if card["alpha"] != 0 and card.get("correction", 1) < SILENT:
         print(
-            "Its networks correct nothing for machines: for alpha above 0 train the part `decoder`, longer or with a "
+            "Its network corrects nothing for machines: for alpha above 0 train the part `decoder`, longer or with a "
             "lower lr.",
             file=sys.stderr,
         )

@@ -1,4 +1,4 @@
-"""The encoder's search for the eye (:mod:`beholder.codecs.rnn.search`), for many crops at once on the device.
+"""The encoder's search (:mod:`beholder.codecs.rnn.search`), for many crops at once on the device.
 
 A decoder should know the codes that it will be given.  One by one, as the encoder goes about it, they cost far more
 than a training step; a GPU searches a batch nearly as fast as one crop.
@@ -8,34 +8,48 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from beholder.codecs.rnn.eye import PACES
 from beholder.codecs.rnn.layout import BLOCK
 from beholder.codecs.rnn.model import Swift
-from beholder.codecs.rnn.search import BETAS, EYE_PRICE, LEAST_BPP, SOFTNESS, Pace
+from beholder.codecs.rnn.search import BETAS, EYE_PRICE, LEAST_BPP, MACHINE_PRICE, MACHINE_STEADY, SOFTNESS, Pace
 from beholder.training.context import ContextModel
+from beholder.training.judge import machine_pace, varied_views
 from beholder.training.losses import human_distortion
+from beholder.training.machine import FeatureDistortion
 
 
 @torch.no_grad()
 def improve(
-    codec: Swift, context: ContextModel, image: Tensor, latent: Tensor, t: int, pace: Pace = PACES[1]
+    codec: Swift,
+    context: ContextModel,
+    image: Tensor,
+    latent: Tensor,
+    t: int,
+    pace: Pace | None = None,
+    machine: FeatureDistortion | None = None,
 ) -> Tensor:
-    """Latents whose codes after iteration ``t`` (0-based) serve the eye better, or as they were.
+    """Latents whose codes after iteration ``t`` (0-based) serve the eye better, or a machine, or as they were.
 
     Args:
         codec, context: in training or not; nothing of them changes.
         image: (b, 3, 16a, 16b) in [0, 1].
         latent: (b, c, a, b); so is the result.
         t: the last iteration that is sent.
-        pace: of the search.
+        pace: of the search; None: that of effort 1.
+        machine: what stands for the machine; None: it is the eye.
     """
-    eye = torch.zeros(len(image), device=image.device)
+    alpha = 0 if machine is None else 1
+    if pace is None:
+        pace = PACES[1] if machine is None else machine_pace(1)
+    observer = torch.full((len(image),), float(alpha), device=image.device)
+    chance = np.random.default_rng(0)
     target = torch.full((len(image),), t + 1, device=image.device)
     passed = [torch.full_like(target, i) for i in range(t + 1)]
-    gains = [codec.quantiser.gain(eye, i, target) for i in passed]
+    gains = [codec.quantiser.gain(observer, i, target) for i in passed]
     coded = gains[-1] > 0
     gain = torch.where(coded, gains[-1], 1.0)
     shares = [g / gain for g in gains]
@@ -45,12 +59,23 @@ def improve(
     def latents(codes: Tensor) -> list[Tensor]:
         return [torch.trunc(codes * share) for share in shares]
 
-    def distortion(codes: Tensor) -> Tensor:
-        belief = codec.quantiser.dequantise(codes, eye, passed[-1], target)
-        return human_distortion(codec.synthesis.for_eye(belief, passed[-1]).clamp(0, 1), image)
+    def believed(codes: Tensor, i: Tensor) -> Tensor:
+        return codec.quantiser.dequantise(codes, observer, i, target)
+
+    def distortion(codes: Tensor, whole: list[Tensor], varied: bool) -> Tensor:
+        belief = believed(codes, passed[-1])
+        if machine is None:
+            return human_distortion(codec.synthesis.for_eye(belief, passed[-1]).clamp(0, 1), image)
+        with torch.no_grad():
+            memory = codec.remember([believed(x, i) for x, i in zip(whole, passed, strict=True)], observer)[-1]
+        decoded = codec.synthesis(belief, memory, observer, passed[-1], target).clamp(0, 1)
+        views = varied_views(decoded, image, chance) if varied else [(decoded, image)]
+        seen = [machine.forward(*pair).reshape(-1, len(image)).mean(0) for pair in views]
+        return torch.stack(seen).mean(0)
 
     def cost(codes: Tensor) -> tuple[Tensor, Tensor]:
-        return context.bits(latents(codes)).sum(1), distortion(codes)
+        whole = latents(codes)
+        return context.bits(whole).sum(1), distortion(codes, whole, varied=False)
 
     scaled = latent * gain * coded
     begun = torch.trunc(scaled)
@@ -58,7 +83,7 @@ def improve(
     codes = torch.where(free > 0, place, begun)
     area = latent.shape[2] * latent.shape[3] * BLOCK**2
     bits, before = cost(begun)
-    price = EYE_PRICE[t] * pace.price / (bits / area).clamp(min=LEAST_BPP) / area
+    price = (MACHINE_PRICE if alpha else EYE_PRICE[t] * pace.price) / (bits / area).clamp(min=LEAST_BPP) / area
     worst = price * bits + before
     price = price[:, None, None, None]
     mean, square = torch.zeros_like(codes), torch.zeros_like(codes)
@@ -75,14 +100,17 @@ def improve(
         slopes = context.slopes(whole, torch.where(hard > low, -1.0, 1.0), predictions)
         with torch.enable_grad():
             soft = torch.where(free > 0, low + 0.5 + height * curve, codes).requires_grad_(True)
-            (gradient,) = torch.autograd.grad(distortion(soft).sum(), soft)
+            (gradient,) = torch.autograd.grad(distortion(soft, whole, varied=True).sum(), soft)
         for slope, share in zip(slopes, shares, strict=True):
             gradient = gradient + slope * (share * price)
         gradient = gradient * free * (1 - curve * curve) * (height / (2 * softness))
+        if number == 0:
+            size = gradient.square().sum((1, 2, 3), keepdim=True) / free.sum((1, 2, 3), keepdim=True).clamp(min=1)
+            steady = alpha * MACHINE_STEADY[t] * size.sqrt() + 1e-12
         mean = torch.lerp(gradient, mean, BETAS[0])
         square = torch.lerp(gradient * gradient, square, BETAS[1])
         step = mean / (1 - BETAS[0] ** (number + 1))
-        step = step / ((square / (1 - BETAS[1] ** (number + 1))).sqrt() + 1e-12)
+        step = step / ((square / (1 - BETAS[1] ** (number + 1))).sqrt() + steady)
         codes = codes - pace.rate * (1 - number / pace.rounds) * step
     end = codes.round()
     bits, after = cost(end)

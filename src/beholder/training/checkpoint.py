@@ -67,7 +67,7 @@ def exported(folder: Path) -> tuple[SwiftConfig, list[State]]:
     from onnx import numpy_helper
 
     try:
-        config = SwiftConfig(**json.loads((folder / "model.json").read_text())["settings"]["model"])
+        config = SwiftConfig.read(json.loads((folder / "model.json").read_text())["settings"]["model"])
         codec: dict[str, Any] = {}
         networks = ["analysis", "recurrence", "synthesis", *(["eye"] if (folder / EYE).is_file() else [])]
         for network in networks:

@@ -94,7 +94,7 @@ def export_codec(
             "entropy_steps": source["step"],
             "entropy_settings": source["settings"],
         }
-        if codec.synthesis.corrects:
+        if codec.synthesis.machine_network is not None:
             card["correction"] = round(correction(codec), 4)
         (folder / "model.json").write_text(json.dumps(card, indent=2) + "\n")
         verify(codec, runtime.Model(folder))
@@ -109,7 +109,7 @@ def export_codec(
 
 def restore(state: dict[str, Any]) -> tuple[Swift, ContextModel]:
     """Codec (weights rounded to 16-bit floats) and entropy model with the averaged weights."""
-    config = SwiftConfig(**state["settings"]["model"])
+    config = SwiftConfig.read(state["settings"]["model"])
     codec = Swift(config)
     context = ContextModel(codec.layout, config.context)
     for module, saved in zip((codec, context), state["average"], strict=True):
@@ -169,8 +169,8 @@ class _Synthesis(nn.Module):
         super().__init__()
         self.codec = codec
 
-    def forward(self, belief: Tensor, memory: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
-        image = self.codec.synthesis.for_machine(belief, memory, alpha, t)
+    def forward(self, belief: Tensor, memory: Tensor, alpha: Tensor, t: Tensor, row: Tensor) -> Tensor:
+        image = self.codec.synthesis.for_machine(belief, memory, alpha, t, row)
         return torch.round(image.clamp(0, 1) * 255).to(torch.uint8)
 
 
@@ -215,7 +215,7 @@ def write_networks(codec: Swift, folder: Path) -> None:
         (
             "synthesis",
             _Synthesis(codec),
-            {"belief": belief, "memory": hidden, "alpha": alpha, "t": t},
+            {"belief": belief, "memory": hidden, "alpha": alpha, "t": t, "row": t.clone()},
             {"belief": free, "memory": free},
             ["image"],
         ),
@@ -228,6 +228,7 @@ def write_networks(codec: Swift, folder: Path) -> None:
             ["by_belief"],
         ),
     ]
+    shared: dict[bytes, int] = {}
     for name, module, inputs, dynamic, outputs in jobs:
         with _quiet_exporter():
             program = torch.onnx.export(
@@ -242,7 +243,11 @@ def write_networks(codec: Swift, folder: Path) -> None:
                 verbose=False,
             )
         assert program is not None
-        (folder / f"{name}.onnx").write_bytes(_halve(program.model_proto))
+        model = _halved(program.model_proto)
+        if name in ("eye", "eye_adjoint"):
+            _move_out(model, shared)
+        (folder / f"{name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
+    (folder / runtime.EYE_WEIGHTS).write_bytes(b"".join(shared))
 
 
 @contextmanager
@@ -259,7 +264,7 @@ def _quiet_exporter() -> Iterator[None]:
         log.setLevel(level)
 
 
-def _halve(model: Any) -> bytes:
+def _halved(model: Any) -> Any:
     """Store large float32 initialisers as float16, cast back when the graph is loaded; drop debug text."""
     from onnx import TensorProto, helper, numpy_helper
 
@@ -280,8 +285,21 @@ def _halve(model: Any) -> bytes:
     del graph.value_info[:]
     del graph.metadata_props[:]
     del model.metadata_props[:]
-    data: bytes = model.SerializeToString(deterministic=True)
-    return data
+    return model
+
+
+def _move_out(model: Any, shared: dict[bytes, int]) -> None:
+    """Large weights come to lie in :data:`~beholder.codecs.rnn.runtime.EYE_WEIGHTS`, equal ones once; ``shared`` tells
+    where, in bytes, and in which order."""
+    from onnx import TensorProto
+    from onnx.external_data_helper import set_external_data
+
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT16:
+            data = tensor.raw_data
+            place = shared.setdefault(data, sum(map(len, shared)))
+            set_external_data(tensor, runtime.EYE_WEIGHTS, place, len(data))
+            tensor.ClearField("raw_data")
 
 
 def freeze(codec: Swift, context: ContextModel) -> dict[str, NDArray[Any]]:
@@ -353,12 +371,14 @@ def verify(codec: Swift, model: runtime.Model) -> None:
 
 @torch.no_grad()
 def correction(codec: Swift) -> float:
-    """How much what the decoder's networks correct in a picture for a machine varies over it, in units of the error to
-    expect: near 0 where training has silenced them.  ``codec`` has such networks."""
+    """How much what the machine's network corrects in a picture varies over it, in units of the error to expect: near 0
+    where training has silenced it.  ``codec`` has such a network."""
+    network = codec.synthesis.machine_network
+    assert network is not None
     alpha = torch.ones(1)
     beliefs = [belief for _, belief in codec.encode(torch.from_numpy(_picture())[None].float() / 255, alpha)]
     found: list[Tensor] = []
-    hook = codec.synthesis.leave.register_forward_hook(lambda module, inputs, output: found.append(output))
+    hook = network.leave.register_forward_hook(lambda module, inputs, output: found.append(output))
     codec.decode(beliefs, alpha, torch.tensor([ITERATIONS // 2]))
     hook.remove()
     inner = found[0][:, :, 8:-8, 8:-8]  # at the borders zeros from outside make a difference

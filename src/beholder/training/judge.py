@@ -160,42 +160,50 @@ class TorchJudge:
         if self.alpha < 1:
             total = total + (1 - self.alpha) * human_distortion(decoded, self.image)[0]
         if self.alpha > 0:
-            views = self._views(decoded) if varied else [(decoded, self.image)]
+            views = varied_views(decoded, self.image, self.chance) if varied else [(decoded, self.image)]
             seen = [self.judges.machine.forward(*pair).mean() for pair in views]
             total = total + self.alpha * torch.stack(seen).mean()
         return total
 
-    def _views(self, decoded: Tensor) -> list[Pair]:
-        """Two, chosen by chance; those of the same size are one pair."""
-        _, _, height, width = self.image.shape
-        both = torch.cat([decoded, self.image])
-        if height * width <= SMALL:
-            scale = 1 + ENLARGED * self.chance.random()
-            size = [round(scale * (side - SHIFT)) for side in (height, width)]
-            first, second = (
-                F.interpolate(self._cut(both, height - SHIFT, width - SHIFT), size, mode="bilinear") for _ in range(2)
-            )
-            views = torch.stack([first, second.flip(3)], 1)
-            return [(views[0], views[1])]
-        whole = self._cut(both, height - SHIFT, width - SHIFT)
-        scale = self.chance.integers(WHOLE[0], WHOLE[1] + 1) / min(whole.shape[2:])
-        if scale < 1:
-            size = [round(scale * side) for side in whole.shape[2:]]
-            whole = F.interpolate(whole, size, mode="bilinear", antialias=True)
-        part = self._cut(both, PART, PART)
-        mirrored = (view.flip(3) if self.chance.random() < 0.5 else view for view in (whole, part))
-        return [(view[:1], view[1:]) for view in mirrored]
 
-    def _cut(self, pictures: Tensor, height: int, width: int) -> Tensor:
-        """A part of at most that size, somewhere."""
-        spare = (max(have - want, 0) for have, want in zip(pictures.shape[2:], (height, width), strict=True))
-        y, x = (int(self.chance.integers(max(left, 1))) for left in spare)
-        return pictures[:, :, y : y + height, x : x + width]
+def varied_views(decoded: Tensor, original: Tensor, chance: np.random.Generator) -> list[Pair]:
+    """Two of each of n pictures, chosen by chance; those of the same size are one pair of 2n pictures."""
+    n, _, height, width = original.shape
+    both = torch.cat([decoded, original])
+    if height * width <= SMALL:
+        scale = 1 + ENLARGED * chance.random()
+        size = [round(scale * (side - SHIFT)) for side in (height, width)]
+        first, second = (
+            F.interpolate(_cut(both, height - SHIFT, width - SHIFT, chance), size, mode="bilinear") for _ in range(2)
+        )
+        second = second.flip(3)
+        return [(torch.cat([first[:n], second[:n]]), torch.cat([first[n:], second[n:]]))]
+    whole = _cut(both, height - SHIFT, width - SHIFT, chance)
+    scale = chance.integers(WHOLE[0], WHOLE[1] + 1) / min(whole.shape[2:])
+    if scale < 1:
+        size = [round(scale * side) for side in whole.shape[2:]]
+        whole = F.interpolate(whole, size, mode="bilinear", antialias=True)
+    part = _cut(both, PART, PART, chance)
+    mirrored = (view.flip(3) if chance.random() < 0.5 else view for view in (whole, part))
+    return [(view[:n], view[n:]) for view in mirrored]
+
+
+def _cut(pictures: Tensor, height: int, width: int, chance: np.random.Generator) -> Tensor:
+    """A part of at most that size, somewhere."""
+    spare = (max(have - want, 0) for have, want in zip(pictures.shape[2:], (height, width), strict=True))
+    y, x = (int(chance.integers(max(left, 1))) for left in spare)
+    return pictures[:, :, y : y + height, x : x + width]
 
 
 def _speed_up(network: torch.nn.Module) -> None:
     """Weights come to lie in memory as a processor's convolutions like them."""
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def machine_pace(effort: int) -> search.Pace:
+    """How to search for a machine (alpha 1)."""
+    rounds, _, machine, refresh = PACES[effort]
+    return search.Pace(rounds, machine, refresh)
 
 
 @functools.lru_cache(maxsize=2)

@@ -7,7 +7,8 @@ at its target: it rises while the rate is above and falls while it is below (dua
 
 ``searched`` in the settings is the share of samples whose codes the encoder's search has found (search.py), from step
 ``searched_from`` on and once the entropy model computes in integers; entropy model and decoder then know such codes as
-well as plain ones.
+well as plain ones.  ``human_share`` is how much of d_human a machine's loss has besides: what MS-SSIM wants serves
+classifiers that take no part as well as more of those that do (docs/results/codec.md).
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class SwiftTrainee(nn.Module):
 
     def __init__(self, settings: dict[str, Any], alpha: float | None) -> None:
         super().__init__()
-        config = SwiftConfig(**settings["model"])
+        config = SwiftConfig.read(settings["model"])
         self.codec = Swift(config)
         self.context = ContextModel(self.codec.layout, config.context)
         self.alpha = alpha
@@ -49,6 +50,7 @@ class SwiftTrainee(nn.Module):
         if not 0 <= self.searched <= 1:
             raise KeyError("searched")
         self.searched_from = int(settings.get("searched_from", 0))
+        self.human_share = float(settings.get("human_share", 0.0))
         self.searching = False
         self.judges = Judges(self.codec, lambda latents: ContextPrices(self.context))
         self.quantised = False
@@ -89,7 +91,6 @@ class SwiftTrainee(nn.Module):
         eye: list[Tensor] = [codec.synthesis.eye_linear, codec.synthesis.eye_borders]
         speeds: dict[float, list[Tensor]] = {
             0.03: linear,
-            0.4: list(codec.synthesis.correcting()),
             0.5: eye,
             10.0: tables,
         }
@@ -118,6 +119,10 @@ class SwiftTrainee(nn.Module):
         if self.part == "all":
             self.codec.load_state_dict(average[0].state_dict())
         self.part = part
+        if part == "decoder":
+            for codec in (self.codec, average[0]):
+                assert isinstance(codec, Swift)
+                codec.synthesis.begin_machine()
         self.context.requires_grad_(part == "entropy")
         self.codec.requires_grad_(part == "decoder")
         self.codec.analysis.requires_grad_(False)
@@ -191,25 +196,31 @@ class SwiftTrainee(nn.Module):
             numbers = torch.arange(len(image)) * self.together.world + self.together.rank
             chosen = ((numbers + 1) * self.searched).ceil() > (numbers * self.searched).ceil()
             rows = chosen.nonzero()[:, 0].to(image.device)
-            for row in rows[alpha[rows] > 0].tolist():
+            for row in rows[(alpha[rows] > 0) & (alpha[rows] < 1)].tolist():
                 one = slice(row, row + 1)
                 latent[one] = self.judges.improve(image[one], latent[one], float(alpha[row]), int(t[row]))
             for last in range(ITERATIONS):
-                some = rows[(alpha[rows] == 0) & (t[rows] == last)]
-                if len(some):
-                    latent[some] = batch_search.improve(self.codec, self.context, image[some], latent[some], last)
+                for observer in (0, 1):
+                    some = rows[(alpha[rows] == observer) & (t[rows] == last)]
+                    if len(some):
+                        machine = self.judges.machine if observer else None
+                        latent[some] = batch_search.improve(
+                            self.codec, self.context, image[some], latent[some], last, machine=machine
+                        )
             target[rows] = t[rows] + 1
             sent = torch.arange(ITERATIONS, device=image.device)[None] < target[:, None]
             every[rows] = sent[rows].to(every)
         return latent, every, target
 
     def distortion(self, decoded: Tensor, image: Tensor, alpha: Tensor) -> Tensor:
-        """(1 - alpha) d_human + alpha d_machine, one value a sample; a side of weight 0 is not computed."""
+        """(1 - alpha + human_share alpha) d_human + alpha d_machine, one value a sample; a side of weight 0 is not
+        computed."""
         total = torch.zeros_like(alpha)
-        human, machine = alpha < 1, alpha > 0
+        weight = 1 - alpha + self.human_share * alpha
+        human, machine = weight > 0, alpha > 0
         if human.any():
             d = human_distortion(decoded[human], image[human])
-            total = total.index_put((human.nonzero()[:, 0],), (1 - alpha[human]) * d, accumulate=True)
+            total = total.index_put((human.nonzero()[:, 0],), weight[human] * d, accumulate=True)
         if machine.any():
             assert self.machine is not None
             d = self.machine.forward(decoded[machine], image[machine])

@@ -13,10 +13,10 @@ masks), so training starts from a working codec.  Codes depend on the image and 
 decoder's networks compute can be replaced without touching the entropy coder.  ``alpha`` enters every network as a
 FiLM.
 
-What the memory corrects is for machines: its share grows with alpha, from nothing for the eye, which has a linear
-synthesis and a network (eye_network.py) of its own.
+What the memory corrects is for machines: its share grows with alpha, from nothing for the eye.  Both have a linear
+synthesis and a network that corrects its picture (picture_network.py) of their own.
 
-Where the config asks for them, residual networks stand beside both transforms; the codec that ships has none
+Where the config asks for them, residual networks stand beside analysis; the codec that ships has none
 (docs/results/codec.md).  Every residual branch is scaled to the error it may correct.  With larger scales the jitter of
 its weights, a learning rate each step, outweighs what it can learn, and training turns it off.
 """
@@ -32,8 +32,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from beholder.codecs.rnn.eye_network import EyeNetwork, Residual, row_of
+from beholder.codecs.rnn.eye_network import EyeNetwork
 from beholder.codecs.rnn.layout import FULL_SHARE, ITERATIONS, SWIFT, Layout
+from beholder.codecs.rnn.machine_network import MachineNetwork
+from beholder.codecs.rnn.picture_network import Residual, row_of
 from beholder.codecs.rnn.quantiser import Quantiser
 from beholder.codecs.rnn.transform import (
     COLOURS,
@@ -50,29 +52,37 @@ from beholder.codecs.rnn.transform import (
 
 ANALYSIS_REACH = 0.1
 """Scale of analysis' residual network, in coarse steps."""
-PIXEL_STRIDE = 4
-PIXELS = 3 * PIXEL_STRIDE**2
-SYNTHESIS_REACH = 0.04
-"""Scale of synthesis' residual network at the first iteration, in pixels of [0, 1]."""
+FORMER = ("w", "synthesis_blocks", "pixel_blocks")
+"""Sizes of networks that codecs of before had."""
 
 
 @dataclass(frozen=True)
 class SwiftConfig:
-    """Sizes: ``n`` channels at stride 16, ``m`` at stride 8, ``w`` at stride 4, ``hidden`` in the recurrent cell; with
-    no ``analysis_blocks`` or ``synthesis_blocks`` there are no such networks, and with no ``eye_width`` none that
-    corrects for the eye; else that has ``eye_codes`` channels at stride 16 and ``eye_blocks`` blocks at stride 4."""
+    """Sizes: ``hidden`` channels in the recurrent cell, ``context`` in the entropy model.
+
+    ``eye_width`` channels and ``eye_blocks`` blocks at stride 4 and ``eye_codes`` channels at stride 16 in the network
+    that corrects the eye's pictures, and with ``machine_network`` 1 in a machine's too; with a width of 0 there is
+    neither.  ``analysis_blocks`` of ``m`` channels at stride 8, with ``n`` at stride 16, stand beside analysis.
+    """
 
     n: int = 128
     m: int = 96
-    w: int = 48
     hidden: int = 96
     context: int = 96
     analysis_blocks: int = 0
-    synthesis_blocks: int = 0
-    pixel_blocks: int = 3
     eye_width: int = 0
     eye_blocks: int = 4
     eye_codes: int = 96
+    machine_network: int = 0
+
+    @classmethod
+    def read(cls, sizes: dict[str, int]) -> SwiftConfig:
+        """Of a config, a checkpoint or a model's card, which may be of before.
+
+        Raises:
+            TypeError: there is no such size.
+        """
+        return cls(**{name: value for name, value in sizes.items() if name not in FORMER})
 
     def as_dict(self) -> dict[str, int]:
         return asdict(self)
@@ -178,13 +188,10 @@ class Synthesis(nn.Module):
     """Belief and memory to image: (b, latent, a, b), (b, hidden, a, b) -> (b, 3, 16a, 16b)."""
 
     step: Tensor
-    spread: Tensor
-    reach: Tensor
     cell: Tensor
 
     def __init__(self, config: SwiftConfig, layout: Layout) -> None:
         super().__init__()
-        n, m, w = config.n, config.m, config.w
         basis = Basis(layout.latent - 1)
         self.borders = BorderFilter(border_filters()[1])
         self.linear = nn.Conv2d(layout.latent - 1, 4 * COLOURS, 1, bias=False)
@@ -193,7 +200,6 @@ class Synthesis(nn.Module):
         self.eye_linear = nn.Parameter(self.linear.weight.data[:, :, 0, 0].clone())
         self.eye_borders = nn.Parameter(self.borders.weight.data.clone())
         self.register_buffer("step", torch.from_numpy(basis.step)[:, None, None])
-        self.register_buffer("reach", SYNTHESIS_REACH * 2.0 ** (-torch.arange(ITERATIONS) / 2))
         # How far off the latent may be after each iteration: the width of a cell, or all of it.
         levels = np.stack([layout.levels(t) for t in range(ITERATIONS)])
         cell = np.where(levels < 0, _spread(layout), 0.5**levels)
@@ -201,74 +207,45 @@ class Synthesis(nn.Module):
         self.register_buffer("cell", torch.from_numpy(0.3 * cell).float())
         self.film_head = Film(config.hidden, ITERATIONS)
         self.head = _zero(nn.Conv2d(config.hidden, layout.latent, 1))
-        self.corrects = bool(config.synthesis_blocks)
-        if self.corrects:
-            self.register_buffer("spread", torch.from_numpy(_spread(layout))[:, None, None])
-            self.enter = _conv(layout.latent + config.hidden, n)
-            self.film = Film(n, ITERATIONS)
-            self.coarse = nn.Sequential(Residual(n), Residual(n))
-            self.up = nn.Conv2d(n, 4 * m, 1)
-            self.film_up = Film(m, ITERATIONS)
-            self.fine = nn.Sequential(*(Residual(m) for _ in range(config.synthesis_blocks)))
-            self.up_pixels = nn.Conv2d(m, 4 * w, 1)
-            self.enter_pixels = _conv(PIXELS, w)
-            self.film_pixels = Film(w, ITERATIONS)
-            self.pixels = nn.Sequential(*(Residual(w) for _ in range(config.pixel_blocks)))
-            self.leave = _zero(_conv(w, PIXELS))
-        else:
-            # The same correction everywhere, 4x4 pixels large: it helps classifiers a little (docs/results/codec.md).
-            self.grain = nn.Parameter(torch.zeros(PIXELS))
         self.eye_network: EyeNetwork | None = None
+        self.machine_network: MachineNetwork | None = None
         if config.eye_width:
             sizes = (layout.latent, config.eye_width, config.eye_blocks, config.eye_codes)
             self.eye_network = EyeNetwork(*sizes, _spread(layout))
+            if config.machine_network:
+                self.machine_network = MachineNetwork(config.hidden, *sizes, _spread(layout))
         self.mixed = False
 
     def forward(self, belief: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor, target: Tensor | None = None) -> Tensor:
         """``target`` as for :meth:`Quantiser.gain`."""
-        image = self.for_machine(belief, hidden, alpha, t)
+        row = row_of(t, torch.zeros_like(t) if target is None else target)
+        image = self.for_machine(belief, hidden, alpha, t, row)
         share = _share(alpha)
         if self.eye_network is None or not bool((share < 1).any()):
             return image
-        eye = self.for_eye(belief, row_of(t, torch.zeros_like(t) if target is None else target))
+        eye = self.for_eye(belief, row)
         # The runtime blends pictures of whole numbers from 0 to 255.
         blended = torch.lerp(eye.clamp(0, 1), image.clamp(0, 1), share)
         return torch.where(share == 0, eye, torch.where(share < 1, blended, image))
 
-    def for_machine(self, belief: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
-        """:meth:`forward` without the eye's network, which has no share in it from FULL_SHARE on."""
+    def for_machine(self, belief: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor, row: Tensor) -> Tensor:
+        """:meth:`forward` without the eye's network, which has no share in it from FULL_SHARE on; ``row`` (b,) as
+        ``row_of`` gives it."""
         share = _share(alpha)
         with mixed_precision(self.mixed, belief):
             missed = self.head(self.film_head(hidden, alpha, t)).float()
         belief = belief + share * self.cell[t][:, :, None, None] * missed
         draft = self.draft(belief, share)
-        if self.corrects:
+        if self.machine_network is not None:
             with mixed_precision(self.mixed, belief):
-                correction = self.correct(belief, hidden, draft, alpha, t).float()
-        else:
-            correction = self.grain[None, :, None, None]
-        # Errors are as large as the quantiser's steps, which grow with the contrast.
-        reach = share * masking(belief[:, :1]) * self.reach[t][:, None, None, None]
-        reach = F.interpolate(reach, scale_factor=4.0, mode="nearest")
-        return from_ycc(draft + F.pixel_shuffle(reach * correction, PIXEL_STRIDE))
+                correction = self.machine_network(belief, hidden, draft, row, alpha).float()
+            draft = draft + share * correction
+        return from_ycc(draft)
 
-    def correct(self, belief: Tensor, hidden: Tensor, draft: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
-        """What the networks would change in the draft, in units of the error to expect: (b, PIXELS, 4a, 4b)."""
-        d = F.silu(self.film(self.enter(torch.cat([belief / self.spread, hidden], 1)), alpha, t))
-        d = self.film_up(F.pixel_shuffle(self.up(self.coarse(d)), 2), alpha, t)
-        # Ringing and what is missing of textures shows in pixels: the last network sees the draft.
-        d = F.pixel_shuffle(self.up_pixels(self.fine(d)), 2)
-        d = d + self.enter_pixels(F.pixel_unshuffle(draft / 0.25, PIXEL_STRIDE))
-        corrected: Tensor = self.leave(self.pixels(F.silu(self.film_pixels(d, alpha, t))))
-        return corrected
-
-    def correcting(self) -> list[nn.Parameter]:
-        """The weights of :meth:`correct`."""
-        if not self.corrects:
-            return []
-        modules = [self.enter, self.film, self.coarse, self.up, self.film_up, self.fine, self.up_pixels]
-        modules += [self.enter_pixels, self.film_pixels, self.pixels, self.leave]
-        return [parameter for module in modules for parameter in module.parameters()]
+    def begin_machine(self) -> None:
+        """A machine's network that has learned nothing begins as the eye's."""
+        if self.machine_network is not None and self.eye_network is not None:
+            self.machine_network.begin(self.eye_network)
 
     def eye_parameters(self) -> list[nn.Parameter]:
         """The weights that only the eye's pictures need."""

@@ -4,9 +4,10 @@ A model is a folder:
 
     analysis.onnx     (1, 3, h, w) uint8, alpha (1,)                                    -> latent (1, c, h/16, w/16)
     recurrence.onnx   belief (1, c, ., .), memory (1, k, ., .), alpha, t (1,)           -> memory
-    synthesis.onnx    belief, memory, alpha, t                                          -> (1, 3, h, w) uint8
-    eye.onnx          belief, row (1,) of eye_network.py                                -> the same for alpha 0
+    synthesis.onnx    belief, memory, alpha, t, row (1,) of picture_network.py          -> (1, 3, h, w) uint8
+    eye.onnx          belief, row                                                       -> the same for alpha 0
     eye_adjoint.onnx  its gradient: gradient (1, 3, h, w), belief, row                  -> gradient (1, c, ., .)
+    eye.weights       what the last two hold in common
     entropy.npz       integer weights and probability tables (entropy.py), quantiser, layout
     model.json        name, sizes, files with their SHA-256, training summary
 
@@ -38,8 +39,9 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 PARTS = ("analysis.onnx", "recurrence.onnx", "synthesis.onnx", "entropy.npz")
-EYE, ADJOINT = "eye.onnx", "eye_adjoint.onnx"
-"""Models of before lack them: they decode for the eye with synthesis.onnx, and search with torch."""
+EYE, ADJOINT, EYE_WEIGHTS = "eye.onnx", "eye_adjoint.onnx", "eye.weights"
+"""Models of before lack them: they decode for the eye with synthesis.onnx, search with torch, and have weights in their
+graphs."""
 TILE = 64
 """Side of a tile in latent positions: 1024 pixels."""
 MARGIN = {"analysis": 8, "recurrence": 2, "synthesis": 10, "eye": 10}
@@ -172,7 +174,7 @@ class Model:
         """The image (16a, 16b, 3) as it stands after iteration ``t``; without memory, as the eye gets it."""
         if memory is None or (alpha == 0 and self._for_eye):
             return self._draw("eye", belief, row=_row(t, target))
-        picture = self._draw("synthesis", belief, memory, alpha=_scalar(alpha), t=np.array([t]))
+        picture = self._draw("synthesis", belief, memory, alpha=_scalar(alpha), t=np.array([t]), row=_row(t, target))
         if alpha < FULL_SHARE and self._for_eye and "row" in self._inputs("eye"):
             eye = self._draw("eye", belief, row=_row(t, target)).astype(np.float32)
             share = np.float32(alpha / FULL_SHARE)
@@ -285,7 +287,7 @@ def log_ratio(arrays: Mapping[str, NDArray[Any]]) -> Floats:
 def identity(folder: Path) -> bytes:
     """8 bytes that name the model by the content of its files."""
     digest = hashlib.sha256()
-    for name in (*PARTS, *([EYE] if (folder / EYE).is_file() else [])):
+    for name in (*PARTS, *(name for name in (EYE, EYE_WEIGHTS) if (folder / name).is_file())):
         digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
     return digest.digest()[:8]
 
@@ -324,7 +326,7 @@ def _pixels(positions: slice) -> slice:
 
 
 def _row(t: int, target: int) -> Ints:
-    """As ``eye_network.row_of``."""
+    """As ``picture_network.row_of``."""
     return np.array([t if target else t + ITERATIONS])
 
 

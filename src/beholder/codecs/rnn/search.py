@@ -42,9 +42,9 @@ SMALLEST = 4
 """Blocks: in smaller pictures classifiers see nothing, and nor does MS-SSIM."""
 BETAS = (0.8, 0.95)
 """Adam's: how much of the gradient's mean and of its square each round keeps."""
-STEADY = (0.0, 0.3)
-"""Added to Adam's denominator, in root mean squares of the first gradient: else noise moves what hardly matters to a
-machine."""
+MACHINE_STEADY = (0.3, 0.3, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+"""Added to Adam's denominator for a machine after each iteration, in root mean squares of the first gradient, or noise
+moves what hardly matters to it, which is most of many fine codes.  Nothing is for the eye."""
 SOFTNESS = (0.3, 0.02)
 """Width of the soft rounding's step in the first and in the last round."""
 EYE_PRICE, MACHINE_PRICE = (1.0, 0.95, 1.1, 1.1, 1.3, 0.95, 0.85, 0.78), 1.5
@@ -218,7 +218,7 @@ def descend(
             gradient *= (1 - curve * curve) * (height / np.float32(2 * softness))
             if number == 0:
                 size = math.sqrt(float(np.square(gradient).sum()) / max(float(free.sum()), 1))
-                adam.steady = between(STEADY) * size + 1e-12
+                adam.steady = between((0.0, MACHINE_STEADY[t])) * size + 1e-12
             codes = codes - np.float32(pace.rate * (1 - number / pace.rounds)) * adam.step(gradient)
             over()
         end: Floats = np.round(codes)
