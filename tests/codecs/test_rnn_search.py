@@ -98,7 +98,7 @@ def test_a_machine_sees_small_pictures_from_near(plain: Rnn) -> None:
     one = judge.load(plain.model.folder)(1.0, 0, pixels)
     seen = []
     for _ in range(4):
-        [(decoded, original)] = one._views(one.image)
+        [(decoded, original)] = judge.varied_views(one.image, one.image, one.chance)
         assert len(decoded) == 2
         np.testing.assert_array_equal(decoded, original)
         lowest, highest = (96 - judge.SHIFT) * np.array([1, 1 + judge.ENLARGED])
@@ -113,7 +113,7 @@ def test_a_machine_sees_large_pictures_shrunk_and_in_part(plain: Rnn, height: in
     one = judge.load(plain.model.folder)(1.0, 0, pixels)
     seen = []
     for _ in range(4):
-        whole, part = one._views(one.image)
+        whole, part = judge.varied_views(one.image, one.image, one.chance)
         for decoded, original in (whole, part):
             np.testing.assert_array_equal(decoded, original)
         sides = whole[0].shape[2:]

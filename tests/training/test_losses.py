@@ -248,11 +248,12 @@ def pair() -> tuple[Any, Any]:
     return photo * 0.8 + 0.1 * torch.arange(3)[:, None, None, None] / 2, photo
 
 
-def test_swift_blends_by_sample(monkeypatch: pytest.MonkeyPatch, pair: tuple[Any, Any]) -> None:
+@pytest.mark.parametrize("human_share", [0.0, 0.25])
+def test_swift_blends_by_sample(monkeypatch: pytest.MonkeyPatch, pair: tuple[Any, Any], human_share: float) -> None:
     monkeypatch.setattr(swift, "FeatureDistortion", Stub)
-    trainee = swift.SwiftTrainee(read_settings("swift") | {"model": SMALL}, None)
+    trainee = swift.SwiftTrainee(read_settings("swift") | {"model": SMALL, "human_share": human_share}, None)
     alpha = torch.tensor([0.0, 0.3, 1.0])
-    expected = (1 - alpha) * human_distortion(*pair) + alpha * Stub()(*pair)
+    expected = (1 - alpha + human_share * alpha) * human_distortion(*pair) + alpha * Stub()(*pair)
     torch.testing.assert_close(trainee.distortion(*pair, alpha), expected)
 
 
@@ -279,7 +280,7 @@ def test_end_points_compute_one_side_only(
         name = "human_distortion" if architecture == "swift" else "ms_ssim"
         monkeypatch.setattr(module, name, never)
     if architecture == "swift":
-        trainee = swift.SwiftTrainee(read_settings("swift") | {"model": SMALL}, alpha)
+        trainee = swift.SwiftTrainee(read_settings("swift") | {"model": SMALL, "human_share": 0.0}, alpha)
         value = trainee.distortion(*pair, torch.full((3,), alpha))
     else:
         trainee = paper.PaperTrainee({"model": {"width": 0.0625}, "phases": []}, alpha)
