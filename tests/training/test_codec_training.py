@@ -319,7 +319,7 @@ def test_codes_stay_once_a_part_learns_alone(
 
 
 def test_unknown_parts_are_refused(photos: Path, tmp_path: Path) -> None:
-    for wrong in ({"parts": [["encoder", 6]]}, {"searched": 2}):
+    for wrong in ({"parts": [["encoder", 6]]}, {"searched": 2}, {"human_share": -1}):
         with pytest.raises(BadOptionError, match=next(iter(wrong))):
             CodecTraining(job(photos, tmp_path, SWIFT_SETTINGS | wrong))
 

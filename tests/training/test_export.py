@@ -30,8 +30,8 @@ from beholder.training.export import (  # noqa: E402
     export_codec,
     freeze,
     restore,
-    write_networks,
 )
+from beholder.training.graphs import write_networks  # noqa: E402
 
 TINY = {
     "architecture": "swift",
@@ -160,6 +160,19 @@ def test_models_from_before_the_eye_had_a_network_write_and_read_files(tmp_path:
     for alpha, effort in ((0.0, 1), (0.2, 0)):
         former = Rnn(folder, effort=effort)
         assert former.decode(former.encode(photo, 2, alpha=alpha)).size == photo.size
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut"])
+def test_a_model_without_its_weights_says_so(tmp_path: Path, photo: Image.Image, harm: str) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(runtime.default_folder(), folder)
+    data = (folder / runtime.EYE_WEIGHTS).read_bytes()
+    (folder / runtime.EYE_WEIGHTS).unlink()
+    if harm == "cut":
+        (folder / runtime.EYE_WEIGHTS).write_bytes(data[:1000])
+    damaged = Rnn(folder)
+    with pytest.raises(BadOptionError, match="export it again"):
+        damaged.decode(damaged.encode(photo, 1))
 
 
 def test_from_the_eye_to_a_machine_there_is_no_jump(big_photo: Image.Image) -> None:

@@ -51,6 +51,8 @@ class SwiftTrainee(nn.Module):
             raise KeyError("searched")
         self.searched_from = int(settings.get("searched_from", 0))
         self.human_share = float(settings.get("human_share", 0.0))
+        if not 0 <= self.human_share <= 1:
+            raise KeyError("human_share")
         self.searching = False
         self.judges = Judges(self.codec, lambda latents: ContextPrices(self.context))
         self.quantised = False

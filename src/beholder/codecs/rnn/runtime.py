@@ -272,9 +272,13 @@ class Model:
         options.log_severity_level = 3
         # Networks and NumPy's products take turns: threads that wait busily for the next turn slow the other down.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return onnxruntime.InferenceSession(
-            str(self.folder / f"{network}.onnx"), options, providers=["CPUExecutionProvider"]
-        )
+        file = self.folder / f"{network}.onnx"
+        try:
+            return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        except Exception:  # ONNX Runtime raises many kinds
+            raise BadOptionError(
+                f"{file} cannot be opened: the model is damaged or lacks a file; export it again."
+            ) from None
 
 
 def log_ratio(arrays: Mapping[str, NDArray[Any]]) -> Floats:
