@@ -34,9 +34,9 @@ from PIL import Image
 
 from beholder import codecs, data, metrics, observers
 from beholder.codecs.base import Codec
+from beholder.codecs.comparable import comparable
 from beholder.evaluation import jobs, results, sweep_settings
 from beholder.evaluation import protocol as protocols
-from beholder.evaluation.single import comparable
 from beholder.evaluation.sweep_settings import Settings
 from beholder.evaluation.sweep_workers import use_one_thread
 from beholder.observers import Observer, store

@@ -9,7 +9,7 @@ from PIL import Image, ImageCms
 
 import beholder
 from beholder import codecs, observers
-from beholder.evaluation import single
+from beholder.codecs.comparable import comparable
 from beholder.metrics import ms_ssim, psnr
 
 KEYS = [
@@ -88,5 +88,5 @@ def test_codec_without_icc_profiles_is_compared_in_srgb(photo: Image.Image) -> N
     swapped = photo.copy()
     swapped.info["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
     assert swapped.info["icc_profile"]
-    same = single.comparable(swapped, swapped)
+    same = comparable(swapped, swapped)
     np.testing.assert_array_equal(np.asarray(same[0]), np.asarray(photo))

@@ -26,11 +26,11 @@ from PIL import Image
 
 from beholder import data, metrics
 from beholder.codecs.base import Codec
+from beholder.codecs.comparable import comparable
 from beholder.data import Example
 from beholder.errors import BadImageError, BadOptionError, NotAvailableError
 from beholder.evaluation import protocol as protocols
 from beholder.evaluation.results import BatchResult, Failure
-from beholder.evaluation.single import comparable
 from beholder.evaluation.sweep_settings import FEATURE_DISTANCE, Settings, check_machine, check_source
 from beholder.observers import Observer
 

@@ -10,11 +10,10 @@ from typing import Any
 from PIL import Image
 
 from beholder.codecs.base import Codec
-from beholder.codecs.pillow import to_srgb
+from beholder.codecs.comparable import comparable
 from beholder.errors import NotAvailableError
 from beholder.evaluation import protocol as protocols
 from beholder.evaluation.protocol import Protocol
-from beholder.image import flatten
 from beholder.metrics import ms_ssim, psnr
 from beholder.observers import Observer, Prediction
 
@@ -125,17 +124,6 @@ def evaluate_image(
         decompressed=decompressed,
         data=data,
     )
-
-
-def comparable(original: Image.Image, decompressed: Image.Image) -> tuple[Image.Image, Image.Image]:
-    """Both pictures in RGB on white, in one colour space.
-
-    A codec that cannot store an ICC profile converts to sRGB; its result is compared with an original in sRGB.
-    """
-    pair = (flatten(original), flatten(decompressed))
-    if original.info.get("icc_profile") != decompressed.info.get("icc_profile"):
-        pair = (to_srgb(pair[0]), to_srgb(pair[1]))
-    return pair[0].convert("RGB"), pair[1].convert("RGB")
 
 
 def _warm_up(codec: Codec, quality: int, alpha: float) -> None:
