@@ -50,8 +50,9 @@ Source = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image
 _KEPT_INFO = ("icc_profile", "exif")
 _ORIENTATION_TAG = 0x0112
 _HEAD = 64
-# Reading EPS would start Ghostscript on a stranger's program.
-_REFUSED_FORMATS = frozenset({"EPS"})
+# Reading EPS would start Ghostscript on a stranger's program.  beholder.pillow may have registered BHD and BPG, but the
+# codecs themselves tell better what is wrong with a file.
+_REFUSED_FORMATS = frozenset({"EPS", "BHD", "BPG"})
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

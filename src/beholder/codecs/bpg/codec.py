@@ -123,11 +123,15 @@ class Bpg(Codec):
         alpha = decode_picture(extra, *size, 0, header.bit_depth)[0] if extra else None
         pixels = colour.to_pixels(planes, alpha, header)
         image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-        if icc := header.extensions.get(container.ICC):
-            image.info["icc_profile"] = icc
-        if exif := _find_tiff(header.extensions.get(container.EXIF, b"")):
-            image.info["exif"] = _EXIF_PREFIX + exif
+        image.info.update(metadata(header))
         return image
+
+
+def metadata(header: container.Header) -> dict[str, bytes]:
+    """Return what a file's extensions hold as entries for a Pillow image's ``info``."""
+    exif = _find_tiff(header.extensions.get(container.EXIF, b""))
+    found = {"icc_profile": header.extensions.get(container.ICC), "exif": _EXIF_PREFIX + exif if exif else b""}
+    return {key: data for key, data in found.items() if data}
 
 
 def _extensions(image: Image.Image) -> dict[int, bytes]:

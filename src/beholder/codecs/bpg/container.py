@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from io import SEEK_CUR, BytesIO
+from typing import IO
 
 from beholder.errors import BadFileError
 from beholder.image import check_size
@@ -17,6 +19,7 @@ EXIF, ICC = 1, 2
 """The extension tags that Beholder reads and writes."""
 
 _LONGEST_UE7 = 5  # bytes: the specification's integers have at most 32 bits
+_LONGEST_FIELDS = 6 + 4 * _LONGEST_UE7
 
 
 class ColourSpace(IntEnum):
@@ -86,6 +89,30 @@ def read_file(data: bytes) -> tuple[Header, bytes]:
         BadFileError: not a BPG file, truncated, against the specification, or larger than what
             :func:`beholder.image.check_size` lets pass.
     """
+    file = BytesIO(data)
+    header, length = read_header(file)
+    position = file.tell()
+    if length > len(data) - position:
+        raise BadFileError(
+            f"This BPG file is truncated: it holds {len(data) - position} of {length} bytes of picture data."
+        )
+    # A length of 0 stands for "all the rest".
+    return header, data[position : position + length] if length else data[position:]
+
+
+def read_header(file: IO[bytes]) -> tuple[Header, int]:
+    """Parse everything before the picture data, and leave ``file`` there.
+
+    Args:
+        file: a binary file, at the first byte of a BPG file.
+
+    Returns:
+        The header, and the length of the picture data in bytes (0: up to the end of the file).
+
+    Raises:
+        BadFileError: as :func:`read_file`.
+    """
+    data = file.read(_LONGEST_FIELDS)
     if data[:4] != MAGIC:
         raise BadFileError("This is not a BPG file: it does not begin with the bytes 42 50 47 FB.")
     if len(data) < 6:
@@ -101,17 +128,13 @@ def read_file(data: bytes) -> tuple[Header, bytes]:
     height, position = read_ue7(data, position)
     check_size(width, height)
     length, position = read_ue7(data, position)
-    extensions: dict[int, bytes] = {}
+    size = 0
     if second & 8:
         size, position = read_ue7(data, position)
-        if size > len(data) - position:
-            raise BadFileError("This BPG file is truncated: it ends inside its metadata.")
-        extensions = _read_extensions(data[position : position + size])
-        position += size
-    if length > len(data) - position:
-        raise BadFileError(
-            f"This BPG file is truncated: it holds {len(data) - position} of {length} bytes of picture data."
-        )
+    file.seek(position - len(data), SEEK_CUR)
+    metadata = file.read(size)
+    if len(metadata) < size:
+        raise BadFileError("This BPG file is truncated: it ends inside its metadata.")
     header = Header(
         width=width,
         height=height,
@@ -122,10 +145,9 @@ def read_file(data: bytes) -> tuple[Header, bytes]:
         limited_range=bool(second & 2),
         alpha=alpha,
         animation=bool(second & 1),
-        extensions=extensions,
+        extensions=_read_extensions(metadata),
     )
-    # A length of 0 stands for "all the rest".
-    return header, data[position : position + length] if length else data[position:]
+    return header, length
 
 
 def _read_extensions(body: bytes) -> dict[int, bytes]:

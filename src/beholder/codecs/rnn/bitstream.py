@@ -28,6 +28,8 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
+from io import SEEK_CUR, BytesIO
+from typing import IO
 
 from beholder.codecs.rnn.layout import ITERATIONS
 from beholder.errors import BadFileError
@@ -85,25 +87,11 @@ def read(data: bytes) -> Bitstream:
     Raises:
         BadFileError: no `.bhd` file, another version, a damaged or impossible header, a wrong checksum.
     """
-    reader = _Reader(data)
-    if reader.take(4) != MAGIC:
-        raise BadFileError("This is no .bhd file: its first bytes are not those of one.")
-    if (version := reader.take(1)[0]) != VERSION:
-        remedy = "update beholder" if version > VERSION else "decompress it with the older beholder that wrote it"
-        raise BadFileError(f"This .bhd file has version {version}, and we read version {VERSION}: {remedy}.")
-    model = reader.take(8)
-    width, height = reader.varint(), reader.varint()
-    check_size(width, height)
-    alpha, flags = reader.take(2)
-    iterations = flags & 0x0F
-    if not 1 <= iterations <= ITERATIONS or flags & UNUSED or alpha > ALPHA_STEPS:
-        raise BadFileError("The header of this .bhd file is damaged: get the file anew.")
-    stream = Bitstream(model, width, height, alpha / ALPHA_STEPS, iterations)
-    stream.grey, stream.searched = bool(flags & GREY), bool(flags & SEARCHED)
-    if flags & CHUNKS:
-        _read_chunks(reader, stream)
-    seed = zlib.crc32(data[: reader.position])
-    for number in range(1, iterations + 1):
+    file = BytesIO(data)
+    stream = read_header(file)
+    reader = _Reader(file)
+    seed = zlib.crc32(data[: file.tell()])
+    for number in range(1, stream.iterations + 1):
         if reader.done():
             break
         try:
@@ -121,12 +109,42 @@ def read(data: bytes) -> Bitstream:
     return stream
 
 
+def read_header(file: IO[bytes], skip: frozenset[int] = frozenset()) -> Bitstream:
+    """Parse everything before the first segment, and leave ``file`` there.
+
+    Args:
+        file: a binary file, at the first byte of a `.bhd` file.
+        skip: tags of chunks to pass over unread: they come back as ``b""``.
+
+    Raises:
+        BadFileError: as :func:`read`.
+    """
+    reader = _Reader(file)
+    if reader.take(4) != MAGIC:
+        raise BadFileError("This is no .bhd file: its first bytes are not those of one.")
+    if (version := reader.take(1)[0]) != VERSION:
+        remedy = "update beholder" if version > VERSION else "decompress it with the older beholder that wrote it"
+        raise BadFileError(f"This .bhd file has version {version}, and we read version {VERSION}: {remedy}.")
+    model = reader.take(8)
+    width, height = reader.varint(), reader.varint()
+    check_size(width, height)
+    alpha, flags = reader.take(2)
+    iterations = flags & 0x0F
+    if not 1 <= iterations <= ITERATIONS or flags & UNUSED or alpha > ALPHA_STEPS:
+        raise BadFileError("The header of this .bhd file is damaged: get the file anew.")
+    stream = Bitstream(model, width, height, alpha / ALPHA_STEPS, iterations)
+    stream.grey, stream.searched = bool(flags & GREY), bool(flags & SEARCHED)
+    if flags & CHUNKS:
+        _read_chunks(reader, stream, skip)
+    return stream
+
+
 def quantise_alpha(alpha: float) -> int:
     """``alpha`` as the header stores it, 0..250."""
     return round(alpha * ALPHA_STEPS)
 
 
-def _read_chunks(reader: _Reader, stream: Bitstream) -> None:
+def _read_chunks(reader: _Reader, stream: Bitstream, skip: frozenset[int]) -> None:
     count = reader.varint()
     if count > MOST_CHUNKS:
         raise BadFileError("The header of this .bhd file is damaged: get the file anew.")
@@ -134,6 +152,10 @@ def _read_chunks(reader: _Reader, stream: Bitstream) -> None:
         tag = reader.take(1)[0]
         length = reader.varint()
         checksum = int.from_bytes(reader.take(4), "little")
+        if tag in skip:
+            reader.skip(length)
+            stream.chunks[tag] = b""
+            continue
         chunk = reader.take(length)
         if zlib.crc32(chunk) != checksum:
             raise BadFileError("The checksum of the metadata is wrong: the file is damaged, get it anew.")
@@ -141,16 +163,17 @@ def _read_chunks(reader: _Reader, stream: Bitstream) -> None:
 
 
 class _Reader:
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.position = 0
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
 
     def take(self, count: int) -> bytes:
-        piece = self.data[self.position : self.position + count]
+        piece = self._file.read(count)
         if len(piece) < count:
             raise BadFileError("This .bhd file ends inside its header: get the whole file.")
-        self.position += count
         return piece
+
+    def skip(self, count: int) -> None:
+        self._file.seek(count, SEEK_CUR)
 
     def varint(self) -> int:
         value = 0
@@ -162,7 +185,10 @@ class _Reader:
         raise BadFileError("The header of this .bhd file is damaged: get the file anew.")
 
     def done(self) -> bool:
-        return self.position >= len(self.data)
+        if not (byte := self._file.read(1)):
+            return True
+        self._file.seek(-len(byte), SEEK_CUR)
+        return False
 
 
 def _varint(value: int) -> bytes:
