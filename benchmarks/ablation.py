@@ -34,8 +34,8 @@ from beholder.codecs.base import Codec
 from beholder.codecs.rnn import layout, model, runtime, transform
 from beholder.codecs.rnn.codec import Rnn
 from beholder.evaluation import protocol
-from beholder.image import load
 from beholder.metrics import bd_rate, ms_ssim
+from beholder.reading import load
 from beholder.training import context, export, swift
 from beholder.training.checkpoint import exported
 from beholder.training.codec import CodecJob, CodecTraining, read_settings

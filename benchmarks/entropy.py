@@ -17,7 +17,7 @@ import numpy as np
 
 from beholder.codecs.rnn import Rnn, bitstream
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS
-from beholder.image import load
+from beholder.reading import load
 
 Group = tuple[int, int, bool]
 """Stage, channel, whether the value was 0 before."""

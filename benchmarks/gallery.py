@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from beholder import codecs, samples
 from beholder.codecs.base import Codec
-from beholder.image import load
 from beholder.metrics import ms_ssim
+from beholder.reading import load
 
 CONTESTANTS = (("rnn", 0.0), ("rnn", 1.0), ("jpeg", 0.0), ("webp", 0.0), ("bpg", 0.0))
 CROPS = {"coffee": (150, 90, 390, 290), "chelsea": (90, 40, 330, 240)}

@@ -31,8 +31,8 @@ from kodak_figure import PUBLISHED, Curve, plot
 from beholder import api
 from beholder.codecs import Codec
 from beholder.errors import BadOptionError, BeholderError
-from beholder.image import load
 from beholder.metrics import bd_rate, ms_ssim, ms_ssim_db, psnr
+from beholder.reading import load
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGE_SUFFIXES = {".png", ".webp", ".bmp", ".tif", ".tiff"}

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from beholder.codecs.rnn import Rnn
-from beholder.image import load
+from beholder.reading import load
 
 
 def main() -> None:

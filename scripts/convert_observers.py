@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from beholder.image import load
 from beholder.observers import keras_export, keras_zoo, specs
 from beholder.observers.base import view
 from beholder.observers.onnx_observer import OnnxObserver
+from beholder.reading import load
 
 
 def convert(name: str, folder: Path) -> Path:

@@ -17,7 +17,7 @@ import shutil
 from pathlib import Path
 
 from beholder import observers
-from beholder.image import load
+from beholder.reading import load
 
 GROUPS: dict[str, tuple[int | range, ...]] = {
     "bird": (range(7, 25), range(80, 101), range(127, 147)),

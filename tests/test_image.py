@@ -16,17 +16,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from beholder.errors import BadFileError, BadImageError, OutputError
-from beholder.image import (
-    MAX_PIXELS,
-    MODES,
-    check_size,
-    flatten,
-    load,
-    normalise,
-    open_image,
-    save_atomically,
-    upright,
-)
+from beholder.files import save_atomically
+from beholder.image import MAX_PIXELS, MODES, check_size, flatten, normalise, upright
+from beholder.reading import load, open_image
 
 RESULT_MODES = {
     **dict.fromkeys(("1", "L", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"), "L"),

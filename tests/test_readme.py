@@ -13,7 +13,7 @@ import pytest
 
 from beholder import samples
 from beholder.cli import main
-from beholder.image import load
+from beholder.reading import load
 
 README = Path(__file__).parents[1] / "README.md"
 LEFT_OUT = ("beholder train", "beholder export", "beholder prepare")

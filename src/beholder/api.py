@@ -15,7 +15,7 @@ from beholder.codecs.base import Codec, check_alpha
 from beholder.errors import BadFileError, BadImageError, BadOptionError
 from beholder.evaluation import single
 from beholder.evaluation.single import Evaluation
-from beholder.image import open_image
+from beholder.reading import open_image
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 """A path, the bytes of an image file, a Pillow image of any mode, or uint8 of shape (H, W[, 1 to 4])."""

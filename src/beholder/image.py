@@ -1,4 +1,4 @@
-"""Images in and files out: open any picture Pillow reads, upright, in one of four 8-bit modes.
+"""Pictures in one of four 8-bit modes, upright.
 
 Everything past this module sees only ``L``, ``LA``, ``RGB`` and ``RGBA``, 8 bits a sample, with at most
 two entries in ``image.info``: ``icc_profile`` and ``exif`` (bytes).  :func:`normalise` maps
@@ -27,32 +27,20 @@ Pillow mode               result  how
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
-import shutil
-import warnings
 from io import BytesIO
-from pathlib import Path
-from typing import IO
 
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms
 
-from beholder.errors import BadFileError, BadImageError, BeholderError, NotAvailableError, OutputError
+from beholder.errors import BadFileError, BadImageError
 
 MODES = frozenset({"L", "LA", "RGB", "RGBA"})
 """The modes that every other module has to deal with."""
 MAX_PIXELS = 178_956_970
 """Largest width x height we open or decode (512 MiB as RGB; also where Pillow refuses)."""
 
-Source = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image
-
 _KEPT_INFO = ("icc_profile", "exif")
 _ORIENTATION_TAG = 0x0112
-_HEAD = 64
-# Reading EPS would start Ghostscript on a stranger's program.  beholder.pillow may have registered BHD and BPG, but the
-# codecs themselves tell better what is wrong with a file.
-_REFUSED_FORMATS = frozenset({"EPS", "BHD", "BPG"})
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -62,45 +50,6 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-def load(path: Path | str) -> Image.Image:
-    """Open the picture at ``path`` upright, in mode L, LA, RGB or RGBA.
-
-    The size in the header is checked before any pixel is decoded.  EXIF orientation is applied and its
-    tag removed.  Of an animation the first frame is taken.
-
-    Raises:
-        BadImageError: the file is missing, a folder, unreadable, no image, damaged or too large.
-    """
-    return open_image(path)
-
-
-def open_image(source: Source) -> Image.Image:
-    """Like :func:`load`, from a path, the bytes of a file, a binary file object or a Pillow image.
-
-    Formats that Pillow does not know are tried with Beholder's own codecs.
-
-    Raises:
-        BadImageError: see :func:`load`.
-    """
-    if isinstance(source, Image.Image):
-        return _finish(source, "The image")
-    if isinstance(source, bytes):
-        return _read(BytesIO(source), "The image")
-    if isinstance(source, str | os.PathLike):
-        name = os.fspath(source)
-        try:
-            with open(name, "rb") as file:
-                return _read(file, str(name))
-        except FileNotFoundError:
-            raise BadImageError(f"There is no file {name}: check the path.") from None
-        except IsADirectoryError:
-            raise BadImageError(f"{name} is a folder: give the path of one image.") from None
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise BadImageError(f"{name} cannot be read ({reason}): check the path.") from None
-    return _read(source, str(getattr(source, "name", "The image")))
 
 
 def normalise(image: Image.Image) -> Image.Image:
@@ -174,104 +123,6 @@ def check_size(width: int, height: int) -> None:
         raise BadFileError(
             f"An image of {width} x {height} pixels is above the limit of {MAX_PIXELS:,} pixels: use a smaller one."
         )
-
-
-def save_atomically(path: Path | str, data: bytes, *, force: bool = True) -> None:
-    """Write ``data`` to ``path`` so that the file is either whole or untouched.
-
-    The bytes go to a temporary name in the same folder, which is then renamed.  An existing file keeps
-    its permissions, a symbolic link stays one.  Devices and pipes are written directly.
-
-    Raises:
-        OutputError: the folder is missing or not writable, ``path`` is a folder, the disk is full, or
-            ``path`` exists and ``force`` is false.
-    """
-    shown = path
-    try:
-        path = Path(os.path.realpath(path))
-        if path.is_dir():
-            raise OutputError(f"{shown} is a folder: give the name of a file.")
-        if path.exists():
-            if not path.is_file():
-                path.write_bytes(data)
-                return
-            if not force:
-                raise OutputError(f"{shown} exists already: choose another name or allow overwriting.")
-        elif not path.parent.is_dir():
-            raise OutputError(f"There is no folder {Path(shown).parent}: create it or choose another.")
-        _replace(path, data)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"{shown} cannot be written ({reason}): choose another place.") from None
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".beholder-{secrets.token_hex(8)}.tmp")
-    try:
-        # Not tempfile: it would leave mode 0600 instead of what the user's umask asks for.
-        with open(temporary, "xb") as file:
-            file.write(data)
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copymode(path, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _read(file: IO[bytes], name: str) -> Image.Image:
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns at half of MAX_PIXELS; we have our own limit.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            Image.init()
-            opened = Image.open(file, formats=[f for f in Image.ID if f not in _REFUSED_FORMATS])
-    except Image.DecompressionBombError:
-        raise BadImageError(f"{name} is above the limit of {MAX_PIXELS:,} pixels: use a smaller image.") from None
-    except UnidentifiedImageError:
-        return _read_with_codecs(file, name)
-    except Exception as error:  # plugins raise whatever the bytes provoke
-        raise _damaged(name, error) from None
-    with opened:
-        return _finish(opened, name)
-
-
-def _finish(image: Image.Image, name: str) -> Image.Image:
-    try:
-        check_size(*image.size)
-    except BadFileError as error:
-        raise BadImageError(f"{name} cannot be used: {error}") from None
-    try:
-        image.load()
-        return normalise(upright(image))
-    except BeholderError:
-        raise
-    except MemoryError:
-        raise BadImageError(f"{name} does not fit into memory: use a smaller image.") from None
-    except Exception as error:
-        raise _damaged(name, error) from None
-
-
-def _read_with_codecs(file: IO[bytes], name: str) -> Image.Image:
-    from beholder import codecs
-
-    with contextlib.suppress(OSError, ValueError):
-        file.seek(0)
-    head = file.read(_HEAD)
-    if not head:
-        raise BadImageError(f"{name} is empty: it is not an image.")
-    try:
-        codec = codecs.recognise(head)
-    except BadFileError:
-        raise BadImageError(f"{name} is not an image in a format that can be read.") from None
-    try:
-        return normalise(codec.decode(head + file.read()))
-    except (BadFileError, NotAvailableError) as error:
-        raise BadImageError(f"{name} cannot be opened: {error}") from None
-
-
-def _damaged(name: str, error: Exception) -> BadImageError:
-    detail = " ".join(str(error).split()) or type(error).__name__
-    return BadImageError(f"{name} is damaged or truncated ({detail.rstrip('.')}): get a whole copy.")
 
 
 def _target_mode(image: Image.Image) -> str:

@@ -14,8 +14,8 @@ from PIL import Image, ImageFilter
 
 from beholder import codecs
 from beholder.errors import BadImageError
-from beholder.image import load
 from beholder.metrics import ms_ssim, ms_ssim_db, psnr
+from beholder.reading import load
 
 
 @pytest.fixture

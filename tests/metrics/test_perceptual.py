@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 
 from beholder import codecs, metrics
 from beholder.errors import BadImageError
-from beholder.image import load
+from beholder.reading import load
 
 NEEDS = {"ssimulacra2": "ssimulacra2", "vif": "torchmetrics"}
 PERFECT = {"ssimulacra2": 100.0, "vif": 1.0}

@@ -10,7 +10,7 @@ from beholder.codecs.base import Codec
 from beholder.evaluation import pictures, single
 from beholder.evaluation.matching import closest_quality
 from beholder.evaluation.single import Evaluation
-from beholder.image import open_image
+from beholder.reading import open_image
 
 OBSERVERS = (0.0, 1.0)
 """The alphas at which ``rnn`` is shown unless the user names one: the human eye and a machine."""

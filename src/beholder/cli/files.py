@@ -77,7 +77,7 @@ def write(output: str, data: bytes, *, force: bool) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
-    from beholder.image import save_atomically
+    from beholder.files import save_atomically
 
     save_atomically(output, data, force=force)
 

@@ -47,7 +47,7 @@ def compress(
 ) -> None:
     """Compress a photo to a file."""
     from beholder import api
-    from beholder.image import open_image
+    from beholder.reading import open_image
 
     codec = api.open_codec(compression, model, effort)
     api.check_options(codec, alpha, quality)

@@ -10,7 +10,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from beholder.image import open_image
+from beholder.reading import open_image
 
 PART = 1000
 """The most examples in one part of a source that has no shards."""

@@ -23,7 +23,7 @@ from typing import Any
 from beholder.errors import BadFileError, NotAvailableError, OutputError
 from beholder.evaluation import plots_curves, plots_tradeoff
 from beholder.evaluation.summary import MEAN, Summary, home, load
-from beholder.image import save_atomically
+from beholder.files import save_atomically
 
 PLOTS = "plots"
 

@@ -15,7 +15,7 @@ from typing import Any
 from beholder.errors import BadFileError
 from beholder.evaluation import report_data, report_gallery, report_tables, results
 from beholder.evaluation.summary import Summary, home, load
-from beholder.image import save_atomically
+from beholder.files import save_atomically
 
 REPORT = "report.html"
 

@@ -18,7 +18,8 @@ from beholder.evaluation.plots_style import styles
 from beholder.evaluation.results import GALLERY
 from beholder.evaluation.summary import Series
 from beholder.evaluation.summary_read import FolderRows
-from beholder.image import flatten, load
+from beholder.image import flatten
+from beholder.reading import load
 
 LARGEST = 12
 """Images shown."""

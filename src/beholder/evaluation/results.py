@@ -43,7 +43,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beholder.errors import BadFileError, NotAvailableError
-from beholder.image import save_atomically
+from beholder.files import save_atomically
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from beholder.evaluation.results import TABLE
 from beholder.evaluation.summary_bootstrap import REPLICATES, GroupMeans, group_means
 from beholder.evaluation.summary_read import FIGURES, OUTCOMES, FolderRows, GroupKey, Rows, TableRows
-from beholder.image import save_atomically
+from beholder.files import save_atomically
 
 if TYPE_CHECKING:
     import pyarrow as pa

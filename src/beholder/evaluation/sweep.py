@@ -28,7 +28,7 @@ from beholder.evaluation.jobs import batches
 from beholder.evaluation.results import BatchResult, Failure
 from beholder.evaluation.sweep_settings import Settings, check_source
 from beholder.evaluation.sweep_workers import Runner, inline
-from beholder.image import save_atomically
+from beholder.files import save_atomically
 
 _HOPELESS = 20  # images that fail in the beginning, before none of the others is tried
 

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from beholder.errors import BadFileError, NotAvailableError
-from beholder.image import save_atomically
+from beholder.files import save_atomically
 from beholder.observers.base import Float32Array, ObserverInfo, preprocess
 from beholder.observers.keras_zoo import head
 
@@ -119,8 +119,8 @@ def verify(
 def sample_views(info: ObserverInfo) -> list[Image.Image]:
     """What a network of ``info`` sees of the photographs that ship."""
     from beholder import samples
-    from beholder.image import load
     from beholder.observers.base import view
+    from beholder.reading import load
 
     return [view(load(samples.path(name)), info.input_size) for name in samples.NAMES]
 

@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image
 
 from beholder.errors import BadImageError
-from beholder.image import flatten, load
+from beholder.image import flatten
+from beholder.reading import load
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 CACHE_BYTES = 3 << 30

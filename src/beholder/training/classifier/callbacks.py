@@ -14,7 +14,7 @@ from typing import Any
 import keras
 
 from beholder.errors import OutputError
-from beholder.image import save_atomically
+from beholder.files import save_atomically
 from beholder.training.classifier import state
 from beholder.training.classifier.batches import Order
 from beholder.training.classifier.settings import ClassifierJob

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from beholder.errors import BadFileError, BadOptionError, OutputError
-from beholder.image import save_atomically
+from beholder.files import save_atomically
 from beholder.observers import names as observer_names
 from beholder.training.classifier.settings import ClassifierJob, difference
 
