@@ -115,13 +115,19 @@ def flatten(image: Image.Image) -> Image.Image:
     return result
 
 
-def check_size(width: int, height: int) -> None:
-    """Raise BadFileError unless 1 <= width x height <= MAX_PIXELS with both sides positive."""
+def check_size(width: int, height: int, block: int = 1) -> None:
+    """Raise BadFileError unless both sides are positive and an image of them has at most MAX_PIXELS pixels.
+
+    Codecs that pad both sides to a multiple of ``block`` count the padded pixels, for these take memory and time.
+    """
     if width < 1 or height < 1:
         raise BadFileError(f"The file claims an image of {width} x {height} pixels: it is damaged.")
-    if width * height > MAX_PIXELS:
+    padded = -(-width // block) * block, -(-height // block) * block
+    if padded[0] * padded[1] > MAX_PIXELS:
+        note = f" (coded as {padded[0]} x {padded[1]})" if width * height <= MAX_PIXELS else ""
         raise BadFileError(
-            f"An image of {width} x {height} pixels is above the limit of {MAX_PIXELS:,} pixels: use a smaller one."
+            f"An image of {width} x {height} pixels{note} is above the limit of {MAX_PIXELS:,} pixels: "
+            "use a smaller one."
         )
 
 

@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from io import SEEK_CUR, BytesIO
 from typing import IO
 
-from beholder.codecs.rnn.layout import ITERATIONS
+from beholder.codecs.rnn.layout import BLOCK, ITERATIONS
 from beholder.errors import BadFileError
 from beholder.image import check_size
 
@@ -127,7 +127,7 @@ def read_header(file: IO[bytes], skip: frozenset[int] = frozenset()) -> Bitstrea
         raise BadFileError(f"This .bhd file has version {version}, and we read version {VERSION}: {remedy}.")
     model = reader.take(8)
     width, height = reader.varint(), reader.varint()
-    check_size(width, height)
+    check_size(width, height, BLOCK)
     alpha, flags = reader.take(2)
     iterations = flags & 0x0F
     if not 1 <= iterations <= ITERATIONS or flags & UNUSED or alpha > ALPHA_STEPS:

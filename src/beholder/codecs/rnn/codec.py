@@ -79,7 +79,7 @@ class Rnn(Codec):
         return head.startswith(bitstream.MAGIC)
 
     def _encode(self, image: Image.Image, quality: int, alpha: float) -> bytes:
-        check_size(image.width, image.height)
+        check_size(image.width, image.height, BLOCK)
         # The decoder hears of alpha through the header alone.
         alpha = bitstream.quantise_alpha(alpha) / ALPHA_STEPS
         rgb = np.asarray(image.convert("RGB"))

@@ -24,12 +24,14 @@ from beholder.codecs.rnn.layout import CODE_LIMIT, Layout
 from beholder.codecs.rnn.pyramid import PyramidNetwork
 from beholder.codecs.rnn.stage_network import Positions, StageNetwork
 from beholder.codecs.rnn.tables import (
+    DEAD_ZONE,
     EVEN,
     MEANS,
     PROBABILITY_BITS,
     SCALES,
     SHIFT_PROBABILITIES,
     SHIFTS,
+    family,
     shifted_tables,
     table_sizes,
 )
@@ -42,6 +44,9 @@ Network = PyramidNetwork | StageNetwork
 NONE = SHIFTS.index(0)
 LEAST_POSITIONS = 100
 """Smaller pictures, in blocks, have no shifts: they would cost more than they save."""
+BEYOND = 64
+"""Bytes that decoding may need beyond a segment's end, where they count as zero: range coders look ahead by 8, and zero
+bytes at the end are not stored, of which 56 are as likely as any 448 random bits being zero."""
 SAMPLE = 600
 """Shifts are chosen by about so many codes of each channel."""
 
@@ -80,6 +85,9 @@ class EntropyModel:
         self._models = [
             constriction.stream.model.Categorical(part / (1 << PROBABILITY_BITS), perfect=False) for part in parts
         ]
+        # The likeliest symbol of each family; the coder's own probabilities have 24 bits, rounded up by less than two.
+        likeliest = np.array([part.max() for part in parts]).reshape(-1, SCALES * MEANS).max(1)
+        self._least_bits = -np.log2(likeliest / (1 << PROBABILITY_BITS) + 2 / (1 << 24))
 
     def encode(self, latent: Ints, now: Ints, t: int) -> bytes:
         """Iteration ``t``'s segment.
@@ -119,23 +127,45 @@ class EntropyModel:
         data: bytes = encoder.get_compressed().astype("<u4").tobytes()
         return data.rstrip(b"\0")
 
+    def least_bits(self, t: int, positions: int) -> float:
+        """Bits below which no segment of iteration ``t`` holds the codes of so many positions, whatever they are.
+
+        Each code costs at least what the likeliest symbol costs of all tables that its stage may choose.
+        """
+        per_position = 0.0
+        for stage in self.layout.stages_of(t):
+            own, net = self._least_bits[family(self.layout, stage)], self._nets[stage]
+            if isinstance(net, PyramidNetwork):
+                own = np.minimum(own, self._least_bits[[EVEN, DEAD_ZONE]].min())
+            elif net.refines:
+                own = np.minimum(own, self._least_bits[EVEN])
+            per_position += float(own.sum())
+        return per_position * positions
+
+    def check_length(self, segment: bytes, t: int, positions: int) -> None:
+        """Raise BadFileError if a segment is too short for the codes of so many positions; nothing is decoded."""
+        if self.least_bits(t, positions) > 8 * (len(segment) + BEYOND):
+            raise _too_short(t)
+
     def decode(self, segment: bytes, now: Ints, t: int) -> None:
         """Bring ``now`` from before iteration ``t`` to after it.
 
         Raises:
-            BadFileError: the bytes are no segment (most damage decodes to something, though).
+            BadFileError: the bytes are no segment (most damage decodes to something, though), or end before the
+                codes do.
         """
         import constriction
 
-        padded = segment + b"\0" * (-len(segment) % 4 + 8)
+        self.check_length(segment, t, now[0].size)
+        padded = segment + b"\0" * (-len(segment) % 4 + BEYOND)
         decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(padded, "<u4").astype(np.uint32))
         try:
             for stage in self.layout.stages_of(t):
-                self._decode_stage(self._nets[stage], decoder, now)
+                self._decode_stage(self._nets[stage], decoder, now, t)
         except (AssertionError, ValueError) as error:
             raise BadFileError(f"The codes of iteration {t + 1} are damaged ({error}): get the file anew.") from None
 
-    def _decode_stage(self, net: Network, decoder: Any, now: Ints) -> None:
+    def _decode_stage(self, net: Network, decoder: Any, now: Ints, t: int) -> None:
         import constriction
 
         raw = constriction.stream.model.Uniform(1 << 16)
@@ -154,6 +184,9 @@ class EntropyModel:
             escaped = symbols > self._last[tables]
             if count := int(escaped.sum()):
                 values[escaped] = decoder.decode(raw, count).astype(np.int64) - CODE_LIMIT - 1
+            # A short file that claims a large picture must not keep us busy.
+            if decoder.maybe_exhausted():
+                raise _too_short(t)
             # `passes` reads `codes` again for the next pass.
             codes[:, where[0], where[1]] = values.reshape(len(codes), -1)
         net.take(codes, now)
@@ -321,6 +354,12 @@ def _entries(symbols: Ints, first: Any, last: Any) -> Ints:
     below, above = last + 1, last + 2
     entries: Ints = first + np.where(symbols < 0, below, np.where(symbols > last, above, symbols))
     return entries
+
+
+def _too_short(t: int) -> BadFileError:
+    return BadFileError(
+        f"Segment {t + 1} of this .bhd file is too short for a picture of its size: the file is damaged, get it anew."
+    )
 
 
 @functools.cache

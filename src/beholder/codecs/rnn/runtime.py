@@ -244,6 +244,8 @@ class Model:
     ) -> NDArray[np.uint8]:
         """Segments of an image of ``height`` x ``width`` blocks -> (16 height, 16 width, 3) uint8; ``target`` as for
         :meth:`gain`."""
+        for t, segment in enumerate(segments):
+            self.entropy.check_length(segment, t, height * width)
         now = np.zeros((self.latent, height, width), np.int64)
         memory = np.zeros((self.memory, height, width), np.float32)
         for t, segment in enumerate(segments):
