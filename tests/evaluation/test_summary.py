@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from fake_results import row, sweep_rows, table
 
-from beholder.errors import BadFileError, NotAvailableError
+from beholder.errors import BadFileError, BadOptionError, NotAvailableError
 from beholder.evaluation import summary, summary_bootstrap, summary_read
 from beholder.evaluation.summary import MEAN, Row, Series, Summary, summarise
 from beholder.evaluation.summary_bootstrap import draw
@@ -257,6 +257,37 @@ def test_curves_without_overlap_are_not_compared() -> None:
     assert single.comparisons[0].bd_rate is None
 
 
+@pytest.mark.parametrize(
+    ("others", "share", "known"),
+    [
+        ([0.5, 0.7, 0.8, 0.9], 0.0, False),
+        ([0.8, 0.85, 0.88, 0.9, 0.92], 0.24, False),
+        ([0.85, 0.9, 0.93, 0.96], 0.69, True),
+        ([0.90, 0.95, 0.98], 1.0, False),
+        ([0.91, 0.94, 0.95, 0.96], 1.0, True),
+    ],
+)
+def test_too_little_in_common_makes_no_number(others: list[float], share: float, known: bool) -> None:
+    """Four points and half of the shorter curve's range are needed; the share is told in any case."""
+    points = [0.90, 0.95, 0.98, 0.99]
+    curves = {
+        Series("jpeg"): [(0.1 * 2**i, quality, 0.5) for i, quality in enumerate(points)],
+        Series("bpg"): [(0.1 * 2**i, quality, 0.6) for i, quality in enumerate(others)],
+    }
+    comparison = curves_of(curves).comparisons[0]
+    assert comparison.quality_overlap == pytest.approx(share, abs=0.01)
+    assert (comparison.bd_rate is not None) == known
+    assert comparison.points == min(4, len(others))
+    assert (comparison.bd_preserved is not None) == (len(others) >= 4)
+    bd = [[(bpp, ms_ssim_db(quality)) for bpp, quality, _ in curve] for curve in curves.values()]
+    if known:
+        assert comparison.bd_rate is not None
+        assert comparison.bd_rate.value == pytest.approx(bd_rate(*bd))
+    else:
+        with pytest.raises(BadOptionError, match=r"needs (4|50 %)"):
+            bd_rate(*bd)
+
+
 def test_every_replicate_has_the_bd_value_of_the_metrics_package() -> None:
     """Computed all at once here, one by one there; with detours: worse points at higher rates, curves that cross."""
     rng = np.random.default_rng(3)
@@ -282,12 +313,16 @@ def test_every_replicate_has_the_bd_value_of_the_metrics_package() -> None:
         curves = [
             [(p.samples["bpp"][i], p.samples["ms_ssim"][i], p.samples["agreement"][i]) for p in c] for c in (a, b)
         ]
-        rates.append(bd_rate(*([(bpp, ms_ssim_db(m)) for bpp, m, _ in curve] for curve in curves)))
+        try:
+            rates.append(bd_rate(*([(bpp, ms_ssim_db(m)) for bpp, m, _ in curve] for curve in curves)))
+        except BadOptionError:  # too few points are left without the worse ones
+            rates.append(math.nan)
         shares.append(100 * bd_quality(*([(bpp, s) for bpp, _, s in curve] for curve in curves)))
+    assert np.isfinite(rates).sum() > 40
     comparison = next(c for c in result.comparisons if (c.anchor.codec, c.test.codec) == ("jpeg", "webp"))
     for estimate, values in ((comparison.bd_rate, rates), (comparison.bd_agreement, shares)):
         assert estimate is not None
-        expected = (values[0], *np.percentile(values[1:], (2.5, 97.5)))
+        expected = (values[0], *np.nanpercentile(values[1:], (2.5, 97.5)))
         assert (estimate.value, estimate.low, estimate.high) == pytest.approx(expected, rel=1e-9)
 
 

@@ -22,13 +22,15 @@ def test_a_constant_offset_is_found_exactly(offset: float, order: list[tuple[flo
     assert bd_quality(test, CURVE) == pytest.approx(-offset, abs=1e-12)
 
 
-def test_two_points_are_a_line_in_log_rate() -> None:
+def test_lines_in_log_rate() -> None:
     # Over the common rates 1 to 4 the test rises from 0.5 to 1 in equal steps per octave, the anchor stays at 0.5.
-    assert bd_quality([(1, 0.5), (8, 0.5)], [(0.25, 0.0), (1, 0.5), (4, 1.0)]) == pytest.approx(0.25)
+    anchor = [(1, 0.5), (2, 0.5), (4, 0.5), (8, 0.5)]
+    assert bd_quality(anchor, [(0.25, 0.0), (0.5, 0.25), (1, 0.5), (4, 1.0)]) == pytest.approx(0.25)
 
 
 def test_only_common_rates_count() -> None:
-    assert bd_quality([(1, 1), (2, 1)], [(1, 3), (2, 3), (400, 99)]) == pytest.approx(2.0)
+    flat = [(rate, 1.0) for rate in (1, 1.2, 1.5, 2)]
+    assert bd_quality(flat, [*((rate, 3.0) for rate, _ in flat), (400, 99)]) == pytest.approx(2.0)
 
 
 def test_agrees_with_scipy() -> None:
@@ -49,9 +51,10 @@ def test_the_best_of_one_rate_counts() -> None:
 @pytest.mark.parametrize(
     ("test", "words"),
     [
-        ([(5, 0.1), (6, 0.2)], "no rates in common"),
-        ([(0.1, 0.3)], "fewer than two rates"),
-        ([(0.1, 0.3), (0.1, 0.4)], "fewer than two rates"),
+        ([(5, 0.1), (6, 0.2), (7, 0.3), (8, 0.4)], "have 0 % of their rates in common"),
+        ([(1, 0.1), (2, 0.2), (7, 0.3), (8, 0.4)], "have 16 % of their rates in common"),
+        ([(0.1, 0.3)], "has 1 point .* needs 4"),
+        ([(0.1, 0.3), (0.2, 0.4), (0.3, 0.4), (0.3, 0.5)], "has 3 points .* needs 4"),
         ([], "pairs of a positive rate"),
         ([(0.0, 0.3), (0.2, 0.3)], "pairs of a positive rate"),
         ([(0.1, 0.3), (0.2, math.nan)], "pairs of a positive rate"),

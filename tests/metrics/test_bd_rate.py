@@ -24,14 +24,15 @@ def test_a_constant_factor_is_found_exactly(factor: float, order: list[tuple[flo
 
 
 def test_it_is_antisymmetric_in_the_logarithm() -> None:
-    test = [(0.12, 29.0), (0.3, 33.0), (0.8, 36.0)]
+    test = [(0.12, 29.0), (0.3, 33.0), (0.5, 34.0), (0.8, 36.0)]
     there, back = bd_rate(CURVE, test), bd_rate(test, CURVE)
     assert (1 + there / 100) * (1 + back / 100) == pytest.approx(1.0)
 
 
-def test_two_points_are_a_line_in_log_rate() -> None:
+def test_lines_in_log_rate() -> None:
     # ln rate differs by 0 at quality 30 and by ln 4 at 40: ln 2 on average.
-    assert bd_rate([(1, 30), (2, 40)], [(1, 30), (8, 40)]) == pytest.approx(100.0)
+    curves = [[(base ** (step / 3), 30 + 10 * step / 3) for step in range(4)] for base in (2, 8)]
+    assert bd_rate(*curves) == pytest.approx(100.0)
 
 
 def test_agrees_with_scipy() -> None:
@@ -54,9 +55,10 @@ def test_dominated_points_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("test", "words"),
     [
-        ([(0.1, 10.0), (0.2, 20.0)], "no qualities in common"),
-        ([(0.1, 30.0)], "fewer than two points"),
-        ([(0.1, 30.0), (0.2, 30.0)], "fewer than two points"),
+        ([(0.1, 10.0), (0.2, 20.0), (0.3, 25.0), (0.4, 26.0)], "have 0 % of their qualities in common"),
+        ([(0.1, 10.0), (0.2, 20.0), (0.3, 25.0), (0.4, 30.0)], "have 20 % of their qualities in common"),
+        ([(0.1, 30.0)], "has 1 point .* needs 4"),
+        ([(0.1, 30.0), (0.2, 31.0), (0.3, 32.0), (0.4, 32.0)], "has 3 points .* needs 4"),
         ([], "pairs of a positive rate"),
         ([(0.0, 30.0), (0.2, 33.0)], "pairs of a positive rate"),
         ([(0.1, 30.0), (0.2, math.inf)], "pairs of a positive rate"),

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beholder.evaluation.summary import Estimate, Row, Series, Summary, interval
+from beholder.metrics.overlap import LEAST_OVERLAP, LEAST_POINTS, overlap
 from beholder.metrics.pchip import Pchip
 
 Array = NDArray[np.float64]
@@ -38,10 +39,20 @@ class Comparison:
     """The same of agreement with the original's top-1."""
     bpp: tuple[float, float] | None
     """The rates that both curves reach."""
+    quality_overlap: float | None
+    """Share of the shorter curve's MS-SSIM range, in dB, that both reach; None where a curve has no range."""
+    rate_overlap: float | None
+    """Share of the shorter curve's range of rates, on a logarithmic scale, that both reach."""
+    points: int
+    """Usable points of the curve that has fewer.
+
+    Differences are None below :data:`~beholder.metrics.overlap.LEAST_POINTS` points, or below
+    :data:`~beholder.metrics.overlap.LEAST_OVERLAP` of overlap.
+    """
 
 
 def compare(summary: Summary) -> list[Comparison]:
-    """Every ordered pair of curves, for every view; None where the curves have nothing in common."""
+    """Every ordered pair of curves, for every view; None where they have too little in common for a difference."""
     result = []
     for view in summary.views:
         curves = {series: _points(summary.curve(view, series)) for series in summary.series}
@@ -61,6 +72,9 @@ def compare(summary: Summary) -> list[Comparison]:
                     bd_preserved=_known(sign * shares["preserved"]),
                     bd_agreement=_known(sign * shares["agreement"]),
                     bpp=_common(*(summary.curve(view, series) for series in pair)),
+                    quality_overlap=_overlap(a["ms_ssim"], b["ms_ssim"]),
+                    rate_overlap=_overlap(a["bpp"], b["bpp"]),
+                    points=min(int(keep[0].sum()) for points in (a, b) for _, _, keep in (points["bpp"],)),
                 )
         result += [found[a, b] for a in curves for b in curves if a != b]
     return result
@@ -80,6 +94,9 @@ def records(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
             **_columns("bd_agreement_points", c.bd_agreement),
             "bpp_from": None if c.bpp is None else c.bpp[0],
             "bpp_to": None if c.bpp is None else c.bpp[1],
+            "ms_ssim_overlap": c.quality_overlap,
+            "bpp_overlap": c.rate_overlap,
+            "points": c.points,
         }
         for c in comparisons
     ]
@@ -142,7 +159,7 @@ def _points(rows: Sequence[Row]) -> dict[str, _Points]:
     """
     curve = _Curve(rows)
     return {"ms_ssim": _by_quality(curve, "ms_ssim")} | {
-        name: _by_rate(curve, name) for name in ("preserved", "agreement")
+        name: _by_rate(curve, name) for name in ("bpp", "preserved", "agreement")
     }
 
 
@@ -172,21 +189,31 @@ def _sorted(rate: Array, quality: Array) -> tuple[Array, Array]:
 
 
 def _mean_difference(anchor: _Points, test: _Points) -> Array:
-    """Mean of y(test) - y(anchor) over the x that both reach, for every replicate."""
+    """Mean of y(test) - y(anchor) over the x that both reach, for every replicate; NaN where that is too little."""
     replicates = max(len(anchor[2]), len(test[2]))
     result = np.full(replicates, np.nan)
     masks = [np.broadcast_to(keep, (replicates, keep.shape[1])) for *_, keep in (anchor, test)]
     # Nearly all replicates keep the same points, and are computed together.
     for a, b, chosen in _patterns(*masks):
-        if a.sum() < 2 or b.sum() < 2:
+        if min(a.sum(), b.sum()) < LEAST_POINTS:
             continue
         curves = [Pchip(x[chosen][:, mask], y[chosen][:, mask]) for (x, y, _), mask in ((anchor, a), (test, b))]
         low = np.maximum(*(curve.x[:, 0] for curve in curves))
         high = np.minimum(*(curve.x[:, -1] for curve in curves))
+        shorter = np.minimum(*(curve.x[:, -1] - curve.x[:, 0] for curve in curves))
         with np.errstate(divide="ignore", invalid="ignore"):
             means = [curve.mean(low, np.maximum(low, high)) for curve in curves]
-            result[chosen] = np.where(low < high, means[1] - means[0], np.nan)
+            result[chosen] = np.where(high - low >= LEAST_OVERLAP * shorter, means[1] - means[0], np.nan)
     return result
+
+
+def _overlap(a: _Points, b: _Points) -> float | None:
+    """Share of the shorter curve's x that both reach; None where a curve has fewer than two points."""
+    known = [x[0][keep[0]] for x, _, keep in (a, b)]
+    if min(map(len, known)) < 2:
+        return None
+    first, second = ((float(x[0]), float(x[-1])) for x in known)
+    return overlap(first, second)
 
 
 def _patterns(*masks: Mask) -> Iterator[tuple[Any, ...]]:

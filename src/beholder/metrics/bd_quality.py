@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from beholder.errors import BadOptionError
+from beholder.metrics.overlap import check_overlap, check_points
 from beholder.metrics.pchip import Pchip
 
 Array = NDArray[np.float64]
@@ -29,13 +30,13 @@ def bd_quality(anchor: ArrayLike, test: ArrayLike) -> float:
         Positive where ``test`` is better, if more quality is better.
 
     Raises:
-        BadOptionError: fewer than two rates, values that are not finite and (rates) positive, or no common rates.
+        BadOptionError: fewer than :data:`~beholder.metrics.overlap.LEAST_POINTS` rates, values that are not finite
+            and (rates) positive, or less than half of the shorter curve's rates (on a logarithmic scale) in common.
     """
     curves = [_curve(anchor, "anchor"), _curve(test, "test")]
-    low = max(rate[0] for rate, _ in curves)
-    high = min(rate[-1] for rate, _ in curves)
-    if not low < high:
-        raise BadOptionError("The two curves have no rates in common: a BD difference needs an overlap.")
+    first, second = ((float(rate[0]), float(rate[-1])) for rate, _ in curves)
+    check_overlap(first, second, "rates")
+    low, high = max(first[0], second[0]), min(first[1], second[1])
     means = [Pchip(rate, quality).mean(low, high) for rate, quality in curves]
     return float(means[1] - means[0])
 
@@ -48,6 +49,5 @@ def _curve(points: ArrayLike, name: str) -> tuple[Array, Array]:
     array = array[np.lexsort((-array[:, 1], array[:, 0]))]
     _, first = np.unique(array[:, 0], return_index=True)
     array = array[first]
-    if len(array) < 2:
-        raise BadOptionError(f"The {name} curve has fewer than two rates: add some.")
+    check_points(len(array), name)
     return np.log(array[:, 0]), array[:, 1]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from beholder.errors import BadOptionError
+from beholder.metrics.overlap import check_overlap, check_points
 from beholder.metrics.pchip import Pchip
 
 Array = NDArray[np.float64]
@@ -33,19 +34,18 @@ def bd_rate(anchor: ArrayLike, test: ArrayLike, *, anchor_rates: tuple[float, fl
         Per cent; negative where ``test`` is better.
 
     Raises:
-        BadOptionError: fewer than two usable points, values that are not finite and (rates) positive, or
-            no common qualities.
+        BadOptionError: fewer than :data:`~beholder.metrics.overlap.LEAST_POINTS` usable points, values that are
+            not finite and (rates) positive, or less than half of the shorter curve's qualities in common.
     """
     curves = [_curve(anchor, "anchor"), _curve(test, "test")]
-    low = max(quality[0] for quality, _ in curves)
-    high = min(quality[-1] for quality, _ in curves)
+    first, second = ((float(quality[0]), float(quality[-1])) for quality, _ in curves)
     if anchor_rates is not None:
         quality, log_rate = curves[0]
         # Both are increasing, so the curve can be read the other way round.
         limits = Pchip(log_rate, quality)(np.clip(np.log(anchor_rates), log_rate[0], log_rate[-1]))
-        low, high = max(low, limits[0]), min(high, limits[1])
-    if not low < high:
-        raise BadOptionError("The two curves have no qualities in common: a BD-rate needs an overlap.")
+        first = float(limits[0]), float(limits[1])
+    check_overlap(first, second, "qualities")
+    low, high = max(first[0], second[0]), min(first[1], second[1])
     means = [Pchip(quality, log_rate).mean(low, high) for quality, log_rate in curves]
     return 100.0 * math.expm1(float(means[1] - means[0]))
 
@@ -59,6 +59,5 @@ def _curve(points: ArrayLike, name: str) -> tuple[Array, Array]:
     array = array[np.lexsort((-array[:, 1], array[:, 0]))]
     best_before = np.concatenate([[-np.inf], np.maximum.accumulate(array[:, 1])[:-1]])
     array = array[array[:, 1] > best_before]
-    if len(array) < 2:
-        raise BadOptionError(f"The {name} curve has fewer than two points of rising quality: add some.")
+    check_points(len(array), name)
     return array[:, 1], np.log(array[:, 0])
