@@ -26,3 +26,7 @@ class NotAvailableError(BeholderError):
 
 class OutputError(BeholderError):
     """A result cannot be written where it was asked for."""
+
+
+class InterruptedWorkError(BeholderError):
+    """Work was stopped from the keyboard; the sentence says how to go on.  The command line exits with code 130."""

@@ -26,7 +26,7 @@ import typer
 
 from beholder import __version__
 from beholder.cli import data, evaluate, listings, photos, prepare, reports, training
-from beholder.errors import BeholderError
+from beholder.errors import BeholderError, InterruptedWorkError
 
 PROGRAM = "beholder"
 EXIT_ERROR = 2
@@ -76,6 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = app(args=arguments, prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
+    except InterruptedWorkError as error:  # in place of the plain word below
+        print(error, file=sys.stderr)
+        return EXIT_INTERRUPTED
     except BeholderError as error:
         return _fail(str(error))
     except _USAGE_ERROR as error:

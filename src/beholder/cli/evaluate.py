@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from beholder.cli import options
-from beholder.errors import BadOptionError, NotAvailableError
+from beholder.cli.progress import bars, terminal
+from beholder.errors import BadOptionError, InterruptedWorkError, NotAvailableError
 
 if TYPE_CHECKING:
     from beholder.evaluation.sweep import Outcome, Progress
@@ -100,8 +101,9 @@ def evaluate(
         with _display() as progress:
             outcome = sweep.run(settings, output, resume=resume, runner=_runner(workers, ray), progress=progress)
     except KeyboardInterrupt:
-        _say(f"Stopped. What is done lies in {output}: the same command with --resume goes on.")
-        raise
+        raise InterruptedWorkError(
+            f"Interrupted. What is done lies in {output}: the same command with --resume goes on."
+        ) from None
     _finish(outcome, settings)
 
 
@@ -159,17 +161,11 @@ def _failures(outcome: Outcome, settings: Settings) -> None:
 @contextlib.contextmanager
 def _display() -> Iterator[Callable[[Progress], None]]:
     """A progress bar on a terminal, a line now and then elsewhere; both on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    console = Console(file=sys.stderr, markup=False, emoji=False, highlight=False)
+    console = terminal()
     if not console.is_terminal:
         yield _Log()
         return
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    # A window as long as most sweeps: batches come in bursts, one from each worker.
-    with Bar(*columns, TextColumn("left"), TimeRemainingColumn(), console=console, speed_estimate_period=3600) as bar:
+    with bars(console) as bar:
         task = bar.add_task("images", total=None)
 
         def show(progress: Progress) -> None:

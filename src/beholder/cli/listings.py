@@ -134,9 +134,7 @@ def list_observers(as_json: options.Json = False) -> None:
         for row in rows
     ]
     columns = ("observer", "input", "weights", "top-1", "licence", "source", "ready")
-    table = tables.table(columns, lines, right=(1, 2, 3))
-    table.columns[0].no_wrap = True  # to be copied
-    tables.show(table)
+    tables.show(tables.table(columns, lines, right=(1, 2, 3)))
     for row in rows:
         if not row["available"]:
             print(row["unavailable"])

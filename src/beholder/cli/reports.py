@@ -10,8 +10,7 @@ import typer
 from beholder.errors import BadFileError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from beholder.cli.grid import Grid
     from beholder.evaluation.summary import Estimate, Series, Summary
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="What `beholder evaluate --output DIR` wrote.")]
@@ -61,7 +60,7 @@ def show(summary: Summary) -> None:
         tables.show(comparisons)
 
 
-def summary_table(summary: Summary, view: str | None = None) -> Table:
+def summary_table(summary: Summary, view: str | None = None) -> Grid:
     """The means over images of one classifier (by default of all together); preserved accuracy with its interval."""
     from beholder.cli import tables
     from beholder.evaluation.plots_style import styles, title
@@ -79,10 +78,10 @@ def summary_table(summary: Summary, view: str | None = None) -> Table:
             cells.append(_interval(row.estimate(name), 100) if name == "preserved" else _plain(row.value(name), 1, 100))
         lines.append(tuple(cells))
     columns = ("codec", "quality", "bpp", *map(title, metrics), *(_SHARES[name] for name in shares))
-    return tables.table(columns, lines, right=range(1, len(columns)))
+    return tables.table(columns, lines, right=range(1, len(columns)), keys=2)
 
 
-def comparison_table(summary: Summary) -> Table | None:
+def comparison_table(summary: Summary) -> Grid | None:
     """Every codec against the first that knows no alpha, in the eyes of all classifiers; None if there is but one."""
     from beholder.cli import tables
     from beholder.evaluation.plots_style import styles
@@ -96,14 +95,22 @@ def comparison_table(summary: Summary) -> Table | None:
     lines = [
         (
             looks[c.test].label,
-            _interval(c.bd_rate, signed=True),
-            _interval(c.bd_preserved if preserved else c.bd_agreement, signed=True),
+            _bd(c.bd_rate, c.points),
+            _plain(c.quality_overlap, 0, 100),
+            _bd(c.bd_preserved if preserved else c.bd_agreement, c.points),
+            _plain(c.rate_overlap, 0, 100),
         )
         for c in found
     ]
-    points = "preserved accuracy" if preserved else "agreement"
-    columns = (f"against {looks[anchor].label}", "BD-rate (MS-SSIM), %", f"BD-accuracy ({points}), points")
-    return tables.table(columns, lines, right=(1, 2))
+    measure = "preserved accuracy" if preserved else "agreement"
+    columns = (
+        f"against {looks[anchor].label}",
+        "BD-rate (MS-SSIM), %",
+        "overlap of MS-SSIM, %",
+        f"BD-accuracy ({measure}), points",
+        "overlap of rates, %",
+    )
+    return tables.table(columns, lines, right=range(1, len(columns)))
 
 
 def _summary(folder: Path) -> Summary:
@@ -119,10 +126,20 @@ def _plain(value: float | None, digits: int, factor: float = 1) -> str:
     return "" if value is None else f"{factor * value:.{digits}f}"
 
 
+def _bd(estimate: Estimate | None, points: int) -> str:
+    """A BD difference with its interval; without one, how many points there are if these are too few."""
+    from beholder.metrics.overlap import LEAST_POINTS
+
+    if estimate is None:
+        return f"none ({points} of {LEAST_POINTS} points)" if points < LEAST_POINTS else "none"
+    return _interval(estimate, signed=True)
+
+
 def _interval(estimate: Estimate | None, factor: float = 1, signed: bool = False) -> str:
+    from beholder.evaluation.summary import signed as difference
+
     if estimate is None:
         return ""
-    value, low, high = (
-        f"{factor * v:{'+' if signed else ''}.1f}" for v in (estimate.value, estimate.low, estimate.high)
-    )
+    ends = (estimate.value, estimate.low, estimate.high)
+    value, low, high = (difference(factor * end) if signed else f"{factor * end:.1f}" for end in ends)
     return f"{value} ({low} to {high})"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any, TextIO
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from beholder.cli.grid import UNBOUNDED, Grid
 
 if TYPE_CHECKING:
     from beholder.evaluation.single import Evaluation
@@ -22,29 +24,30 @@ _REPORT_WIDTH = 100
 
 
 def show(*parts: RenderableType, file: TextIO | None = None, width: int | None = None) -> None:
-    """Print to ``file`` (standard output for None); file names are never taken for markup."""
-    Console(file=file or sys.stdout, width=width, markup=False, emoji=False, highlight=False, soft_wrap=False).print(
-        *parts, sep="\n"
-    )
+    """Print to ``file`` (standard output for None); file names are never taken for markup.
+
+    On a terminal tables fit its width.  Elsewhere they are plain, one line a row, whatever its length, unless ``width``
+    or the environment variable ``COLUMNS`` says otherwise.
+    """
+    stream = file or sys.stdout
+    if width is None and "COLUMNS" not in os.environ and not _console(stream).is_terminal:
+        stream.write(as_text(Group(*parts), UNBOUNDED))
+        return
+    _console(stream, width).print(*parts, sep="\n")
 
 
-def as_text(part: RenderableType) -> str:
-    """What :func:`show` prints, without colours."""
+def as_text(part: RenderableType, width: int = _REPORT_WIDTH) -> str:
+    """What :func:`show` prints in lines of ``width`` characters, without colours and blanks at their ends."""
     out = StringIO()
-    show(part, file=out, width=_REPORT_WIDTH)
+    _console(out, width).print(part)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]], right: Sequence[int] = ()) -> Table:
-    """A plain table; ``right`` are the numbers of right-aligned columns."""
-    result = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    for number, name in enumerate(columns):
-        result.add_column(
-            name, justify="right" if number in right else "left", no_wrap=number in right, overflow="fold"
-        )
-    for row in rows:
-        result.add_row(*row)
-    return result
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str | Text]], right: Sequence[int] = (), keys: int = 1
+) -> Grid:
+    """A plain table; ``right`` are the numbers of right-aligned columns, the first ``keys`` columns name a row."""
+    return Grid(columns, rows, right, keys)
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> Table:
@@ -83,7 +86,7 @@ def evaluation_report(evaluation: Evaluation) -> RenderableType:
     return Group(facts(pairs), Text(f"\nWhat {evaluation.classifier} sees"), classes)
 
 
-def comparison_table(evaluations: Sequence[Evaluation]) -> Table:
+def comparison_table(evaluations: Sequence[Evaluation]) -> Grid:
     """One row a codec, below the original."""
     from beholder.evaluation.pictures import describe_codec
 
@@ -130,9 +133,13 @@ def _seen(prediction: Prediction, expected: int | None = None) -> tuple[Text, st
 @contextlib.contextmanager
 def working(what: str) -> Iterator[None]:
     """Say on a terminal what takes its time, until it is done."""
-    console = Console(file=sys.stderr, markup=False, emoji=False, highlight=False)
+    console = _console(sys.stderr)
     if not console.is_terminal:
         yield
         return
-    with console.status(what):
+    with console.status(Text(what)):  # a string would be taken for markup
         yield
+
+
+def _console(file: TextIO, width: int | None = None) -> Console:
+    return Console(file=file, width=width, markup=False, emoji=False, highlight=False, soft_wrap=False)

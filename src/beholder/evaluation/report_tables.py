@@ -9,7 +9,7 @@ from typing import Any
 
 from beholder.evaluation.plots_style import Style, styles, title, view_title
 from beholder.evaluation.report_gallery import Seen, Shot
-from beholder.evaluation.summary import MEAN, SHARES, TIMES, Estimate, Series, Summary
+from beholder.evaluation.summary import MEAN, SHARES, TIMES, Estimate, Series, Summary, signed
 from beholder.evaluation.summary_compare import Comparison
 
 _SHORT = {
@@ -43,18 +43,18 @@ def anchors(summary: Summary) -> str:
 def comparisons(summary: Summary) -> str:
     """Every codec against every other."""
     looks, numbers = _looks(summary)
-    columns = ["codec", "BD-rate (MS-SSIM), %"]
+    columns = ["codec", "BD-rate (MS-SSIM), %", "overlap of MS-SSIM, %"]
     shares = [name for name in ("preserved", "agreement") if summary.knows(name)]
     columns += [f"BD-{'accuracy (preserved)' if name == 'preserved' else name}, points" for name in shares]
     rows = []
     for comparison in summary.comparisons:
         cells = _key(looks[comparison.test], numbers[comparison.test])
-        cells += _difference(comparison.bd_rate, lower_is_better=True)
+        cells += _difference(comparison.bd_rate, lower_is_better=True) + _overlap(comparison.quality_overlap)
         cells += "".join(_difference(_share(comparison, name), lower_is_better=False) for name in shares)
-        cells += _range(comparison)
+        cells += _overlap(comparison.rate_overlap) + _range(comparison)
         view = summary.views.index(comparison.classifier)
         rows.append(f'<tr data-view="{view}" data-anchor="{numbers[comparison.anchor]}">{cells}</tr>')
-    return _table("comparisons", [*columns, "over bpp"], rows, "Every codec compared with one.")
+    return _table("comparisons", [*columns, "overlap of rates, %", "over bpp"], rows, "Every codec compared with one.")
 
 
 def summary_table(summary: Summary) -> str:
@@ -153,13 +153,17 @@ def _format(name: str, value: float) -> str:
 def _difference(estimate: Estimate | None, *, lower_is_better: bool) -> str:
     if estimate is None:
         return _UNKNOWN
-    low, high = (-estimate.high, -estimate.low) if lower_is_better else (estimate.low, estimate.high)
-    verdict, mark = ("better", "\u25b2") if low > 0 else ("worse", "\u25bc") if high < 0 else ("", "")
+    sign = -estimate.sign() if lower_is_better else estimate.sign()
+    verdict, mark = {1: ("better", "\u25b2"), -1: ("worse", "\u25bc"), 0: ("", "")}[sign]
     said = f'<span class="unseen">{verdict}</span><span aria-hidden="true">{mark}</span>' if verdict else ""
     return (
-        f'<td class="n {verdict}" data-sort="{estimate.value:.6g}">{said} {estimate.value:+.1f} '
-        f"<small>{estimate.low:+.1f} to {estimate.high:+.1f}</small></td>"
+        f'<td class="n {verdict}" data-sort="{estimate.value:.6g}">{said} {signed(estimate.value)} '
+        f"<small>{signed(estimate.low)} to {signed(estimate.high)}</small></td>"
     )
+
+
+def _overlap(share: float | None) -> str:
+    return _UNKNOWN if share is None else _number(share, f"{100 * share:.0f}")
 
 
 def _share(comparison: Comparison, name: str) -> Estimate | None:

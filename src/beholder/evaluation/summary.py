@@ -51,6 +51,9 @@ SHARES = ("top1", "top5", "top1_original", "preserved", "agreement")
 """Values between 0 and (but for ``preserved``) 1."""
 TIMES = ("encode_seconds", "decode_seconds")
 
+DIFFERENCE_DIGITS = 1
+"""Decimals of a difference in per cent or points."""
+
 _INTERVAL = (2.5, 97.5)
 _NAMES = {"correct": "top1", "correct5": "top5", "correct_original": "top1_original", "agrees": "agreement"}
 
@@ -62,6 +65,19 @@ class Estimate:
     value: float
     low: float
     high: float
+
+    def sign(self) -> int:
+        """1 or -1 where the whole interval lies above or below zero as it is printed, else 0.
+
+        Judged after rounding: intervals that read alike get the same mark, whatever the last bits of their ends are.
+        """
+        low, high = (round(end, DIFFERENCE_DIGITS) for end in (self.low, self.high))
+        return 1 if low > 0 else -1 if high < 0 else 0
+
+
+def signed(value: float) -> str:
+    """A difference in per cent or points as it is printed; zero is +0.0, never -0.0."""
+    return f"{round(value, DIFFERENCE_DIGITS) + 0.0:+.{DIFFERENCE_DIGITS}f}"
 
 
 @dataclass(frozen=True)
