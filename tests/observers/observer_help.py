@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 SMALL_VGG = 64
+RED_GREEN_BLUE = [[4.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 4.0]]
+"""For :func:`make_onnx`: a classifier of three colours."""
 
 
 def empty_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

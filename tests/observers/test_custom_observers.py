@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from observer_help import empty_cache, make_onnx
+from observer_help import RED_GREEN_BLUE, empty_cache, make_onnx
 from PIL import Image
 
 import beholder
@@ -17,7 +17,6 @@ from beholder.cli import main
 from beholder.errors import BadFileError, BadOptionError, NotAvailableError
 from beholder.observers import labels, sidecar
 
-RED_GREEN_BLUE = [[4.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 4.0]]
 SIDECAR = {"input_size": 8, "mean": [0, 0, 0], "std": [255, 255, 255], "channel_order": "RGB"}
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 
@@ -231,12 +230,12 @@ def test_no_image_classifier(tmp_path: Path, names: Path) -> None:
     onnx = pytest.importorskip("onnx")
     value = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [value("x", 1, ["n", 7])], [value("y", 1, ["n", 7])]
+        [onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [value("x", 1, ["n"])], [value("y", 1, ["n"])]
     )
     model = tmp_path / "tiny.onnx"
     onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), model)
     write_sidecar(model)
-    with pytest.raises(BadFileError, match="does not take one batch of float pictures"):
+    with pytest.raises(BadFileError, match="does not take one batch of pictures but x: "):
         observers.get(model, names).predict([flat("red")])
 
 

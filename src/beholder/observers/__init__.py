@@ -38,19 +38,28 @@ def is_builtin(name: str) -> bool:
     return name in specs.NETWORKS
 
 
-def get(name: str | os.PathLike[str], labels: Path | None = None) -> Observer:
-    """A new observer; keep it, since it holds its opened network.
+def get(name: str | os.PathLike[str] | Observer, labels: Path | None = None) -> Observer:
+    """The observer that ``name`` stands for.
 
     Args:
         name: one of :func:`names`, or the path of an ONNX file, which ends with ``.onnx`` and has a sidecar beside it
-            (see :mod:`.sidecar`).
+            (see :mod:`.sidecar`), or an observer, which is returned.
         labels: the label file of an ONNX file: one class a line.
 
     Raises:
-        BadOptionError: nobody has this name (the message lists the known ones), or labels are given for a name.
+        BadOptionError: nobody has this name (the message lists the known ones), ``name`` is nothing of the kind, or
+            labels are given for what has its own.
         BadFileError: a file of the classifier is missing or damaged.
         NotAvailableError: a package's observer cannot be loaded.
     """
+    if isinstance(name, Observer):
+        if labels is not None:
+            raise BadOptionError(f"The classifier {name.info.name} has its own labels: give labels only for a file.")
+        return name
+    if not isinstance(name, str | os.PathLike):
+        raise BadOptionError(
+            f"A classifier cannot be {type(name).__name__}: give its name, the path of an ONNX file, or an Observer."
+        )
     if custom.is_file_name(name):
         return custom.open_file(Path(name), labels)
     name = os.fspath(name)

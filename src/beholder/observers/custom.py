@@ -10,6 +10,7 @@ from beholder.errors import BadFileError
 from beholder.observers import labels as label_files
 from beholder.observers import sidecar as sidecars
 from beholder.observers import store
+from beholder.observers.classifier_file import hugging_face, structure
 from beholder.observers.onnx_observer import OnnxObserver
 
 SUFFIX = ".onnx"
@@ -23,19 +24,18 @@ def is_file_name(name: str | os.PathLike[str]) -> bool:
 def open_file(path: Path, labels: Path | None = None) -> OnnxObserver:
     """The classifier in the ONNX file ``path``.
 
-    Its sidecar is ``NAME.json`` beside ``NAME.onnx``, else ``observer.json``.  The labels come from ``labels``, else
-    from what the sidecar names.
+    Its sidecar is ``NAME.json`` beside ``NAME.onnx``, else ``observer.json``, else what Optimum wrote
+    (:mod:`.hugging_face`).  The labels come from ``labels``, else from what the sidecar names, else from Optimum's
+    ``config.json``, else from the ONNX file.
 
     Raises:
         BadFileError: one of the files is missing or damaged; the sentence says which and what is wrong.
     """
     if not path.is_file():
         raise BadFileError(f"There is no classifier {path}: check the path.")
-    beside = path.with_suffix(".json")
-    general = path.with_name(store.SIDECAR)
-    sidecar = sidecars.read(general if general.is_file() and not beside.exists() else beside, path.stem)
+    sidecar = _sidecar(path)
     names = _labels(path, labels, sidecar.labels)
-    return OnnxObserver(sidecar.info, path, names, output=sidecar.output, remedy="get a whole ONNX file")
+    return _observer(sidecar, path, names, remedy="get a whole ONNX file")
 
 
 def installed(name: str) -> OnnxObserver:
@@ -47,13 +47,37 @@ def installed(name: str) -> OnnxObserver:
     folder = store.folder(name)
     sidecar = sidecars.read(folder / store.SIDECAR, name)
     names = _labels(folder / store.MODEL, None, sidecar.labels or store.LABELS)
+    return _observer(sidecar, folder / store.MODEL, names, remedy="prepare or train it again", size=sidecar.bytes)
+
+
+def _sidecar(path: Path) -> sidecars.Sidecar:
+    beside = path.with_suffix(".json")
+    general = path.with_name(store.SIDECAR)
+    optimum = path.with_name(hugging_face.PREPROCESSOR)
+    if beside.exists() or not (general.is_file() or optimum.is_file()):
+        return sidecars.read(beside, path.stem)
+    if general.is_file():
+        return sidecars.read(general, path.stem)
+    return sidecars.parse(hugging_face.sidecar_fields(optimum), optimum, path.stem)
+
+
+def _observer(
+    sidecar: sidecars.Sidecar,
+    path: Path,
+    names: Sequence[tuple[str, str]],
+    *,
+    remedy: str,
+    size: int | None = None,
+) -> OnnxObserver:
     return OnnxObserver(
         sidecar.info,
-        folder / store.MODEL,
+        path,
         names,
         output=sidecar.output,
-        remedy="prepare or train it again",
-        size=sidecar.bytes,
+        output_name=sidecar.output_name,
+        layout=sidecar.layout,
+        remedy=remedy,
+        size=size,
     )
 
 
@@ -64,6 +88,9 @@ def _labels(model: Path, chosen: Path | None, named: str | None) -> Sequence[tup
         return label_files.imagenet()
     if named is not None:
         return label_files.read(model.with_name(named))
+    found = hugging_face.class_names(model.parent) or structure.read(model).class_names
+    if found is not None:
+        return [label_files.parse(name) for name in found]
     raise BadFileError(
         f"Nobody says what the classes of {model} are called: give --labels FILE with one class a line, "
         f'or write "labels": "{sidecars.IMAGENET}" into its sidecar.'

@@ -64,7 +64,7 @@ def read(path: Path | str) -> tuple[tuple[str, str], ...]:
     for number, line in enumerate(lines, 1):
         if not line or not line.replace("\t", " ").isprintable():
             raise BadFileError(f"Line {number} of the label file {path} is no name: write one class a line.")
-    return tuple(_parse(line) for line in lines)
+    return tuple(parse(line) for line in lines)
 
 
 def to_text(labels: Sequence[tuple[str, str]]) -> str:
@@ -72,7 +72,8 @@ def to_text(labels: Sequence[tuple[str, str]]) -> str:
     return "".join(f"{wnid}\t{name}\n" if wnid else f"{name}\n" for wnid, name in labels)
 
 
-def _parse(line: str) -> tuple[str, str]:
+def parse(line: str) -> tuple[str, str]:
+    """(WordNet id or "", readable name) of one line."""
     match = _LINE.fullmatch(line)
     if match is None:
         return "", line

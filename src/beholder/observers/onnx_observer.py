@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from beholder.errors import BadFileError, NotAvailableError
 from beholder.observers.base import Float32Array, Observer, ObserverInfo, preprocess
-from beholder.observers.sidecar import Output
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+from beholder.observers.classifier_file import answers, session, signature
+from beholder.observers.classifier_file.signature import Signature
+from beholder.observers.sidecar import Layout, Output
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "observers"
 """The folder of the classifiers that come with Beholder."""
-FEATURES = "features"
-"""The name of the output that :meth:`Observer.features` looks for."""
 
 _BATCH = 16  # larger batches are no faster on a CPU and take more memory
-_FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _REINSTALL = "install Beholder again"
+_OPENED = ("_opened", "_signature")
 
 
 class OnnxObserver(Observer):
-    """A classifier with one input, preprocessed pixels (n, 3, S, S) or (n, S, S, 3), float32 or float16.
+    """A classifier with one input of pictures and an output (n, classes); see :mod:`.signature` for all that it may be.
 
-    Its first output (or the one named ``probabilities`` or ``logits``) is (n, classes).  The file is opened at the
-    first prediction and stays open as long as this object lives.
+    The file is opened at the first prediction, once in a process for all observers of the same file.  Observers can be
+    pickled: a copy opens the file again where it is used.
     """
 
     def __init__(
@@ -42,15 +42,34 @@ class OnnxObserver(Observer):
         class_labels: Sequence[tuple[str, str]] | None = None,
         *,
         output: Output = "probabilities",
+        output_name: str | None = None,
+        layout: Layout | None = None,
         remedy: str = _REINSTALL,
         size: int | None = None,
     ) -> None:
-        """``remedy`` is what to do about a missing or damaged file, ``size`` its bytes where they are known."""
+        """Describe a classifier; nothing is opened yet.
+
+        Args:
+            info: its name and how it wants its pixels.
+            path: the ONNX file.
+            class_labels: (wnid or "", readable name) of every class; None for ImageNet's.
+            output: what comes out, see :mod:`.sidecar`.
+            output_name: the output with the answer; None to tell by shapes and names.
+            layout: of the input; None to tell by its shape.
+            remedy: what to do about a missing or damaged file.
+            size: bytes of the file where they are known.
+        """
         super().__init__(info, class_labels)
         self.path = path
         self._output = output
+        self._output_name = output_name
+        self._layout = layout
         self._remedy = remedy
         self._size = size
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but what is open."""
+        return {key: value for key, value in self.__dict__.items() if key not in _OPENED}
 
     def unavailable(self) -> str | None:
         """What is missing, ONNX Runtime or the file, as a sentence; None if neither."""
@@ -67,105 +86,99 @@ class OnnxObserver(Observer):
         return None
 
     @cached_property
-    def _session(self) -> InferenceSession:
-        # Imported here because it takes longer than the rest of Beholder together.
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # what goes wrong is told by exceptions
+    def _opened(self) -> session.Opened:
         try:
-            return onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
+            return session.get(self.path)
         except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
+            reason = "a file with weights is missing beside it" if _lacks_weights(error) else _first_line(error)
             raise NotAvailableError(
-                f"The weights of {self.info.name} cannot be opened ({self.path}): {self._remedy}."
+                f"The weights of {self.info.name} cannot be opened ({self.path}): {self._remedy} ({reason})."
             ) from error
 
     @cached_property
-    def _signature(self) -> _Signature:
-        return _Signature.of(self._session, self)
+    def _signature(self) -> Signature:
+        found = signature.read(
+            self._opened.session, self.path, self.info.input_size, self.classes, self._layout, self._output_name
+        )
+        neutral = set(self.info.mean) == {0.0} and set(self.info.std) == {1.0}
+        if np.issubdtype(found.dtype, np.integer) and not neutral:
+            warnings.warn(
+                f"{self.path} takes whole numbers 0 to 255 and scales them itself: "
+                "mean and std of its sidecar have no effect.",
+                stacklevel=2,
+            )
+        if found.channels == 1 and (len(set(self.info.mean)) > 1 or len(set(self.info.std)) > 1):
+            raise BadFileError(f"{self.path} takes grey pictures: give one number as mean and one as std.")
+        return found
 
     def _run(self, images: Sequence[Image.Image]) -> Float32Array:
-        values = self._evaluate(images, self._signature.answer)
-        if values.shape[1] != self.classes:
-            raise BadFileError(
-                f"{self.path} tells {values.shape[1]} classes apart, but {self.classes} are named: "
-                "give the labels that belong to it."
-            )
-        return values if self._output == "probabilities" else _probabilities(values, self._output)
+        names = [name for _, name in self.labels]
+        columns = [self._evaluate(images, output, names) for output in self._signature.answers]
+        values = columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
+        last = self._opened.structure.last_step(self._signature.answers[0])
+        return answers.probabilities(values, self.classes, self._output, last, self.path)
 
     def _embed(self, images: Sequence[Image.Image]) -> Float32Array:
         name = self._signature.features
-        return self._run(images) if name is None else self._evaluate(images, name)
+        return self._run(images) if name is None else self._evaluate(images, name, ())
 
-    def _evaluate(self, images: Sequence[Image.Image], output: str) -> Float32Array:
+    def _evaluate(self, images: Sequence[Image.Image], output: str, names: Sequence[str]) -> Float32Array:
         """One output, float32 (n, d)."""
-        signature, parts = self._signature, []
-        step = signature.batch or _BATCH
+        try:
+            return self._batches(images, output, names)
+        except Exception as first:
+            # What a file leaves open is tried: the other layout, pictures one by one.
+            now = self._signature
+            others = [replace(now, layout="NHWC", guessed=False)] if now.guessed else []
+            if now.batch is None and len(images) > 1:
+                others += [replace(other, batch=1) for other in (now, *others)]
+            for other in others:
+                self._signature = other
+                try:
+                    return self._batches(images, output, names)
+                except Exception:
+                    self._signature = now
+            side = self.info.input_size
+            reason = " ".join(str(first).split())[:200]
+            raise BadFileError(
+                f"{self.path} cannot classify {side} x {side} pixels ({reason}): check its input_size."
+            ) from None
+
+    def _batches(self, images: Sequence[Image.Image], output: str, names: Sequence[str]) -> Float32Array:
+        found, parts = self._signature, []
+        step = found.batch or _BATCH
         for start in range(0, len(images), step):
-            batch = preprocess(images[start : start + step], self.info)
+            batch = self._input(images[start : start + step])
             count = len(batch)
-            if signature.batch is not None and count < step:
+            if found.batch is not None and count < step:
                 batch = np.concatenate([batch, np.repeat(batch[-1:], step - count, axis=0)])
-            if signature.channels_last:
-                batch = np.ascontiguousarray(batch.transpose(0, 2, 3, 1))
-            try:
-                values = self._session.run([output], {signature.input: batch.astype(signature.dtype, copy=False)})[0]
-                parts.append(np.asarray(values, np.float32).reshape(len(batch), -1)[:count])
-            except Exception as error:
-                side = self.info.input_size
-                reason = " ".join(str(error).split())[:200]
-                raise BadFileError(
-                    f"{self.path} cannot classify {side} x {side} pixels ({reason}): check its input_size."
-                ) from None
+            shown = batch[0] if found.rank == 3 else batch
+            values = self._opened.session.run([output], {found.input: shown})[0]
+            parts.append(answers.table(values, len(batch), names)[:count])
         return np.concatenate(parts)
 
-
-class _Signature:
-    """What a file takes and gives."""
-
-    input: str
-    dtype: Any
-    batch: int | None = None
-    """The only batch size that it takes; None for any."""
-    channels_last: bool
-    answer: str
-    features: str | None
-
-    @classmethod
-    def of(cls, session: InferenceSession, observer: OnnxObserver) -> _Signature:
-        """Read the signature of an open file.
-
-        Raises:
-            BadFileError: it is no classifier of square RGB pictures of the observer's size.
-        """
-        path, side = observer.path, observer.info.input_size
-        inputs, outputs = session.get_inputs(), session.get_outputs()
-        result = cls()
-        shape = list(inputs[0].shape) if len(inputs) == 1 else []
-        if len(shape) != 4 or inputs[0].type not in _FLOATS:
-            raise BadFileError(f"{path} does not take one batch of float pictures: it is no image classifier for us.")
-        result.channels_last = shape[3] == 3 and shape[1] != 3
-        height, width = shape[1:3] if result.channels_last else shape[2:]
-        channels = shape[3] if result.channels_last else shape[1]
-        # Dimensions that may have any size are strings or None.
-        if any(isinstance(size, int) and size != side for size in (height, width)) or channels not in (3, "", None):
-            raise BadFileError(
-                f"{path} takes pictures of {' x '.join(map(str, shape[1:]))}, not {side} x {side} x 3: "
-                "correct its input_size."
-            )
-        result.input, result.dtype = inputs[0].name, _FLOATS[inputs[0].type]
-        result.batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
-        names = [output.name for output in outputs]
-        result.answer = next((name for name in ("probabilities", "logits") if name in names), names[0])
-        result.features = FEATURES if FEATURES in names and result.answer != FEATURES else None
-        return result
+    def _input(self, images: Sequence[Image.Image]) -> npt.NDArray[Any]:
+        """Pictures as the file wants them."""
+        found, info = self._signature, self.info
+        if np.issubdtype(found.dtype, np.integer):
+            info = replace(info, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+        if found.channels == 1:
+            batch = preprocess([image.convert("L").convert("RGB") for image in images], info)[:, :1]
+        else:
+            batch = preprocess(images, info)
+        if found.layout == "NHWC":
+            batch = batch.transpose(0, 2, 3, 1)
+        if found.rank == 2:
+            batch = batch.reshape(len(batch), -1)
+        return np.ascontiguousarray(batch, dtype=found.dtype)
 
 
-def _probabilities(values: Float32Array, output: Output) -> Float32Array:
-    """Softmax of the rows; with ``auto`` only of those that are no probabilities yet."""
-    shifted = np.exp(values - values.max(axis=1, keepdims=True))
-    softmax = shifted / shifted.sum(axis=1, keepdims=True)
-    if output == "logits":
-        return softmax
-    done = (np.abs(values.sum(axis=1) - 1) < 1e-3) & (values.min(axis=1) >= 0)
-    return np.where(done[:, np.newaxis], values, softmax)
+def _first_line(error: Exception) -> str:
+    """The part of ONNX Runtime's message that says something: without its code and its path."""
+    text = " ".join(str(error).split()).split(" : ", 2)[-1]
+    return (text[:157] + "..." if len(text) > 160 else text).rstrip(".") or type(error).__name__
+
+
+def _lacks_weights(error: Exception) -> bool:
+    text = str(error).lower()
+    return "external" in text or ".data" in text
