@@ -15,6 +15,7 @@ from beholder.codecs.base import Codec, check_alpha
 from beholder.errors import BadFileError, BadImageError, BadOptionError
 from beholder.evaluation import single
 from beholder.evaluation.single import Evaluation
+from beholder.observers import Observer
 from beholder.reading import open_image
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
@@ -84,7 +85,7 @@ def evaluate(
     alpha: float = 0.0,
     quality: int | None = None,
     *,
-    classifier: str | os.PathLike[str] = "efficientnet_lite0",
+    classifier: str | os.PathLike[str] | Observer = "efficientnet_lite0",
     labels: str | os.PathLike[str] | None = None,
     topk: int = 5,
     protocol: str = "native",
@@ -95,7 +96,7 @@ def evaluate(
 
     Args:
         image, compression, alpha, quality, model, effort: as for :func:`compress`.
-        classifier: an observer's name (``beholder observers`` lists them), or the path of an ONNX file.
+        classifier: an observer, its name (``beholder observers`` lists them), or the path of an ONNX file.
         labels: the label file of such a file, with one class a line.
         topk: number of predictions, 1 to the number of classes.
         protocol: ``native`` (the image as it is) or ``paper`` (see :mod:`beholder.evaluation.protocol`).
