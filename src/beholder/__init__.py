@@ -22,11 +22,13 @@ from beholder.errors import (
     BeholderError,
     NotAvailableError,
     OutputError,
+    TargetMissedWarning,
 )
 
 if TYPE_CHECKING:
-    from beholder.api import compress, decompress, evaluate
+    from beholder.api import compress, compress_to_target, decompress, evaluate
     from beholder.evaluation.single import Evaluation
+    from beholder.targets import Bpp, KeepLabel, MaxBytes, MsSsim, Psnr, Ssimulacra2
 
 __version__ = "0.1.0"
 
@@ -35,11 +37,19 @@ __all__ = [
     "BadImageError",
     "BadOptionError",
     "BeholderError",
+    "Bpp",
     "Evaluation",
+    "KeepLabel",
+    "MaxBytes",
+    "MsSsim",
     "NotAvailableError",
     "OutputError",
+    "Psnr",
+    "Ssimulacra2",
+    "TargetMissedWarning",
     "__version__",
     "compress",
+    "compress_to_target",
     "decompress",
     "evaluate",
 ]
@@ -47,8 +57,10 @@ __all__ = [
 _HOMES = {
     "Evaluation": "beholder.evaluation.single",
     "compress": "beholder.api",
+    "compress_to_target": "beholder.api",
     "decompress": "beholder.api",
     "evaluate": "beholder.api",
+    **dict.fromkeys(("Bpp", "KeepLabel", "MaxBytes", "MsSsim", "Psnr", "Ssimulacra2"), "beholder.targets"),
 }
 
 

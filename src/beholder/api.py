@@ -1,8 +1,9 @@
-"""The three functions of the public API: compress, decompress, evaluate."""
+"""The functions of the public API: compress, compress_to_target, decompress, evaluate."""
 
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ from PIL import Image
 
 from beholder import codecs, observers
 from beholder.codecs.base import Codec, check_alpha
-from beholder.errors import BadFileError, BadImageError, BadOptionError
+from beholder.errors import BadFileError, BadImageError, BadOptionError, TargetMissedWarning
 from beholder.evaluation import single
 from beholder.evaluation.single import Evaluation
 from beholder.observers import Observer
 from beholder.reading import open_image
+from beholder.targets.choose import AUTO, Choice, available, choose
+from beholder.targets.kinds import Target
+from beholder.targets.search import Found
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 """A path, the bytes of an image file, a Pillow image of any mode, or uint8 of shape (H, W[, 1 to 4])."""
@@ -33,6 +37,7 @@ def compress(
     *,
     model: str | os.PathLike[str] | None = None,
     effort: int = 0,
+    target: Target | None = None,
 ) -> bytes:
     """Compress an image to the bytes of a complete file.
 
@@ -44,15 +49,58 @@ def compress(
         model: a folder with a trained ``rnn`` codec that ``beholder export`` wrote; None for ours.
         effort: of ``rnn``: 0 is fast, 1 and 2 search for better codes, in slightly larger files (above alpha 0 they
             need torch).
+        target: instead of a quality, what the file must reach, such as ``beholder.Bpp(0.25)`` or
+            ``beholder.KeepLabel("efficientnet_lite0")``; ``compression`` may then be ``auto``.  Where no file
+            reaches it, the nearest is returned with a TargetMissedWarning; :func:`compress_to_target` tells more.
 
     Raises:
         BadImageError: the image is missing, damaged, too large or no image.
         BadOptionError: an option is outside its range.
         NotAvailableError: the codec is not installed.
     """
+    if target is not None:
+        if quality is not None:
+            raise BadOptionError("A quality and a target are given: the target finds the quality, so leave one out.")
+        best = compress_to_target(image, target, compression, alpha, model=model, effort=effort).best
+        if not best.reached:
+            warnings.warn(missed(best), TargetMissedWarning, stacklevel=2)
+        return best.data
     codec = open_codec(compression, model, effort)
     check_options(codec, alpha, quality)
     return codec.encode(_open(image), quality, alpha=alpha)
+
+
+def compress_to_target(
+    image: ImageSource,
+    target: Target,
+    compression: str = "rnn",
+    alpha: float = 0.0,
+    *,
+    model: str | os.PathLike[str] | None = None,
+    effort: int = 0,
+) -> Choice:
+    """Search for the smallest file that reaches a quality, or the best one within a rate.
+
+    Args:
+        image, alpha, model, effort: as for :func:`compress`.
+        target: what the file must reach.
+        compression: a codec's name, or ``auto`` for the best of all that can run here.
+
+    Returns:
+        The best file (``choice.best.data``) with what it reached and how many tries that took.
+
+    Raises:
+        BadImageError, BadOptionError, NotAvailableError: as for :func:`compress`.
+    """
+    contestants = open_contestants(compression, model, effort)
+    check_alpha(alpha)
+    target.check()
+    return choose(contestants, _open(image), target, alpha=alpha)
+
+
+def missed(found: Found) -> str:
+    """The sentence for a target that no file reaches."""
+    return f"No {found.codec} file has {found.target.describe()}: the nearest has {found.target.told(found.score)}."
 
 
 def decompress(
@@ -131,6 +179,17 @@ def open_codec(name: str, model: str | os.PathLike[str] | None = None, effort: i
     from beholder.codecs.rnn import Rnn
 
     return Rnn(model=None if model is None else Path(model), effort=effort)
+
+
+def open_contestants(name: str, model: str | os.PathLike[str] | None = None, effort: int = 0) -> list[Codec]:
+    """The codecs that a target may choose from: all that can run here for ``auto``, else the one called ``name``.
+
+    Raises:
+        BadOptionError, NotAvailableError: as :func:`open_codec`.
+    """
+    if name != AUTO:
+        return [open_codec(name, model, effort)]
+    return [open_codec("rnn", model, effort) if codec.name == "rnn" else codec for codec in available()]
 
 
 def recognise(data: bytes, model: str | os.PathLike[str] | None = None) -> Codec:

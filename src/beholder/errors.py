@@ -30,3 +30,7 @@ class OutputError(BeholderError):
 
 class InterruptedWorkError(BeholderError):
     """Work was stopped from the keyboard; the sentence says how to go on.  The command line exits with code 130."""
+
+
+class TargetMissedWarning(UserWarning):
+    """No file of the codec reaches the target: the nearest one is returned."""

@@ -10,7 +10,8 @@
 - :mod:`.files` -- where input comes from and output goes.
 - :mod:`.tables` -- what is printed.
 
-Exit codes: 0 done; 2 an error that the user can act on, told in one sentence on stderr; 130 interrupted.
+Exit codes: 0 done; 1 done in part (a target was not reached, or some files of many failed); 2 an error that the user
+can act on, told in one sentence on stderr; 130 interrupted.
 """
 
 from __future__ import annotations

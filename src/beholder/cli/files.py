@@ -42,6 +42,17 @@ def default_output(source: str, suffix: str) -> str:
     return str(path.parent / (path.stem + suffix))
 
 
+def with_suffix(name: str, suffix: str) -> str:
+    """``name`` with ``suffix`` in the place of the suffix of an image; ``-`` stays."""
+    if name == STREAM:
+        return STREAM
+    from beholder import codecs
+
+    known = {codecs.get(codec).suffix for codec in codecs.names()} | set(_PICTURES)
+    path = Path(name)
+    return str(path.with_suffix(suffix) if path.suffix.lower() in known else path.parent / (path.name + suffix))
+
+
 def check_output(output: str, source: str, force: bool) -> None:
     """Refuse before any work what cannot or must not be written.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -10,12 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from beholder.cli import files, options, progress
+from beholder.cli import files, options, progress, targets
+from beholder.errors import BadOptionError
 
 if TYPE_CHECKING:
+    from beholder.codecs.base import Codec
     from beholder.evaluation.single import Evaluation
 
 DEMO_FOLDER = Path("demo-output")
+EXIT_MISSED = 1
+"""A file was written, but it does not reach its target."""
 
 
 def register(app: typer.Typer) -> None:
@@ -41,27 +46,79 @@ def compress(
     compression: options.Compression = "rnn",
     alpha: options.Alpha = 0.0,
     quality: options.Quality = None,
+    bpp: targets.Bpp = None,
+    max_bytes: targets.MaxBytes = None,
+    ms_ssim: targets.MsSsim = None,
+    ssimulacra2: targets.Ssimulacra2 = None,
+    psnr: targets.Psnr = None,
+    keep_label: targets.KeepLabel = None,
+    confidence: targets.Confidence = None,
+    labels: options.Labels = None,
     model: options.Model = None,
     effort: options.Effort = 0,
     force: options.Force = False,
+    as_json: options.Json = False,
 ) -> None:
-    """Compress a photo to a file."""
-    from beholder import api
-    from beholder.reading import open_image
+    """Compress a photo to a file, with a quality or so that it reaches a size, a metric or a classifier's label.
 
-    codec = api.open_codec(compression, model, effort)
-    api.check_options(codec, alpha, quality)
-    output = output or files.default_output(image, codec.suffix)
-    files.check_output(output, image, force)
-    picture = open_image(files.read_stdin() if image == files.STREAM else image)
-    if effort:
-        with progress.bar("Searching") as codec.progress:
-            data = codec.encode(picture, quality, alpha=alpha)
+    With a target, --compression auto takes the codec with the smallest file (of a size: the best picture).
+    """
+    from beholder import api
+    from beholder.codecs.base import check_alpha
+    from beholder.reading import open_image
+    from beholder.targets import AUTO, choose
+
+    target = targets.parse(
+        quality,
+        bpp=bpp,
+        max_bytes=max_bytes,
+        ms_ssim=ms_ssim,
+        ssimulacra2=ssimulacra2,
+        psnr=psnr,
+        keep_label=keep_label,
+        confidence=confidence,
+        labels=labels,
+    )
+    if target is not None:
+        target.check()
+    contestants = api.open_contestants(compression, model, effort)
+    codec = contestants[0]
+    if compression != AUTO:
+        api.check_options(codec, alpha, quality)
+    elif target is None:
+        raise BadOptionError("--compression auto chooses by a target: add one, such as --bpp 0.5 or --ms-ssim 0.97.")
     else:
-        data = codec.encode(picture, quality, alpha=alpha)
+        check_alpha(alpha)
+    for contestant in contestants:
+        files.check_output(_output(image, output, contestant, compression == AUTO), image, force)
+    picture = open_image(files.read_stdin() if image == files.STREAM else image)
+    with progress.bar("Optimising") if effort else contextlib.nullcontext(codec.progress) as codec.progress:
+        choice = None if target is None else choose(contestants, picture, target, alpha=alpha)
+        data = codec.encode(picture, quality, alpha=alpha) if choice is None else choice.best.data
+    if choice is not None:
+        codec = next(codec for codec in contestants if codec.name == choice.best.codec)
+    output = _output(image, output, codec, compression == AUTO)
     files.write(output, data, force=force)
     bpp = 8 * len(data) / (picture.width * picture.height)
-    _say(output, f"{output}: {len(data):,} bytes, {bpp:.4f} bpp")
+    if as_json:
+        found = {"quality": codec.scale.check(codec.name, quality)} if choice is None else targets.facts(choice)
+        size = {"width": picture.width, "height": picture.height, "bytes": len(data), "bpp": bpp}
+        alphas = {"alpha": alpha} if codec.takes_alpha else {}
+        _say(output, targets.show_json({"file": image, "output": output, "codec": codec.name} | alphas | size | found))
+    else:
+        reached = "" if choice is None else f", {targets.line(choice)}"
+        _say(output, f"{output}: {len(data):,} bytes, {bpp:.4f} bpp{reached}")
+    if choice is not None and not choice.best.reached:
+        raise typer.Exit(EXIT_MISSED)
+
+
+def _output(image: str, output: str | None, codec: Codec, chosen: bool) -> str:
+    """Where the file of ``codec`` goes; one that was ``chosen`` for the user brings its own suffix."""
+    if not chosen:
+        return output or files.default_output(image, codec.suffix)
+    name = files.with_suffix(output or image, codec.suffix)
+    same = output is None and image != files.STREAM and Path(name) == Path(image)
+    return files.with_suffix(f"{Path(image).with_suffix('')}-compressed", codec.suffix) if same else name
 
 
 def decompress(

@@ -1,0 +1,184 @@
+"""The search over one codec's qualities for the file that a target asks for.
+
+``rnn`` writes all its qualities in one encoding, so each prefix is judged from the smallest on: the first that reaches
+the target is the smallest, whatever larger ones do.
+
+Other codecs make a file for each quality, and the search bisects.  Bisection takes files to get better and larger with
+quality, and they do not always: a classifier may lose a label and find it again.  Hence
+
+- a best quality that fails does not end the search: it looks at qualities spread over the scale first;
+- below the quality where bisection ends, it goes on down until a part of the scale (``QualityTarget.patience``) has
+  failed in a row, and begins that count again at each success;
+- of all files that were judged and reach the target, the one with the fewest bytes wins.
+
+An island of success that is narrower than the spread and lies below a longer stretch of failures stays unseen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+from beholder.codecs.base import Codec
+from beholder.targets.kinds import QualityTarget, RateTarget, Score, Target
+
+_SPREAD = 10  # qualities that are looked at where the best one fails
+_RATE_PATIENCE = 2  # sizes of neighbouring qualities are out of order by no more, in files of eight codecs
+
+
+@dataclass(frozen=True)
+class Found:
+    """The file that a search ended with."""
+
+    data: bytes = field(repr=False)
+    codec: str
+    quality: int
+    alpha: float
+    width: int
+    height: int
+    target: Target
+    score: Score
+    tries: int
+    """Number of files that were judged."""
+
+    @property
+    def reached(self) -> bool:
+        """Whether the file reaches the target; if not, it is the nearest to it."""
+        return self.score.reached
+
+    @property
+    def bpp(self) -> float:
+        """8 x bytes / pixels."""
+        return 8 * len(self.data) / (self.width * self.height)
+
+
+def find(codec: Codec, image: Image.Image, target: Target, *, alpha: float = 0.0) -> Found:
+    """The smallest file of ``codec`` that reaches a quality, or the best one that keeps a rate.
+
+    Args:
+        codec: any available codec.
+        image: mode L, LA, RGB or RGBA.
+        target: what the file must reach.
+        alpha: the observer, for codecs that know one.
+
+    Returns:
+        A file that reaches the target; if none does, the one that comes nearest, with ``reached`` False.
+
+    Raises:
+        BeholderError: the image does not fit into the codec, or the target cannot be measured.
+    """
+    files = _Files(codec, image, alpha, _judge(target, image, codec))
+    if isinstance(target, RateTarget):
+        steps = _largest(files)
+    elif files.together:
+        steps = _first(files)
+    else:
+        assert isinstance(target, QualityTarget)
+        steps = _smallest(files, max(1, math.ceil(target.patience * files.count)))
+    reached = [files[step] for step in steps if files[step].score.reached]
+    if not reached:
+        best = max(files.tried, key=lambda file: (file.score.rank, -len(file.data)))
+    elif isinstance(target, RateTarget):
+        best = max(reached, key=lambda file: file.step)
+    else:
+        best = min(reached, key=lambda file: (len(file.data), -file.score.rank))
+    quality = files.ladder[best.step]
+    return Found(best.data, codec.name, quality, alpha, *image.size, target, best.score, len(files.tried))
+
+
+@dataclass(frozen=True)
+class _File:
+    step: int
+    data: bytes
+    score: Score
+
+
+class _Files:
+    """The files of one image by step of the codec's scale, worst first; each is made and judged once."""
+
+    def __init__(self, codec: Codec, image: Image.Image, alpha: float, judge: Callable[[bytes], Score]) -> None:
+        scale = codec.scale
+        self.ladder = list(range(scale.lowest, scale.highest + 1))
+        if not scale.higher_is_better:
+            self.ladder.reverse()
+        # An encoder that optimises each quality on its own makes no file for nothing.
+        self.together = codec.progressive and not getattr(codec, "effort", 0)
+        self._codec, self._image, self._alpha, self._judge = codec, image, alpha, judge
+        self._data: dict[int, bytes] = {}
+        self._judged: dict[int, _File] = {}
+        if self.together:
+            self._data = dict(enumerate(codec.encode_many(image, self.ladder, alpha=alpha)))
+
+    @property
+    def count(self) -> int:
+        return len(self.ladder)
+
+    @property
+    def tried(self) -> list[_File]:
+        return list(self._judged.values())
+
+    def __getitem__(self, step: int) -> _File:
+        if step not in self._judged:
+            if step not in self._data:
+                self._data[step] = self._codec.encode(self._image, self.ladder[step], alpha=self._alpha)
+            data = self._data.pop(step)
+            self._judged[step] = _File(step, data, self._judge(data))
+        return self._judged[step]
+
+    def reach(self, step: int) -> bool:
+        return self[step].score.reached
+
+
+def _judge(target: Target, image: Image.Image, codec: Codec) -> Callable[[bytes], Score]:
+    if isinstance(target, RateTarget):
+        return lambda data: target.score(len(data), *image.size)
+    assert isinstance(target, QualityTarget)
+    judge = target.judge(image)
+    return lambda data: judge(codec.decode(data))
+
+
+def _first(files: _Files) -> list[int]:
+    """Steps from the worst on, to the first that reaches the target."""
+    steps = []
+    for step in range(files.count):
+        steps.append(step)
+        if files.reach(step):
+            break
+    return steps
+
+
+def _smallest(files: _Files, patience: int) -> list[int]:
+    """The steps that a search for the smallest file looked at."""
+    top = files.count - 1
+    if not files.reach(top):
+        spread = sorted({round(top * k / _SPREAD) for k in range(_SPREAD)}, reverse=True)
+        top = next((step for step in spread if files.reach(step)), -1)
+    low, high = 0, top
+    while low < high:
+        middle = (low + high) // 2
+        if files.reach(middle):
+            high = middle
+        else:
+            low = middle + 1
+    step, misses = high - 1, 0
+    while step >= 0 and misses < patience:
+        misses = 0 if files.reach(step) else misses + 1
+        step -= 1
+    return [file.step for file in files.tried]
+
+
+def _largest(files: _Files) -> list[int]:
+    """The steps that a search for the best file below a size looked at."""
+    low, high = 0, files.count - 1
+    while low <= high:
+        middle = (low + high) // 2
+        if files.reach(middle):
+            low = middle + 1
+        else:
+            high = middle - 1
+    for step in range(low, min(low + _RATE_PATIENCE, files.count)):
+        files.reach(step)
+    return [file.step for file in files.tried]
