@@ -179,6 +179,8 @@ def _largest(files: _Files) -> list[int]:
             low = middle + 1
         else:
             high = middle - 1
-    for step in range(low, min(low + _RATE_PATIENCE, files.count)):
-        files.reach(step)
+    step, misses = low, 0
+    while step < files.count and misses < _RATE_PATIENCE:
+        misses = 0 if files.reach(step) else misses + 1
+        step += 1
     return [file.step for file in files.tried]
