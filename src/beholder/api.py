@@ -14,8 +14,8 @@ from PIL import Image
 from beholder import codecs, observers
 from beholder.codecs.base import Codec, check_alpha
 from beholder.errors import BadFileError, BadImageError, BadOptionError, TargetMissedWarning
-from beholder.evaluation import single
-from beholder.evaluation.single import Evaluation
+from beholder.evaluation import one_image
+from beholder.evaluation.one_image import Evaluation
 from beholder.observers import Observer
 from beholder.reading import open_image
 from beholder.targets.choose import AUTO, Choice, available, choose
@@ -157,9 +157,9 @@ def evaluate(
     check_options(codec, alpha, quality)
     observer = observers.get(classifier, None if labels is None else Path(labels))
     # Cheap checks first: nobody likes to wait for a typo.
-    rules = single.check(observer, topk, protocol)
+    rules = one_image.check(observer, topk, protocol)
     name = os.fspath(image) if isinstance(image, str | os.PathLike) else "image"
-    return single.evaluate_image(
+    return one_image.evaluate_image(
         _open(image), codec, observer, name=str(name), quality=quality, alpha=alpha, topk=topk, protocol=rules
     )
 

@@ -19,7 +19,7 @@ from beholder.codecs.rnn.eye import EyeJudge
 from beholder.codecs.rnn.layout import SWIFT
 from beholder.codecs.rnn.tables import laplace_tables
 from beholder.errors import NotAvailableError
-from beholder.evaluation import sweep_settings
+from beholder.evaluation.sweep import settings as sweep_settings
 from beholder.observers import get
 from beholder.training import judge
 from beholder.training.checkpoint import exported

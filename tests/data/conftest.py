@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from published import put
 
-from beholder.data.create import create
 from beholder.data.files import FileSource
 from beholder.data.folder import read_folder
+from beholder.data.shards.create import create
 
 CLASSES = ("goldfish", "tench", "kit fox")
 

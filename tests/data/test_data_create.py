@@ -17,7 +17,7 @@ from published import contents, put, source_of, write_dogs
 
 from beholder import data
 from beholder.cli import main
-from beholder.data.create import create
+from beholder.data.shards.create import create
 from beholder.errors import OutputError
 
 Run = Callable[..., str]

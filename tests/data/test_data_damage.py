@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from published import contents, put
 
 from beholder import data
-from beholder.data.verify import verify
+from beholder.data.shards.verify import verify
 from beholder.errors import BadFileError, BeholderError
 
 

@@ -18,7 +18,7 @@ from published import (
 )
 
 from beholder import data
-from beholder.data.imagenet import read_ground_truth
+from beholder.data.published.imagenet import read_ground_truth
 from beholder.errors import BadFileError, BadImageError
 
 

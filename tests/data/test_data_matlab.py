@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from published import meta_mat
 from scipy.io import loadmat, savemat
 
-from beholder.data.matlab import read_variable
+from beholder.data.published.matlab import read_variable
 from beholder.errors import BadFileError, BeholderError
 
 DTYPES = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]

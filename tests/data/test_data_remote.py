@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from beholder import data
-from beholder.data.verify import verify
+from beholder.data.shards.verify import verify
 from beholder.errors import BadFileError, NotAvailableError
 
 

@@ -11,10 +11,10 @@ import pytest
 from published import contents, picture, put, source_of, train_images, write_dogs, write_tar
 
 from beholder import data
-from beholder.data.create import create
 from beholder.data.files import FileSource
-from beholder.data.shards import ShardSource
-from beholder.data.verify import verify
+from beholder.data.shards.create import create
+from beholder.data.shards.reading import ShardSource
+from beholder.data.shards.verify import verify
 from beholder.errors import BadImageError, BadOptionError, OutputError
 
 
@@ -192,7 +192,7 @@ def test_a_target_that_cannot_be_written(folder: Path, tmp_path: Path) -> None:
 def test_an_index_of_all_imagenet_opens_in_little_memory(tmp_path: Path) -> None:
     import tracemalloc
 
-    from beholder.data.index import Index, ShardInfo
+    from beholder.data.shards.index import Index, ShardInfo
 
     shards = tuple(ShardInfo(f"imagenet-train-{n:06}.tar", 1000, 10**8, "0" * 64, "1" * 64) for n in range(1281))
     index = Index("imagenet-train", "imagenet", "train", "2" * 64, 0, data.imagenet_classes(), shards)
@@ -210,7 +210,7 @@ def test_an_index_of_all_imagenet_opens_in_little_memory(tmp_path: Path) -> None
 def test_a_visited_shard_takes_about_a_hundred_bytes_an_image() -> None:
     import tracemalloc
 
-    from beholder.data.index import Table, parse_table
+    from beholder.data.shards.index import Table, parse_table
     from beholder.data.strings import PackedStrings
 
     count = 5_000
@@ -238,7 +238,7 @@ def test_a_visited_shard_takes_about_a_hundred_bytes_an_image() -> None:
 
 
 def test_a_large_member_does_not_fit_into_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("beholder.data.shards.BLOCK", 1500)
+    monkeypatch.setattr("beholder.data.shards.reading.BLOCK", 1500)
     for number in range(5):
         (tmp_path / "in").mkdir(exist_ok=True)
         (tmp_path / "in" / f"{number}.png").write_bytes(picture(number, ".png", (20 * (number + 1), 20)))

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from beholder.evaluation import results
+from beholder.evaluation.sweep import results
 
 METRICS = ("ms_ssim", "psnr")
 GRID: dict[str, dict[float | None, tuple[int, ...]]] = {

@@ -12,8 +12,10 @@ from made_photos import make_photo
 from PIL import Image
 
 from beholder import data
-from beholder.evaluation import results, sweep, sweep_settings
-from beholder.evaluation.sweep_settings import Settings
+from beholder.evaluation.sweep import results
+from beholder.evaluation.sweep import run as sweep
+from beholder.evaluation.sweep import settings as sweep_settings
+from beholder.evaluation.sweep.settings import Settings
 
 OBSERVER = "efficientnet_lite0"
 

@@ -13,9 +13,11 @@ import pytest
 from made_photos import make_photo
 
 from beholder.errors import NotAvailableError
-from beholder.evaluation import cluster, results, sweep, sweep_settings
-from beholder.evaluation.sweep import Progress
-from beholder.evaluation.sweep_settings import Settings
+from beholder.evaluation.sweep import cluster, results
+from beholder.evaluation.sweep import run as sweep
+from beholder.evaluation.sweep import settings as sweep_settings
+from beholder.evaluation.sweep.run import Progress
+from beholder.evaluation.sweep.settings import Settings
 
 IMAGES = 8
 STORE = 100 << 20

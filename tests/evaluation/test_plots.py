@@ -15,9 +15,20 @@ from fake_results import row, sweep_rows, table
 from PIL import Image
 
 from beholder.errors import BadFileError, NotAvailableError, OutputError
-from beholder.evaluation import plots, plots_curves, plots_style, plots_tradeoff
-from beholder.evaluation.summary import MEAN, Series, Summary, summarise
-from beholder.evaluation.summary_compare import at_rate
+from beholder.evaluation.plots import (
+    curves as plots_curves,
+)
+from beholder.evaluation.plots import (
+    figures as plots,
+)
+from beholder.evaluation.plots import (
+    style as plots_style,
+)
+from beholder.evaluation.plots import (
+    tradeoff as plots_tradeoff,
+)
+from beholder.evaluation.summary.compare import at_rate
+from beholder.evaluation.summary.summarise import MEAN, Series, Summary, summarise
 from beholder.metrics import ms_ssim_db
 
 

@@ -20,10 +20,13 @@ from fake_results import row, sweep_rows
 from PIL import Image
 from typer.testing import CliRunner
 
-from beholder.cli import reports
+from beholder.cli.commands import reports
 from beholder.errors import BadFileError, BeholderError, NotAvailableError
-from beholder.evaluation import plots, report, report_data, report_gallery
-from beholder.evaluation.summary import MEAN, Series, load, summarise
+from beholder.evaluation.plots import figures as plots
+from beholder.evaluation.report import data as report_data
+from beholder.evaluation.report import gallery as report_gallery
+from beholder.evaluation.report import write as report
+from beholder.evaluation.summary.summarise import MEAN, Series, load, summarise
 
 VOID = {"meta", "input", "img", "br", "link", "hr"}
 HOSTILE = "<script>alert(1)</script>\"'&{{data}}</title></script><!--<img src=x onerror=alert(2)>"

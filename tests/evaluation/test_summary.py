@@ -17,10 +17,12 @@ import pytest
 from fake_results import row, sweep_rows, table
 
 from beholder.errors import BadFileError, BadOptionError, NotAvailableError
-from beholder.evaluation import summary, summary_bootstrap, summary_read
-from beholder.evaluation.summary import MEAN, Row, Series, Summary, summarise
-from beholder.evaluation.summary_bootstrap import draw
-from beholder.evaluation.summary_compare import at_rate
+from beholder.evaluation.summary import bootstrap as summary_bootstrap
+from beholder.evaluation.summary import read as summary_read
+from beholder.evaluation.summary import summarise as summary
+from beholder.evaluation.summary.bootstrap import draw
+from beholder.evaluation.summary.compare import at_rate
+from beholder.evaluation.summary.summarise import MEAN, Row, Series, Summary, summarise
 from beholder.metrics import bd_quality, bd_rate, ms_ssim_db
 
 

@@ -23,10 +23,11 @@ from sweep_tools import OBSERVER, Watcher, prepare, rows_of, without_times, writ
 
 import beholder
 from beholder import codecs, observers
-from beholder.data.create import create
+from beholder.data.shards.create import create
 from beholder.errors import BadFileError, BadImageError, BadOptionError
-from beholder.evaluation import jobs, results, sweep
-from beholder.evaluation.jobs import Batch
+from beholder.evaluation.sweep import jobs, results
+from beholder.evaluation.sweep import run as sweep
+from beholder.evaluation.sweep.jobs import Batch
 
 
 @pytest.fixture

@@ -13,7 +13,9 @@ import pytest
 from made_photos import make_photo
 
 from beholder.cli import main
-from beholder.evaluation import plots, report, results
+from beholder.evaluation.plots import figures as plots
+from beholder.evaluation.report import write as report
+from beholder.evaluation.sweep import results
 
 OPTIONS = ("--codecs", "jpeg", "--qualities", "jpeg=5,50", "--classifiers", "none")
 
@@ -21,7 +23,7 @@ OPTIONS = ("--codecs", "jpeg", "--qualities", "jpeg=5,50", "--classifiers", "non
 INTERRUPTED = """
 import os, signal, sys
 from beholder.cli import main
-from beholder.evaluation import results
+from beholder.evaluation.sweep import results
 
 write, written = results.write, []
 

@@ -17,11 +17,14 @@ import pytest
 from made_photos import make_photo
 
 from beholder.errors import NotAvailableError
-from beholder.evaluation import results, sweep, sweep_settings, sweep_workers
-from beholder.evaluation.jobs import Batch
-from beholder.evaluation.results import BatchResult
-from beholder.evaluation.sweep import Progress
-from beholder.evaluation.sweep_settings import Settings
+from beholder.evaluation.sweep import results
+from beholder.evaluation.sweep import run as sweep
+from beholder.evaluation.sweep import settings as sweep_settings
+from beholder.evaluation.sweep import workers as sweep_workers
+from beholder.evaluation.sweep.jobs import Batch
+from beholder.evaluation.sweep.results import BatchResult
+from beholder.evaluation.sweep.run import Progress
+from beholder.evaluation.sweep.settings import Settings
 
 IMAGES = 6
 OPTIONS: dict[str, Any] = {
@@ -35,7 +38,7 @@ OPTIONS: dict[str, Any] = {
 SCRIPT = """
 import json, os, signal, sys
 from pathlib import Path
-from beholder.evaluation import sweep, sweep_settings, sweep_workers
+from beholder.evaluation.sweep import run as sweep, settings as sweep_settings, workers as sweep_workers
 
 data, output, options, workers, moment, count = sys.argv[1:]
 settings = sweep_settings.prepare(data, **json.loads(options))

@@ -13,7 +13,9 @@ from sweep_tools import OBSERVER, Watcher, prepare, rows_of, without_times, writ
 
 from beholder import codecs, observers
 from beholder.errors import BadFileError, BadImageError, BadOptionError, NotAvailableError, OutputError
-from beholder.evaluation import results, sweep, sweep_settings
+from beholder.evaluation.sweep import results
+from beholder.evaluation.sweep import run as sweep
+from beholder.evaluation.sweep import settings as sweep_settings
 
 
 @pytest.fixture

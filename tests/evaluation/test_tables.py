@@ -15,9 +15,10 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from beholder.cli import progress, reports, tables
+from beholder.cli import progress, tables
+from beholder.cli.commands import reports
 from beholder.cli.grid import Grid
-from beholder.evaluation.summary import Estimate, signed, summarise
+from beholder.evaluation.summary.summarise import Estimate, signed, summarise
 
 WIDTHS = (60, 80, 100, 130)
 

@@ -31,7 +31,7 @@ def keras_or_skip() -> Any:
             pytest.skip(f"{needed} is needed to build networks")
     if os.environ.get("KERAS_BACKEND", "torch") != "torch":
         pytest.skip("KERAS_BACKEND is not torch")
-    from beholder.observers.keras_backend import require_keras
+    from beholder.observers.keras.backend import require_keras
 
     return require_keras()
 

@@ -19,7 +19,7 @@ import pytest
 from observer_help import empty_cache, keras_or_skip
 
 from beholder.errors import BadFileError, NotAvailableError
-from beholder.observers import download
+from beholder.observers.keras import download
 from beholder.observers.specs import Download, Package
 
 DATA = b"\x89HDF weights " * 40_000  # half a megabyte: several reads
@@ -125,7 +125,7 @@ def test_a_killed_download_leaves_nothing_that_counts(server: Server, how: signa
     server.stalls = True
     program = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"  # also in the background
-        "from beholder.observers import download, specs;"
+        "from beholder.observers import specs; from beholder.observers.keras import download;"
         "download.fetch(specs.Download(sys.argv[1], sys.argv[2]))"
     )
     command = [sys.executable, "-c", program, server.download().url, MD5]

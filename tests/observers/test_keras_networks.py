@@ -13,7 +13,7 @@ from observer_help import SMALL_VGG, empty_cache, enliven, keras_or_skip, noise,
 from beholder import observers
 from beholder.observers import specs
 from beholder.observers.base import preprocess
-from beholder.observers.prepare import prepare
+from beholder.observers.keras.prepare import prepare
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of Keras on torch, with NumPy 2
 

@@ -18,7 +18,8 @@ from observer_help import empty_cache, keras_or_skip, noise, save_legacy
 
 from beholder import observers
 from beholder.cli import main
-from beholder.observers import keras_zoo, specs, store
+from beholder.observers import specs, store
+from beholder.observers.keras import zoo as keras_zoo
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of Keras on torch, with NumPy 2
 

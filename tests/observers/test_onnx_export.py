@@ -9,7 +9,7 @@ import pytest
 from observer_help import keras_or_skip
 
 from beholder.errors import NotAvailableError
-from beholder.observers import keras_export
+from beholder.observers.keras import export as keras_export
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of Keras on torch, with NumPy 2
 

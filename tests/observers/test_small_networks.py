@@ -14,8 +14,26 @@ from PIL import Image
 
 from beholder import observers
 from beholder.errors import BadFileError
-from beholder.observers import download, keras_export, keras_lite, keras_squeezenet, keras_weights, keras_zoo, specs
+from beholder.observers import specs
 from beholder.observers.base import preprocess
+from beholder.observers.keras import (
+    download,
+)
+from beholder.observers.keras import (
+    export as keras_export,
+)
+from beholder.observers.keras import (
+    lite as keras_lite,
+)
+from beholder.observers.keras import (
+    squeezenet as keras_squeezenet,
+)
+from beholder.observers.keras import (
+    weights as keras_weights,
+)
+from beholder.observers.keras import (
+    zoo as keras_zoo,
+)
 from beholder.observers.onnx_observer import SHIPPED, OnnxObserver
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of Keras on torch, with NumPy 2
@@ -251,7 +269,7 @@ def test_the_script_makes_the_file_that_ships(original: Any, converter: ModuleTy
 
 def test_quantisation_error_is_half_a_step() -> None:
     keras_or_skip()
-    from beholder.observers.onnx_graph import quantise
+    from beholder.observers.keras.onnx_graph import quantise
 
     weight = np.random.default_rng(0).normal(size=(7, 5, 3, 3)) * np.logspace(-3, 2, 7).reshape(7, 1, 1, 1)
     weight[3] = 0

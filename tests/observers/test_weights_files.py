@@ -15,9 +15,10 @@ from observer_help import empty_cache, enliven, keras_or_skip, noise, save_legac
 
 from beholder import observers
 from beholder.errors import BadFileError, BadOptionError
-from beholder.observers import keras_zoo, specs
+from beholder.observers import specs
 from beholder.observers.base import preprocess
-from beholder.observers.prepare import prepare
+from beholder.observers.keras import zoo as keras_zoo
+from beholder.observers.keras.prepare import prepare
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of Keras on torch, with NumPy 2
 

@@ -18,7 +18,7 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 pytest.importorskip("keras")
 
 from beholder.errors import BadOptionError
-from beholder.observers import keras_zoo
+from beholder.observers.keras import zoo as keras_zoo
 from beholder.training.classifier.batches import InTurn, Order
 from beholder.training.classifier.pictures import augment
 from beholder.training.classifier.settings import CONFIGS, DATASETS, difference, read_settings
@@ -243,7 +243,7 @@ def test_what_differs_between_two_jobs() -> None:
 
 def test_layers_are_called_the_same_in_every_model() -> None:
     """Keras numbers unnamed layers through all models of a process."""
-    from beholder.observers.keras_backend import require_keras
+    from beholder.observers.keras.backend import require_keras
     from beholder.training.classifier.network import layer_names, select
 
     layers = require_keras().layers

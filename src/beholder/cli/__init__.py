@@ -26,7 +26,7 @@ from typing import Annotated
 import typer
 
 from beholder import __version__
-from beholder.cli import data, evaluate, listings, photos, prepare, reports, training
+from beholder.cli.commands import data, evaluate, listings, photos, prepare, reports, training
 from beholder.errors import BeholderError, InterruptedWorkError
 
 PROGRAM = "beholder"

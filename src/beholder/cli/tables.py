@@ -17,7 +17,7 @@ from rich.text import Text
 from beholder.cli.grid import UNBOUNDED, Grid
 
 if TYPE_CHECKING:
-    from beholder.evaluation.single import Evaluation
+    from beholder.evaluation.one_image import Evaluation
     from beholder.observers import Prediction
 
 _REPORT_WIDTH = 100

@@ -55,8 +55,8 @@ def open_source(
         NotAvailableError: a library that a URL needs is not installed.
     """
     from beholder.data import datasets
-    from beholder.data.index import INDEX
-    from beholder.data.storage import is_url
+    from beholder.data.shards.index import INDEX
+    from beholder.data.shards.storage import is_url
 
     text = os.fspath(path_or_url)
     if dataset is not None or split is not None:
@@ -85,7 +85,7 @@ def open_source(
 
 
 def _open_shards(folder: str, dataset: str | None, split: str | None) -> Source:
-    from beholder.data.shards import ShardSource
+    from beholder.data.shards.reading import ShardSource
 
     source = ShardSource(folder)
     if source.index.dataset == "folder":
@@ -98,7 +98,7 @@ def _open_shards(folder: str, dataset: str | None, split: str | None) -> Source:
 
 def _holds_shards(index: Path) -> bool:
     """Whether this ``index.json`` is ours; other programs use the name, too."""
-    from beholder.data.index import FORMAT
+    from beholder.data.shards.index import FORMAT
 
     try:
         with open(index, "rb") as file:

@@ -18,9 +18,9 @@ SPLITS = ("train", "val")
 
 # name -> "module:function", imported when asked for
 _READERS = {
-    "imagenet": "beholder.data.imagenet:read_imagenet",
-    "stanford_dogs": "beholder.data.fine_grained:read_stanford_dogs",
-    "cub200": "beholder.data.fine_grained:read_cub200",
+    "imagenet": "beholder.data.published.imagenet:read_imagenet",
+    "stanford_dogs": "beholder.data.published.fine_grained:read_stanford_dogs",
+    "cub200": "beholder.data.published.fine_grained:read_cub200",
     "kodak": "beholder.data.datasets:read_kodak",
     "folder": "beholder.data.folder:read_folder",
 }

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from beholder import codecs
 from beholder.codecs.pillow import to_srgb
-from beholder.evaluation.single import Evaluation
+from beholder.evaluation.one_image import Evaluation
 from beholder.image import flatten
 from beholder.observers import Prediction
 

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from beholder.errors import BadFileError
 from beholder.observers import custom, specs, store
-from beholder.observers.keras_backend import INSTALL
+from beholder.observers.keras.backend import INSTALL
 from beholder.observers.onnx_observer import SHIPPED, OnnxObserver
 
 

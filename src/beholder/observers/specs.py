@@ -92,7 +92,7 @@ def _lite(number: int, side: int, parameters: int, top1: float, weights: Package
         mean=(127.0, 127.0, 127.0),
         std=(128.0, 128.0, 128.0),
     )
-    return Network(info, f"beholder.observers.keras_lite:lite{number}", weights, shipped)
+    return Network(info, f"beholder.observers.keras.lite:lite{number}", weights, shipped)
 
 
 def _keras(
@@ -187,7 +187,7 @@ _ALL = (
             std=_ONE,
             channel_order="BGR",
         ),
-        "beholder.observers.keras_squeezenet:squeezenet",
+        "beholder.observers.keras.squeezenet:squeezenet",
         _SQUEEZENET,
         shipped=True,
     ),

@@ -190,7 +190,7 @@ class FeatureDistortion(nn.Module):
 
 
 def _constants(file: Path) -> dict[str, Tensor]:
-    """Weights of an ONNX file that :mod:`beholder.observers.onnx_graph` wrote, as float32."""
+    """Weights of an ONNX file that :mod:`beholder.observers.keras.onnx_graph` wrote, as float32."""
     import onnx
     from onnx import numpy_helper
 

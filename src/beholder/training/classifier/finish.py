@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from beholder.observers import keras_export, keras_zoo, store
+from beholder.observers import store
 from beholder.observers.base import ObserverInfo
+from beholder.observers.keras import export as keras_export
+from beholder.observers.keras import zoo as keras_zoo
 from beholder.training.classifier.settings import ClassifierJob
 from beholder.training.classifier.state import Progress
 

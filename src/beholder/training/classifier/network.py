@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from beholder.errors import BadFileError, BadOptionError
-from beholder.observers import keras_zoo
+from beholder.observers.keras import zoo as keras_zoo
 from beholder.training.classifier import state
 from beholder.training.classifier.settings import ClassifierJob
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from beholder.errors import BadOptionError, NotAvailableError
-from beholder.observers import keras_zoo
 from beholder.observers.base import ObserverInfo
-from beholder.observers.keras_backend import require_keras
+from beholder.observers.keras import zoo as keras_zoo
+from beholder.observers.keras.backend import require_keras
 from beholder.training.classifier.place import check_place
 from beholder.training.classifier.settings import ClassifierJob
 

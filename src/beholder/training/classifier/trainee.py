@@ -45,7 +45,7 @@ class Parts:
 
 
 class Trainee(keras.Model):  # type: ignore[misc]
-    """Wraps a classifier of :mod:`beholder.observers.keras_zoo`.
+    """Wraps a classifier of :mod:`beholder.observers.keras.zoo`.
 
     Batches are uint8 (n, S, S, 3) in RGB and labels int64 (n,); a label below 0 is not counted in validation.
     A step whose gradients are not finite changes nothing but ``skipped``.

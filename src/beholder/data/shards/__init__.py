@@ -1,0 +1,1 @@
+"""Shards: a data set as a few large tar files with an index."""

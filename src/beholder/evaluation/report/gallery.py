@@ -1,0 +1,186 @@
+"""The report's gallery: originals and what codecs left of them in about as many bytes, and what each observer saw."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from beholder import observers
+from beholder.errors import BeholderError
+from beholder.evaluation.plots.style import styles
+from beholder.evaluation.summary.read import FolderRows
+from beholder.evaluation.summary.summarise import Series
+from beholder.evaluation.sweep.results import GALLERY
+from beholder.image import flatten
+from beholder.reading import load
+
+LARGEST = 12
+"""Images shown."""
+TARGET = 0.25
+"""Bits per pixel that pictures are chosen for, where the first codec comes near."""
+
+_SIDE = 320  # pixels of a crop
+_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one observer took a picture for."""
+
+    classifier: str
+    label: str
+    probability: float | None
+    agrees: bool | None
+    """With what it saw in the original; None for the original."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture of the gallery."""
+
+    title: str
+    facts: str
+    data: str
+    """A data URI."""
+    size: tuple[int, int]
+    seen: list[Seen]
+
+
+def collect(folder: Path, series: Sequence[Series], settings: dict[str, Any]) -> dict[str, list[Shot]]:
+    """Image key -> the original and one picture of each codec; empty where nothing was kept.
+
+    Args:
+        folder: a sweep's.
+        series: the curves, in the order in which they are shown.
+        settings: the sweep's ``settings.json``.
+    """
+    places = sorted(path for path in _children(folder / GALLERY) if (path / "original.png").is_file())[:LARGEST]
+    if not places:
+        return {}
+    rows = FolderRows(folder).of_images([place.name for place in places])
+    labels = _Labels(settings)
+    result = {}
+    for place in places:
+        mine = [row for row in rows if row["image"] == place.name]
+        shots = _shots(place, mine, series, labels)
+        if len(shots) > 1:
+            result[place.name] = shots
+    return result
+
+
+def _shots(place: Path, rows: list[dict[str, Any]], series: Sequence[Series], labels: _Labels) -> list[Shot]:
+    original = _data(place / "original.png")
+    if original is None:
+        return []
+    looks, there = styles(series), {path.name for path in _children(place)}
+    # The pictures are those of one size; under the protocol `paper` other observers were shown another.
+    size = next(((row["width"], row["height"]) for row in rows), None)
+    chosen = {
+        one: found for one in series if (found := [row for row in rows if _is_of(row, one) and _file(row) in there])
+    }
+    target = _target(chosen)
+    shots = [
+        Shot("Original", f"{size[0]} \u00d7 {size[1]} pixels" if size else "", *original, _originals(rows, labels))
+    ]
+    for one, candidates in chosen.items():
+        best = min(candidates, key=lambda row: (abs(math.log(row["bpp"] / target)), row["quality"]))
+        picture = _data(place / _file(best))
+        if picture is None:
+            continue
+        same = [row for row in rows if _is_of(row, one) and row["quality"] == best["quality"]]
+        facts = f"quality {best['quality']} \u00b7 {best['bpp']:.3f} bpp"
+        if best.get("ms_ssim") is not None:
+            facts += f" \u00b7 MS-SSIM {best['ms_ssim']:.4f}"
+        shots.append(Shot(looks[one].label, facts, *picture, _decoded(same, labels)))
+    return shots
+
+
+def _target(chosen: dict[Series, list[dict[str, Any]]]) -> float:
+    """The rate of the first codec's picture that comes nearest to :data:`TARGET`."""
+    rates = [row["bpp"] for row in next(iter(chosen.values()), [])]
+    return min(rates, key=lambda rate: abs(math.log(rate / TARGET)), default=TARGET)
+
+
+def _is_of(row: dict[str, Any], series: Series) -> bool:
+    return row["codec"] == series.codec and row["alpha"] == series.alpha and (row["bpp"] or 0) > 0
+
+
+def _file(row: dict[str, Any]) -> str:
+    observer = "" if row["alpha"] is None else f"-a{row['alpha']:g}"
+    return f"{row['codec']}{observer}-q{row['quality']}.png"
+
+
+def _originals(rows: Iterable[dict[str, Any]], labels: _Labels) -> list[Seen]:
+    found = {row["classifier"]: row for row in rows if row["classifier"] is not None and row["top5_original"]}
+    return [Seen(name, labels.name(name, row["top5_original"][0]), None, None) for name, row in found.items()]
+
+
+def _decoded(rows: Iterable[dict[str, Any]], labels: _Labels) -> list[Seen]:
+    return [
+        Seen(
+            row["classifier"],
+            labels.name(row["classifier"], row["top5"][0]),
+            row["top5_probability"][0] if row["top5_probability"] else None,
+            row["agrees"],
+        )
+        for row in rows
+        if row["classifier"] is not None and row["top5"]
+    ]
+
+
+def _data(path: Path) -> tuple[str, tuple[int, int]] | None:
+    """The middle of a picture as a data URI, and its size; None if it cannot be read."""
+    try:
+        image = flatten(load(path)).convert("RGB")
+    except BeholderError:
+        return None
+    width, height = (min(side, _SIDE) for side in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return encode(image.crop((left, top, left + width, top + height))), (width, height)
+
+
+def encode(image: Image.Image) -> str:
+    """A data URI of a picture in which no further loss can be seen."""
+    image.info = {}
+    out = BytesIO()
+    image.save(out, "WEBP", quality=_QUALITY, method=4)
+    return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode("ascii")
+
+
+def _children(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+class _Labels:
+    """The names of classes, as far as the classifiers are here."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        sources = settings.get("classifier_sources")
+        self._sources = sources if isinstance(sources, dict) else {}
+        file = settings.get("labels")
+        self._file = Path(file) if isinstance(file, str) else None
+        self._known: dict[str, Sequence[tuple[str, str]]] = {}
+
+    def name(self, classifier: str, index: int) -> str:
+        """The class's name, or its number."""
+        if classifier not in self._known:
+            self._known[classifier] = self._find(classifier)
+        names = self._known[classifier]
+        return names[index][1] if 0 <= index < len(names) else f"class {index}"
+
+    def _find(self, classifier: str) -> Sequence[tuple[str, str]]:
+        source = str(self._sources.get(classifier, classifier))
+        try:
+            return observers.get(source, self._file if source not in observers.names() else None).labels
+        except (BeholderError, OSError):
+            return ()

@@ -1,0 +1,202 @@
+"""The report's tables, as HTML: every text from a file is escaped, every number can be sorted by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+from beholder.evaluation.plots.style import Style, styles, title, view_title
+from beholder.evaluation.report.gallery import Seen, Shot
+from beholder.evaluation.summary.compare import Comparison
+from beholder.evaluation.summary.summarise import MEAN, SHARES, TIMES, Estimate, Series, Summary, signed
+
+_SHORT = {
+    "bpp": "bpp",
+    "top1": "top-1 %",
+    "top5": "top-5 %",
+    "preserved": "preserved %",
+    "agreement": "agreement %",
+    "encode_seconds": "encode s",
+    "decode_seconds": "decode s",
+}
+_UNKNOWN = '<td class="n">\u2013</td>'
+
+
+def options(summary: Summary) -> str:
+    """The classifiers to choose from."""
+    return "".join(
+        f'<option value="{number}">{escape(view_title(view))}</option>' for number, view in enumerate(summary.views)
+    )
+
+
+def anchors(summary: Summary) -> str:
+    """The curves to compare with; the first codec without alpha is chosen."""
+    chosen = next((number for number, series in enumerate(summary.series) if series.alpha is None), 0)
+    return "".join(
+        f'<option value="{number}"{" selected" if number == chosen else ""}>{escape(style.label)}</option>'
+        for number, style in enumerate(styles(summary.series).values())
+    )
+
+
+def comparisons(summary: Summary) -> str:
+    """Every codec against every other."""
+    looks, numbers = _looks(summary)
+    columns = ["codec", "BD-rate (MS-SSIM), %", "overlap of MS-SSIM, %"]
+    shares = [name for name in ("preserved", "agreement") if summary.knows(name)]
+    columns += [f"BD-{'accuracy (preserved)' if name == 'preserved' else name}, points" for name in shares]
+    rows = []
+    for comparison in summary.comparisons:
+        cells = _key(looks[comparison.test], numbers[comparison.test])
+        cells += _difference(comparison.bd_rate, lower_is_better=True) + _overlap(comparison.quality_overlap)
+        cells += "".join(_difference(_share(comparison, name), lower_is_better=False) for name in shares)
+        cells += _overlap(comparison.rate_overlap) + _range(comparison)
+        view = summary.views.index(comparison.classifier)
+        rows.append(f'<tr data-view="{view}" data-anchor="{numbers[comparison.anchor]}">{cells}</tr>')
+    return _table("comparisons", [*columns, "overlap of rates, %", "over bpp"], rows, "Every codec compared with one.")
+
+
+def summary_table(summary: Summary) -> str:
+    """The lines of ``summary.csv``, the intervals small."""
+    looks, numbers = _looks(summary)
+    names = [name for name in summary.columns() if name not in ("bytes", "top1_original")]
+    rows = []
+    for row in summary.rows:
+        cells = _key(looks[row.series], numbers[row.series]) + _number(row.quality, str(row.quality))
+        cells += "".join(_value(name, row.estimate(name)) for name in names) + _number(row.images, f"{row.images:,}")
+        rows.append(f'<tr data-view="{summary.views.index(row.classifier)}">{cells}</tr>')
+    columns = ["codec", "quality", *(_SHORT.get(name, title(name)) for name in names), "images"]
+    return _table("summary", columns, rows, "Means over images and their 95 % intervals.")
+
+
+def facts(settings: dict[str, Any], summary: Summary) -> str:
+    """What was measured."""
+    pairs: list[tuple[str, str]] = []
+    images = max((row.images for row in summary.rows), default=0)
+    for key in ("data", "protocol", "model", "effort"):
+        if settings.get(key):
+            pairs.append((key, str(settings[key])))
+    pairs.insert(1 if "data" in settings else 0, ("images", f"{images:,}"))
+    qualities = settings.get("qualities")
+    for codec in dict.fromkeys(series.codec for series in summary.series):
+        used = qualities.get(codec) if isinstance(qualities, dict) else None
+        if not isinstance(used, list):
+            used = sorted({row.quality for row in summary.rows if row.series.codec == codec})
+        pairs.append((codec, "quality " + ", ".join(map(str, used))))
+    names = [str(view) for view in summary.views if view is not None and view != MEAN]
+    pairs.append(("classifiers", ", ".join(names) or "none"))
+    versions = settings.get("versions")
+    if isinstance(versions, dict):
+        pairs.append(("versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version)))
+    return "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in pairs)
+
+
+def gallery(shots: dict[str, list[Shot]]) -> str:
+    """Pictures with what was seen in them."""
+    parts = []
+    for key, pictures in shots.items():
+        figures = "".join(_figure(shot, number == 0) for number, shot in enumerate(pictures))
+        parts.append(f'<section class="shots"><h3>{escape(key)}</h3><div class="row">{figures}</div></section>')
+    return "".join(parts)
+
+
+def colours(summary: Summary) -> tuple[str, str]:
+    """CSS variables --s0, --s1 ... of the curves, for a light and for a dark page."""
+    looks = list(styles(summary.series).values())
+    return (
+        "".join(f"--s{number}:{style.colour};" for number, style in enumerate(looks)),
+        "".join(f"--s{number}:{style.dark_colour};" for number, style in enumerate(looks)),
+    )
+
+
+def _looks(summary: Summary) -> tuple[dict[Series, Style], dict[Series, int]]:
+    return styles(summary.series), {series: number for number, series in enumerate(summary.series)}
+
+
+def _table(name: str, columns: Sequence[str], rows: Iterable[str], caption: str) -> str:
+    heads = "".join(f'<th scope="col"><button type="button">{escape(column)}</button></th>' for column in columns)
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table id="{name}">'
+        f'<caption class="unseen">{escape(caption)}</caption><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _key(style: Style, number: int) -> str:
+    return (
+        f'<th scope="row" data-sort="{number}"><span class="key" style="background:var(--s{number})"></span>'
+        f"{escape(style.label)}</th>"
+    )
+
+
+def _number(value: float, text: str) -> str:
+    return f'<td class="n" data-sort="{value:.6g}">{escape(text)}</td>'
+
+
+def _value(name: str, estimate: Estimate | None) -> str:
+    if estimate is None or not math.isfinite(estimate.value):
+        return _UNKNOWN
+    text = _format(name, estimate.value)
+    if name not in TIMES and math.isfinite(estimate.low):
+        low, high = _format(name, estimate.low), _format(name, estimate.high)
+        text += f" <small>{low}\u2013{high}</small>"
+    return f'<td class="n" data-sort="{estimate.value:.6g}">{text}</td>'
+
+
+def _format(name: str, value: float) -> str:
+    if name in SHARES:
+        return f"{100 * value:.1f}"
+    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}" if name in ("bpp", *TIMES) else f"{value:.4f}"
+
+
+def _difference(estimate: Estimate | None, *, lower_is_better: bool) -> str:
+    if estimate is None:
+        return _UNKNOWN
+    sign = -estimate.sign() if lower_is_better else estimate.sign()
+    verdict, mark = {1: ("better", "\u25b2"), -1: ("worse", "\u25bc"), 0: ("", "")}[sign]
+    said = f'<span class="unseen">{verdict}</span><span aria-hidden="true">{mark}</span>' if verdict else ""
+    return (
+        f'<td class="n {verdict}" data-sort="{estimate.value:.6g}">{said} {signed(estimate.value)} '
+        f"<small>{signed(estimate.low)} to {signed(estimate.high)}</small></td>"
+    )
+
+
+def _overlap(share: float | None) -> str:
+    return _UNKNOWN if share is None else _number(share, f"{100 * share:.0f}")
+
+
+def _share(comparison: Comparison, name: str) -> Estimate | None:
+    return comparison.bd_preserved if name == "preserved" else comparison.bd_agreement
+
+
+def _range(comparison: Comparison) -> str:
+    if comparison.bpp is None:
+        return _UNKNOWN
+    low, high = comparison.bpp
+    return f'<td class="n" data-sort="{low:.6g}">{low:.2f}\u2013{high:.2f}</td>'
+
+
+def _figure(shot: Shot, original: bool) -> str:
+    width, height = shot.size
+    alt = f"{shot.title}: {shot.facts}"
+    image = f'<img src="{shot.data}" width="{width}" height="{height}" alt="{escape(alt)}" loading="lazy">'
+    if not original:
+        image = f'<button type="button" class="hold" title="Hold to see the original">{image}</button>'
+    seen = "".join(_seen(one) for one in shot.seen)
+    kind = ' class="original"' if original else ""
+    return (
+        f"<figure{kind}>{image}<figcaption><b>{escape(shot.title)}</b><span>{escape(shot.facts)}</span>"
+        f'<ul class="seen">{seen}</ul></figcaption></figure>'
+    )
+
+
+def _seen(seen: Seen) -> str:
+    verdict = "" if seen.agrees is None else "same" if seen.agrees else "other"
+    mark = {"same": "\u2713", "other": "\u2717", "": "\u00b7"}[verdict]
+    said = {"same": "as in the original", "other": "not as in the original", "": ""}[verdict]
+    share = "" if seen.probability is None else f" {100 * seen.probability:.0f} %"
+    return (
+        f'<li class="{verdict}"><span aria-hidden="true">{mark}</span> {escape(seen.label)}{share} '
+        f'<small>{escape(seen.classifier)}</small><span class="unseen">{said}</span></li>'
+    )

@@ -1,0 +1,1 @@
+"""Summaries of a sweep: means with confidence intervals, curves, comparisons of codecs."""

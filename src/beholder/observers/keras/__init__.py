@@ -1,0 +1,1 @@
+"""Classifiers of `keras.applications`: download, build, load weights, convert to ONNX (extra ``train``)."""
