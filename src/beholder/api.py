@@ -139,6 +139,7 @@ def evaluate(
     protocol: str = "native",
     model: str | os.PathLike[str] | None = None,
     effort: int = 0,
+    keep_metadata: bool = False,
 ) -> Evaluation:
     """Compress an image, decompress it from the bytes, measure and classify both.
 
@@ -147,6 +148,7 @@ def evaluate(
         classifier: an observer, its name (``beholder observers`` lists them), or the path of an ONNX file.
         labels: the label file of such a file, with one class a line.
         topk: number of predictions, 1 to the number of classes.
+        keep_metadata: compress and count EXIF data and a colour profile, too; else colours are converted to sRGB.
         protocol: ``native`` (the image as it is) or ``paper`` (see :mod:`beholder.evaluation.protocol`).
 
     Raises:
@@ -160,7 +162,15 @@ def evaluate(
     rules = one_image.check(observer, topk, protocol)
     name = os.fspath(image) if isinstance(image, str | os.PathLike) else "image"
     return one_image.evaluate_image(
-        _open(image), codec, observer, name=str(name), quality=quality, alpha=alpha, topk=topk, protocol=rules
+        _open(image),
+        codec,
+        observer,
+        name=str(name),
+        quality=quality,
+        alpha=alpha,
+        topk=topk,
+        protocol=rules,
+        keep_metadata=keep_metadata,
     )
 
 

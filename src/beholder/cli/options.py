@@ -45,6 +45,13 @@ Effort = Annotated[
         "Above alpha 0 they need torch.",
     ),
 ]
+KeepMetadata = Annotated[
+    bool,
+    typer.Option(
+        "--keep-metadata",
+        help="Compress and count EXIF data and colour profiles, too. Default: none, so that rates are comparable.",
+    ),
+]
 Classifier = Annotated[
     str,
     typer.Option(

@@ -68,6 +68,7 @@ def evaluation_report(evaluation: Evaluation) -> RenderableType:
         ("image", f"{evaluation.image}, {evaluation.width} x {evaluation.height} pixels"),
         ("codec", describe_codec(evaluation)),
         ("size", f"{evaluation.bytes:,} bytes, {evaluation.bpp:.4f} bpp"),
+        ("of them", _split(evaluation)),
         ("MS-SSIM", f"{evaluation.ms_ssim:.5f}"),
         ("PSNR", f"{decibels(evaluation.psnr)} dB"),
         (
@@ -106,6 +107,13 @@ def comparison_table(evaluations: Sequence[Evaluation]) -> Grid:
         for e in evaluations
     ]
     return table(columns, rows, right=(1, 2, 3, 4, 6))
+
+
+def _split(evaluation: Evaluation) -> str:
+    """Which bytes of the file are pixels and which are metadata."""
+    text = f"{evaluation.pixel_bytes:,} bytes of pixels, {evaluation.metadata_bytes:,} of metadata"
+    left_out = evaluation.metadata_left_out
+    return f"{text} ({left_out:,} left out; --keep-metadata counts them)" if left_out else text
 
 
 def decibels(value: float) -> str:

@@ -13,6 +13,7 @@ from beholder.codecs.base import Codec
 from beholder.codecs.comparable import comparable
 from beholder.errors import NotAvailableError
 from beholder.evaluation import protocol as protocols
+from beholder.evaluation.metadata import file_bytes, source_bytes, strip_metadata
 from beholder.evaluation.protocol import Protocol
 from beholder.metrics import ms_ssim, psnr
 from beholder.observers import Observer, Prediction
@@ -24,9 +25,11 @@ _WARM_UP_SIDE = 16
 class Evaluation:
     """Everything that is known about one image after one codec.
 
-    ``bpp`` is 8 x ``bytes`` / pixels, of the whole file.  MS-SSIM and PSNR (dB, infinite for equal pictures) are
-    those of RGB pixels: transparency is composited on white.  Seconds are those of the one call, with models
-    loaded before.  Predictions are sorted, best first.
+    ``bytes`` and ``bpp`` (8 x ``bytes`` / pixels) count the whole file.  ``metadata_bytes`` of it hold EXIF data and a
+    colour profile, ``pixel_bytes`` all the rest; ``metadata_left_out`` are bytes of metadata that the original has and
+    the file has not.  MS-SSIM and PSNR (dB, infinite for equal pictures) are those of RGB pixels: transparency is
+    composited on white.  Seconds are those of the one call, with models loaded before.  Predictions are sorted, best
+    first.
     """
 
     image: str
@@ -37,6 +40,9 @@ class Evaluation:
     height: int
     bytes: int
     bpp: float
+    pixel_bytes: int
+    metadata_bytes: int
+    metadata_left_out: int
     ms_ssim: float
     psnr: float
     encode_seconds: float
@@ -87,15 +93,20 @@ def evaluate_image(
     alpha: float = 0.0,
     topk: int = 5,
     protocol: Protocol | None = None,
+    keep_metadata: bool = False,
 ) -> Evaluation:
     """Evaluate ``codec`` on ``image`` (mode L, LA, RGB or RGBA) with ``observer``.
+
+    Colours are converted to sRGB and all metadata left out, so that codecs are compared by their pixels, unless
+    ``keep_metadata`` says otherwise.
 
     Raises:
         BeholderError: an option is out of range, or codec or observer cannot run here.
     """
     rules = protocol or protocols.get("native")
     quality = codec.scale.check(codec.name, quality)
-    original = rules.prepare(image, observer.info.input_size)
+    original = rules.prepare(image if keep_metadata else strip_metadata(image), observer.info.input_size)
+    metadata_bytes = file_bytes(codec, original)
     _warm_up(codec, quality, alpha)
     started = perf_counter()
     data = codec.encode(original, quality, alpha=alpha)
@@ -113,6 +124,9 @@ def evaluate_image(
         height=original.height,
         bytes=len(data),
         bpp=8 * len(data) / (original.width * original.height),
+        pixel_bytes=len(data) - metadata_bytes,
+        metadata_bytes=metadata_bytes,
+        metadata_left_out=0 if metadata_bytes else source_bytes(image),
         ms_ssim=ms_ssim(*pair),
         psnr=psnr(*pair),
         encode_seconds=encoded - started,

@@ -9,6 +9,7 @@ from beholder.cli import files
 from beholder.codecs.base import Codec
 from beholder.evaluation import one_image, pictures
 from beholder.evaluation.matching import closest_quality
+from beholder.evaluation.metadata import strip_metadata
 from beholder.evaluation.one_image import Evaluation
 from beholder.reading import open_image
 
@@ -28,7 +29,7 @@ def run(source: str, alpha: float | None, quality: int | None, classifier: str, 
     api.check_options(rnn, first, quality)
     observer = observers.get(classifier)
     one_image.check(observer, 1, "native")
-    image = open_image(source)
+    image = strip_metadata(open_image(source))  # equal sizes are those of pixels
 
     def evaluate(codec: Codec, quality: int | None, alpha: float) -> Evaluation:
         return one_image.evaluate_image(image, codec, observer, name=source, quality=quality, alpha=alpha, topk=1)

@@ -70,6 +70,7 @@ def evaluate(
     ] = None,
     model: options.Model = None,
     effort: options.Effort = 0,
+    keep_metadata: options.KeepMetadata = False,
     gallery: Annotated[int, typer.Option(metavar="N", help="Images whose pictures are kept for the report.")] = 6,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep in DIR.")] = False,
 ) -> None:
@@ -95,12 +96,15 @@ def evaluate(
         limit=limit,
         model=model,
         effort=effort,
+        keep_metadata=keep_metadata,
         gallery=gallery,
     )
     _warn(settings)
     try:
         with _display() as progress:
-            outcome = sweep.run(settings, output, resume=resume, runner=_runner(workers, ray), progress=progress)
+            outcome = sweep.run(
+                settings, output, resume=resume, runner=_runner(workers, ray), progress=progress, tell=_say
+            )
     except KeyboardInterrupt:
         raise InterruptedWorkError(
             f"Interrupted. What is done lies in {output}: the same command with --resume goes on."

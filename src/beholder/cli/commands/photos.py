@@ -187,6 +187,7 @@ def eval_image(
     ] = None,
     model: options.Model = None,
     effort: options.Effort = 0,
+    keep_metadata: options.KeepMetadata = False,
     as_json: options.Json = False,
 ) -> None:
     """Compress a photo, decompress it, measure, and classify what is left."""
@@ -207,6 +208,7 @@ def eval_image(
             protocol=protocol,
             model=model,
             effort=effort,
+            keep_metadata=keep_metadata,
         )
     saved = [] if save is None else save_evaluation(result, save)
     if as_json:

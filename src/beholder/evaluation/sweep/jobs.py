@@ -29,7 +29,9 @@ from beholder.codecs.base import Codec
 from beholder.codecs.comparable import comparable
 from beholder.data import Example
 from beholder.errors import BadImageError, BadOptionError, NotAvailableError
+from beholder.evaluation import metadata
 from beholder.evaluation import protocol as protocols
+from beholder.evaluation.sweep.images_digest import ImagesDigest
 from beholder.evaluation.sweep.results import BatchResult, Failure
 from beholder.evaluation.sweep.settings import FEATURE_DISTANCE, Settings, check_machine, check_source
 from beholder.observers import Observer
@@ -57,6 +59,11 @@ class Batch:
 
     def __len__(self) -> int:
         return self.stop - self.start
+
+    @property
+    def indices(self) -> range:
+        """The indices of its images."""
+        return range(self.start, self.stop)
 
 
 @dataclass
@@ -110,10 +117,12 @@ class Evaluator:
             BadFileError, OSError: the data cannot be read.
         """
         result = BatchResult(batch.number, len(batch), defaultdict(list), worker=self.worker)
-        for index in range(batch.start, batch.stop):
+        digest = ImagesDigest(self.source)
+        for index in batch.indices:
             example = None
             try:
                 example = self.source[index]
+                digest.add(index, example)
                 rows, pictures = self._image(example, data.decode(example), index < self.settings.gallery)
             except (NotAvailableError, BadOptionError):
                 raise
@@ -121,6 +130,8 @@ class Evaluator:
                 # One strange image must not end a sweep of thousands; data that cannot be read at all must.
                 if example is None and not isinstance(error, BadImageError):
                     raise
+                if example is None:
+                    digest.add(index, None)
                 name = example.name if example is not None else ""
                 result.failures.append(_failure(index, self.source.key(index), name, error))
             else:
@@ -129,6 +140,7 @@ class Evaluator:
                         result.columns[column].append(value)
                 result.gallery.update(pictures)
         result.columns = dict(result.columns)
+        result.images_digest = str(digest)
         return result
 
     def _image(
@@ -136,6 +148,8 @@ class Evaluator:
     ) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
         rows: list[dict[str, Any]] = []
         pictures: dict[str, bytes] = {}
+        if not self.settings.keep_metadata:
+            image = metadata.strip_metadata(image)
         for number, (input_size, observers) in enumerate(self.groups):
             original = self.rules.prepare(image, input_size)
             seen = [self._look(observer, original, example) for observer in observers]
@@ -158,6 +172,7 @@ class Evaluator:
         pictures: dict[str, bytes] | None,
     ) -> list[dict[str, Any]]:
         facts = []
+        metadata_bytes = metadata.file_bytes(codec, original)
         views: list[list[Image.Image]] = [[] for _ in seen]
         for quality, (file, seconds) in zip(qualities, _encode(codec, original, qualities, alpha), strict=True):
             started = perf_counter()
@@ -166,12 +181,14 @@ class Evaluator:
             facts.append(
                 {
                     "image": example.key,
+                    "file": example.name,
                     "width": original.width,
                     "height": original.height,
                     "codec": codec.name,
                     "quality": quality,
                     "alpha": alpha,
                     "bytes": len(file),
+                    "metadata_bytes": metadata_bytes,
                     "bpp": 8 * len(file) / (original.width * original.height),
                     **self._measure(original, decoded),
                     "encode_seconds": seconds,

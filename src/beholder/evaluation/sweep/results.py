@@ -6,11 +6,13 @@ One row is one image x codec x quality x alpha x classifier:
 column                type            meaning
 ====================  ==============  ===========================================================================
 image                 string          key of the image, unique in the data
+file                  string          name of the image's file, without folders
 width, height         int32           pixels of what was compressed
 codec                 string          registered name
 quality               int32           on the codec's own scale
 alpha                 float32         null for codecs that take none
 bytes                 int64           of the whole file
+metadata_bytes        int64           of ``bytes``, those that hold metadata; 0 in a sweep that leaves metadata out
 bpp                   float64         8 x bytes / (width x height)
 ms_ssim, psnr, ...    float64         one column a metric; PSNR is infinite for equal pictures,
                                       null where a metric is not defined or not measured
@@ -28,7 +30,8 @@ correct_original      bool            the label is first in the original; null w
 agrees                bool            the same class is first in both
 ====================  ==============  ===========================================================================
 
-Each part also holds, as Parquet metadata, which images could not be evaluated and who computed it.
+Each part also holds, as Parquet metadata, which images could not be evaluated, who computed it, and a digest of its
+images' names, labels and contents, by which ``--resume`` sees that they have changed.
 """
 
 from __future__ import annotations
@@ -83,6 +86,8 @@ class BatchResult:
     """Path below the gallery -> PNG."""
     worker: str = ""
     """Who computed it, for the record."""
+    images_digest: str = ""
+    """Of the images' names, labels and contents: see :mod:`beholder.evaluation.sweep.images_digest`."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,7 @@ class Part:
     images: int
     failures: tuple[Failure, ...]
     worker: str
+    images_digest: str
 
 
 def schema(metrics: Sequence[str]) -> pa.Schema:
@@ -102,12 +108,14 @@ def schema(metrics: Sequence[str]) -> pa.Schema:
     return pa.schema(
         [
             ("image", pa.string()),
+            ("file", pa.string()),
             ("width", pa.int32()),
             ("height", pa.int32()),
             ("codec", pa.string()),
             ("quality", pa.int32()),
             ("alpha", pa.float32()),
             ("bytes", pa.int64()),
+            ("metadata_bytes", pa.int64()),
             ("bpp", pa.float64()),
             *((name, pa.float64()) for name in metrics),
             ("encode_seconds", pa.float64()),
@@ -144,6 +152,7 @@ def write(folder: Path, result: BatchResult, metrics: Sequence[str]) -> None:
         "images": result.images,
         "failures": [asdict(failure) for failure in result.failures],
         "worker": result.worker,
+        "images_digest": result.images_digest,
     }
     table = pa.table({name: result.columns.get(name, []) for name in columns.names}, columns)
     buffer = BytesIO()
@@ -162,7 +171,8 @@ def parts(folder: Path) -> Iterator[Part]:
             metadata = pq.read_metadata(path)
             facts = json.loads(metadata.metadata[_METADATA])
             failures = tuple(Failure(**failure) for failure in facts["failures"])
-            yield Part(number, metadata.num_rows, int(facts["images"]), failures, str(facts["worker"]))
+            images, worker, digest = int(facts["images"]), str(facts["worker"]), str(facts.get("images_digest", ""))
+            yield Part(number, metadata.num_rows, images, failures, worker, digest)
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
             continue
 

@@ -16,16 +16,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Generator
+import shutil
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from beholder import data
+from beholder.data import Source
 from beholder.errors import BadFileError, BadImageError, BadOptionError, OutputError
 from beholder.evaluation.sweep import results
-from beholder.evaluation.sweep.jobs import batches
-from beholder.evaluation.sweep.results import BatchResult, Failure
+from beholder.evaluation.sweep.images_digest import digest
+from beholder.evaluation.sweep.jobs import Batch, batches
+from beholder.evaluation.sweep.results import BatchResult, Failure, Part
 from beholder.evaluation.sweep.settings import Settings, check_source
 from beholder.evaluation.sweep.workers import Runner, inline
 from beholder.files import save_atomically
@@ -63,15 +66,18 @@ def run(
     resume: bool = False,
     runner: Runner = inline,
     progress: Callable[[Progress], None] = lambda _: None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
     """Do the sweep, or what is left of it, and write its rows, ``settings.json`` and ``errors.csv`` to ``folder``.
 
     Args:
         settings: from :func:`beholder.evaluation.sweep.settings.prepare`.
         folder: where results go; it must be empty or missing unless ``resume`` is true.
-        resume: go on with a sweep of the same settings in ``folder``; begin one if there is none.
+        resume: go on with a sweep of the same settings in ``folder``; begin one if there is none.  What was measured of
+            images that have been renamed or edited since is measured again.
         runner: who does the work.
         progress: called after each batch.
+        tell: called with a sentence for people where something unexpected is done.
 
     Raises:
         OutputError: ``folder`` holds something else, or cannot be written.
@@ -85,7 +91,11 @@ def run(
     _make(folder)
     results.clean(folder)
     save_atomically(folder / results.SETTINGS, (json.dumps(settings.as_dict(), indent=2) + "\n").encode())
-    done = {part.number: part for part in results.parts(folder)}
+    done = _done(folder, source, todo)
+    changed = {part.number for part in results.parts(folder)} - set(done)
+    if changed:
+        tell(f"Images have changed since {len(changed)} finished parts were measured: they are measured again.")
+        _clean_gallery(folder, source, [batch for batch in todo if batch.number in done])
     failures = [failure for part in done.values() for failure in part.failures]
     images = resumed = sum(part.images for part in done.values())
     rows = sum(part.rows for part in done.values())
@@ -133,6 +143,24 @@ def check_folder(settings: Settings, folder: Path, resume: bool) -> None:
             f"The sweep in {folder} was begun with other settings ({'; '.join(differences)}): give the same, or "
             "another folder."
         )
+
+
+def _done(folder: Path, source: Source, todo: Sequence[Batch]) -> dict[int, Part]:
+    """The finished parts by number, without those whose images are no longer what they were."""
+    batches = {batch.number: batch for batch in todo}
+    return {
+        part.number: part
+        for part in results.parts(folder)
+        if part.number in batches and part.images_digest == digest(source, batches[part.number].indices)
+    }
+
+
+def _clean_gallery(folder: Path, source: Source, done: Sequence[Batch]) -> None:
+    """Remove the pictures of images that are measured again, or have another name now."""
+    keys = {source.key(index) for batch in done for index in batch.indices}
+    for place in (folder / results.GALLERY).glob("*/original.png"):
+        if place.parent.name not in keys:
+            shutil.rmtree(place.parent, ignore_errors=True)
 
 
 def _make(folder: Path) -> None:

@@ -22,7 +22,7 @@ from beholder.errors import BadImageError, BadOptionError, NotAvailableError
 from beholder.evaluation import protocol as protocols
 from beholder.observers import Observer
 
-FORMAT = 1
+FORMAT = 2
 """Version of ``settings.json`` and of the table's columns."""
 
 FEATURE_DISTANCE = "feature_distance"
@@ -49,6 +49,8 @@ DEFAULT_QUALITIES: Mapping[str, tuple[int, ...]] = {
 _GRID_OF_OTHERS = 9
 _LARGEST_BATCH = 16
 _LEAST_BATCHES = 64
+_SIDECAR = ("_output", "_output_name", "_layout")  # what of a sidecar is not in the observer's info
+_EXTERNAL = (".data", ".onnx_data")
 _PACKAGES = ("beholder", "numpy", "pillow", "onnxruntime", "av", "constriction", "imagecodecs", "pillow-heif")
 
 
@@ -80,12 +82,14 @@ class Settings:
     """The folder of the user's own ``rnn`` codec."""
     effort: int
     """Of ``rnn``."""
+    keep_metadata: bool
+    """Whether EXIF data and colour profiles are compressed, and counted, with the pixels."""
     gallery: int
     """Of how many images, the first ones, pixels are kept."""
     batch: int
     """Images a batch, that is a part of the table."""
     identities: tuple[tuple[str, str], ...]
-    """(codec or classifier, digest of its trained weights)."""
+    """(codec or classifier, digest of its trained weights and, of a classifier, of its labels and its input)."""
     versions: tuple[tuple[str, str], ...]
     """(package, version)."""
 
@@ -143,6 +147,7 @@ def prepare(
     limit: int | None = None,
     model: str | Path | None = None,
     effort: int = 0,
+    keep_metadata: bool = False,
     gallery: int = DEFAULT_GALLERY,
 ) -> Settings:
     """Check every option before hours of work depend on it.
@@ -159,6 +164,8 @@ def prepare(
         limit: only the first so many images.
         model: a folder with the user's own ``rnn`` codec.
         effort: of ``rnn``, 0 to 2.
+        keep_metadata: compress EXIF data and colour profiles with the pixels; else colours are converted to sRGB and
+            all metadata left out, for all codecs alike.
         gallery: of how many images pictures are kept for the report.
 
     Raises:
@@ -206,6 +213,7 @@ def prepare(
         protocol=protocol,
         model=None if model is None else str(Path(model).resolve()),
         effort=effort,
+        keep_metadata=keep_metadata,
         gallery=gallery,
         batch=max(1, min(_LARGEST_BATCH, images // _LEAST_BATCHES)),
         identities=tuple(identities(chosen, watchers).items()),
@@ -235,18 +243,34 @@ def parse_qualities(text: str) -> dict[str, tuple[int, ...]]:
 
 
 def identities(codecs: Iterable[Codec], observers: Iterable[Observer]) -> dict[str, str]:
-    """Name -> digest of the trained weights, of every codec and observer that has some."""
+    """Name -> digest of all that decides what it does, of every codec and observer whose files or facts are known."""
     result = {}
     for codec in codecs:
         identity = getattr(getattr(codec, "model", None), "identity", None)
         if isinstance(identity, bytes):
             result[codec.name] = identity.hex()
     for observer in observers:
-        path = getattr(observer, "path", None)
-        if isinstance(path, Path) and path.is_file():
-            with path.open("rb") as file:
-                result[observer.info.name] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        result[observer.info.name] = _observer_digest(observer)
     return result
+
+
+def _observer_digest(observer: Observer) -> str:
+    """Of the weights, those in files beside the ONNX file included, what its sidecar says, and its labels."""
+    total = hashlib.sha256(repr((observer.info, tuple(observer.labels))).encode("utf-8", "backslashreplace"))
+    for key in _SIDECAR:
+        total.update(repr(getattr(observer, key, None)).encode())
+    path = getattr(observer, "path", None)
+    if isinstance(path, Path) and path.is_file():
+        for part in (path, *_external_data(path)):
+            with part.open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()[:16]
+
+
+def _external_data(path: Path) -> list[Path]:
+    """The files beside an ONNX file that may hold its weights."""
+    beside = (other for other in path.parent.iterdir() if other != path and other.is_file())
+    return sorted(o for o in beside if o.name.startswith(path.name) or o.suffix in _EXTERNAL)
 
 
 def versions() -> dict[str, str]:

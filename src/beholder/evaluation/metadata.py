@@ -1,0 +1,48 @@
+"""Bytes of a compressed file that hold metadata (EXIF data, a colour profile), not pixels."""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from beholder.codecs.base import Codec
+from beholder.codecs.pillow import to_srgb
+
+KEYS = ("exif", "icc_profile")
+"""What ``image.info`` may hold."""
+
+_SIDE = 16
+
+
+def strip_metadata(image: Image.Image) -> Image.Image:
+    """``image`` (mode L, LA, RGB or RGBA) in sRGB colours, without a profile and EXIF data."""
+    result = to_srgb(image).copy()
+    result.info = {}
+    return result
+
+
+def source_bytes(image: Image.Image) -> int:
+    """Bytes of metadata that came with ``image``, as they were stored."""
+    return sum(len(image.info.get(key) or b"") for key in KEYS)
+
+
+def file_bytes(codec: Codec, image: Image.Image) -> int:
+    """Bytes that the metadata of ``image`` take in each file that ``codec`` makes of it.
+
+    Measured, not parsed: how much a tiny picture's file grows by them, since containers store them apart from pixels.
+    0 where the codec carries none of them.
+
+    Args:
+        codec: any available codec.
+        image: mode L, LA, RGB or RGBA, with ``exif`` and ``icc_profile`` in ``info`` or without.
+    """
+    if not source_bytes(image):
+        return 0
+    tiny = Image.new(image.mode, (_SIDE, _SIDE))
+    if image.mode in ("LA", "RGBA"):
+        tiny.putalpha(128)  # so that no codec finds it opaque and leaves the alpha channel out
+    quality = codec.scale.lowest
+    bare = len(codec.encode(tiny, quality))
+    tiny.info = {key: image.info[key] for key in KEYS if image.info.get(key)}
+    file = codec.encode(tiny, quality)
+    carried = any(codec.decode(file).info.get(key) for key in KEYS)
+    return max(len(file) - bare, 0) if carried else 0
