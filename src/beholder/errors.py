@@ -1,7 +1,13 @@
 """Errors a user can act on: one clear sentence saying what is wrong and what to do.
 
-The command line prints them without a traceback and exits with code 2.
+The command line prints them without a traceback and exits with code 2.  What is worth saying, but no error, is a
+:class:`BeholderWarning`: the command line prints it as a note, and Python's ``warnings`` filter it.
 """
+
+from __future__ import annotations
+
+import sys
+import warnings
 
 
 class BeholderError(Exception):
@@ -34,3 +40,15 @@ class InterruptedWorkError(BeholderError):
 
 class TargetMissedWarning(UserWarning):
     """No file of the codec reaches the target: the nearest one is returned."""
+
+
+class BeholderWarning(UserWarning):
+    """A result that stands, although something was left out, guessed or had no effect."""
+
+
+def note(sentence: str) -> None:
+    """Warn with ``sentence`` at the line outside of this package that asked for the work."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(sentence, BeholderWarning, stacklevel=level)

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from published import picture, put
 from beholder import data
 from beholder.data.keys import is_key, make_keys
 from beholder.data.strings import PackedStrings
-from beholder.errors import BadFileError, BadImageError
+from beholder.errors import BadFileError, BadImageError, BeholderWarning
 
 
 def fill(root: Path, *names: str) -> Path:
@@ -75,8 +76,60 @@ def test_one_folder_in_a_folder_is_no_class_unless_imagenet_knows_it(tmp_path: P
     assert data.open_source(fill(tmp_path / "y", "goldfish/a.jpg")).labels().tolist() == [1]
 
 
-def test_images_beside_folders_have_no_classes(tmp_path: Path) -> None:
-    assert not data.open_source(fill(tmp_path, "tench/a.jpg", "goldfish/b.jpg", "c.jpg")).labelled
+def test_images_beside_class_folders_are_named(tmp_path: Path) -> None:
+    fill(tmp_path / "x", "tench/a.jpg", "goldfish/b.jpg", "c.jpg")
+    with pytest.raises(BadFileError, match=r"c\.jpg lies beside the class folders goldfish and tench: move the image"):
+        data.open_source(tmp_path / "x")
+    fill(tmp_path / "y", "tench/a.jpg", "goldfish/b.jpg", "c.jpg", "d.jpg", "e.jpg")
+    with pytest.raises(BadFileError, match=r"c\.jpg and 2 more images lie beside the class folders"):
+        data.open_source(tmp_path / "y")
+
+
+def test_images_beside_folders_that_may_be_classes(tmp_path: Path) -> None:
+    fill(tmp_path, "cats/a.jpg", "dogs/b.jpg", "c.jpg")
+    with pytest.warns(BeholderWarning, match=r"c\.jpg lies beside the folders cats and dogs, so that no image has"):
+        assert not data.open_source(tmp_path).labelled
+
+
+@pytest.mark.parametrize("names", [("a.jpg", "old/b.jpg"), ("a.jpg", "b.jpg", "c.jpg", "x/d.jpg", "y/e.jpg")])
+@pytest.mark.filterwarnings("error")
+def test_photographs_beside_folders_of_photographs(tmp_path: Path, names: tuple[str, ...]) -> None:
+    assert not data.open_source(fill(tmp_path, *names)).labelled
+
+
+def test_case_matters_where_it_tells_classes_apart(tmp_path: Path) -> None:
+    source = data.open_source(fill(tmp_path / "x", "Cardigan/a.jpg", "cardigan/b.jpg", "TENCH/c.jpg"))
+    assert labels_of(source) == {"a.jpg": 264, "b.jpg": 474, "c.jpg": 0}
+    with pytest.raises(BadFileError, match=r"CARDIGAN may be ImageNet's n02113186 .* or n02963159 \("):
+        data.open_source(fill(tmp_path / "y", "CARDIGAN/a.jpg", "tench/b.jpg"))
+    own = data.open_source(fill(tmp_path / "z", "CARDIGAN/a.jpg", "my coat/b.jpg"))
+    assert [entry.name for entry in own.classes] == ["CARDIGAN", "my coat"]
+    observer = [(entry.wnid, entry.name) for entry in data.imagenet_classes()]
+    assert data.match_classes([data.ClassInfo(0, "", "cardigan")], observer) == [474]
+    assert data.match_classes([data.ClassInfo(0, "", "CARDIGAN")], observer) is None
+
+
+def test_names_of_macs(tmp_path: Path) -> None:
+    classes = [data.ClassInfo(0, "", unicodedata.normalize("NFD", "Köter"))]
+    assert data.match_classes(classes, [("", "Katze"), ("", "köter")]) == [1]
+
+
+def test_class_folders_in_a_folder(tmp_path: Path) -> None:
+    source = data.open_source(fill(tmp_path, "images/all/cats/a.jpg", "images/all/dogs/b.jpg"))
+    assert labels_of(source) == {"a.jpg": 0, "b.jpg": 1}
+    assert [entry.name for entry in source.classes] == ["cats", "dogs"]
+
+
+def test_parts_of_a_data_set_are_no_classes(tmp_path: Path) -> None:
+    fill(tmp_path, "train/cats/a.jpg", "train/dogs/b.jpg", "val/cats/c.jpg")
+    with pytest.raises(BadFileError, match=r"holds the parts train and val of a data set: give one, such as .*val"):
+        data.open_source(tmp_path)
+    assert labels_of(data.open_source(tmp_path, "folder", "train")) == {"a.jpg": 0, "b.jpg": 1}
+
+
+def test_thumbnails_of_other_programs_are_left_out(tmp_path: Path) -> None:
+    source = data.open_source(fill(tmp_path, "cats/a.jpg", "dogs/b.jpg", "@eaDir/a.jpg/T.jpg", "__MACOSX/cats/a.jpg"))
+    assert [entry.name for entry in source.classes] == ["cats", "dogs"]
 
 
 def test_names_that_begin_with_an_index(tmp_path: Path) -> None:

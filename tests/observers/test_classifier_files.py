@@ -151,7 +151,7 @@ def test_number_formats_of_the_input(tmp_path: Path, kind: str) -> None:
 def test_whole_numbers_are_not_normalised_and_it_is_said(tmp_path: Path) -> None:
     model = colour_graph(tmp_path / "a.onnx", ["n", SIDE, SIDE, 3], axes=(1, 2), kind=onnx.TensorProto.UINT8)
     observer = describe(model, mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
-    with pytest.warns(UserWarning, match=r"mean and std of its sidecar have no effect"):
+    with pytest.warns(beholder.errors.BeholderWarning, match=r"mean and std of its sidecar have no effect"):
         result = observer.predict([flat("green")])
     np.testing.assert_allclose(result[0], np.exp([0, 4, 0]) / np.exp([0, 4, 0]).sum(), rtol=1e-5)
 

@@ -22,6 +22,9 @@ SUFFIXES = frozenset(
 )
 """The files of a folder that are taken for images, in lower case."""
 
+# Thumbnails and copies that archivers, Synology's disks and Windows put beside pictures.
+_NOT_ONES_OWN = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "lost+found"})
+
 
 @dataclass(frozen=True)
 class Spans:
@@ -143,7 +146,7 @@ def _walk(folder: str, prefix: str, seen: set[tuple[int, int]], found: list[str]
     seen.add((status.st_dev, status.st_ino))
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.name.startswith("."):
+            if entry.name.startswith(".") or entry.name in _NOT_ONES_OWN:
                 continue
             if entry.is_dir():
                 _walk(entry.path, f"{prefix}{entry.name}/", seen, found)

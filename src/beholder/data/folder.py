@@ -2,7 +2,8 @@
 
 1. ``labels.csv`` in it with the columns ``file`` (path relative to the folder) and ``label`` (wnid, class name, or
    an index of ImageNet), a row for every image;
-2. class folders: every image lies below a folder that is named by wnid or class name;
+2. class folders: every image lies below a folder that is named by wnid or class name (they may lie in a folder of
+   their own);
 3. names of files that begin with ``{class index}_``, an index of ImageNet, as in ``0042_agama.jpg``.
 
 Otherwise the images have no labels.
@@ -19,10 +20,11 @@ import numpy as np
 from beholder.data.base import ClassInfo
 from beholder.data.classes import imagenet_classes, imagenet_index, resolve
 from beholder.data.files import Listing, find_images
-from beholder.errors import BadFileError, BadImageError
+from beholder.errors import BadFileError, BadImageError, note
 
 LABELS = "labels.csv"
 
+_SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 _INDEXED = re.compile(r"(\d{1,4})_(n\d{8}(?=_|$))?", re.ASCII)
 
 Labels = tuple[tuple[ClassInfo, ...], list[int]]
@@ -35,14 +37,15 @@ def read_folder(root: Path, own_classes: bool = False) -> Listing:
 
     Raises:
         BadImageError: there is no such folder, or no image in it.
-        BadFileError: ``labels.csv`` does not fit to the images.
+        BadFileError: ``labels.csv`` does not fit to the images, images lie beside class folders, or the folders are
+            parts of a data set.
     """
     paths = find_images(root)
     if not paths:
         raise BadImageError(f"The folder {root} holds no images: choose another.")
     labels = (
         _from_csv(root, paths, own_classes)
-        or _from_class_folders(paths, own_classes)
+        or _from_class_folders(root, paths, own_classes)
         or _from_names(root, paths, own_classes)
     )
     name = root.resolve().name or "images"
@@ -89,14 +92,44 @@ def _from_csv(root: Path, paths: list[str], own: bool) -> Labels | None:
     return classes, [mapping[text] for text in texts]
 
 
-def _from_class_folders(paths: list[str], own: bool) -> Labels | None:
-    if any("/" not in path for path in paths):
+def _from_class_folders(root: Path, paths: list[str], own: bool) -> Labels | None:
+    loose = [path for path in paths if "/" not in path]
+    folders = [path.split("/", 1)[0] for path in paths if "/" in path]
+    names = sorted(set(folders))
+    if loose:
+        if names:
+            _look_at_loose(root, loose, names, len(folders))
         return None
-    folders = [path.split("/", 1)[0] for path in paths]
-    if len(set(folders)) == 1 and imagenet_index(folders[0]) is None:
-        return None  # a folder in a folder, not a class
+    if len(names) == 1 and imagenet_index(names[0]) is None:
+        # A folder in a folder, not a class; the classes may lie in it.
+        return _from_class_folders(root / names[0], [path.split("/", 1)[1] for path in paths], own)
+    if len(names) > 1 and all(name.lower() in _SPLITS for name in names):
+        raise BadFileError(f"{root} holds the parts {_and(names)} of a data set: give one, such as {root / names[-1]}.")
     classes, mapping = resolve(folders, own)
     return classes, [mapping[folder] for folder in folders]
+
+
+def _look_at_loose(root: Path, loose: list[str], names: list[str], inside: int) -> None:
+    """Tell of images beside class folders, which would take the labels from all images.
+
+    Raises:
+        BadFileError: the folders are classes of ImageNet.
+    """
+    if all(_INDEXED.match(PurePosixPath(path).stem) for path in loose):
+        return
+    more = f" and {len(loose) - 1:,} more images lie" if len(loose) > 1 else " lies"
+    if all(imagenet_index(name) is not None for name in names):
+        raise BadFileError(f"{root / loose[0]}{more} beside the class folders {_and(names)}: move the image into one.")
+    if len(names) > 1 and len(loose) < inside:
+        note(
+            f"{root / loose[0]}{more} beside the folders {_and(names)}, so that no image has a label: "
+            "if these are classes, move the image."
+        )
+
+
+def _and(names: list[str]) -> str:
+    shown = names if len(names) < 6 else [*names[:4], f"{len(names) - 4:,} more"]
+    return " and ".join(", ".join(shown).rsplit(", ", 1))
 
 
 def _from_names(root: Path, paths: list[str], own: bool) -> Labels | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from beholder.errors import BadFileError, NotAvailableError
+from beholder.errors import BadFileError, NotAvailableError, note
 from beholder.observers.base import Float32Array, Observer, ObserverInfo, preprocess
 from beholder.observers.classifier_file import answers, session, signature
 from beholder.observers.classifier_file.signature import Signature
@@ -102,10 +101,9 @@ class OnnxObserver(Observer):
         )
         neutral = set(self.info.mean) == {0.0} and set(self.info.std) == {1.0}
         if np.issubdtype(found.dtype, np.integer) and not neutral:
-            warnings.warn(
+            note(
                 f"{self.path} takes whole numbers 0 to 255 and scales them itself: "
-                "mean and std of its sidecar have no effect.",
-                stacklevel=2,
+                "mean and std of its sidecar have no effect."
             )
         if found.channels == 1 and (len(set(self.info.mean)) > 1 or len(set(self.info.std)) > 1):
             raise BadFileError(f"{self.path} takes grey pictures: give one number as mean and one as std.")
