@@ -5,12 +5,14 @@
     source = data.open_source("photos/")                    # a plain folder
     source = data.open_source("ilsvrc/", "imagenet", "val") # a data set in its published layout
     source = data.open_source("s3://bucket/imagenet-val")   # shards that `beholder data create` wrote
+    source = data.open_source("wds/")                       # WebDataset tars that other programs wrote
     example = source[0]                                     # key, file name, untouched bytes, label
     image = data.decode(example)                            # a Pillow image
 
 - :mod:`.base` -- the interface: :class:`Source`, :class:`Example`, :class:`ClassInfo`, :func:`decode`.
 - :mod:`.folder`, :mod:`.files`, :mod:`.keys` -- plain folders, their labels, and names for their images.
 - :mod:`.datasets`, :mod:`.imagenet`, :mod:`.fine_grained`, :mod:`.matlab`, :mod:`.archives` -- published layouts.
+- :mod:`.webdataset` -- tars of other programs.
 - :mod:`.classes` -- names of classes to class indices.
 - :mod:`.create`, :mod:`.workers`, :mod:`.writing` -- writing shards.
 - :mod:`.shards`, :mod:`.index`, :mod:`.storage`, :mod:`.verify` -- reading and checking them.
@@ -24,7 +26,7 @@ from pathlib import Path
 
 from beholder.data.base import ClassInfo, Example, Source, decode
 from beholder.data.classes import imagenet_classes, match_classes
-from beholder.errors import BadFileError, BadImageError, BadOptionError
+from beholder.errors import BadFileError, BadOptionError
 
 __all__ = ["ClassInfo", "Example", "Source", "decode", "imagenet_classes", "match_classes", "open_source"]
 
@@ -74,14 +76,11 @@ def open_source(
     dataset = dataset or (datasets.recognise(root) if root.is_dir() else None)
     if dataset is not None and (dataset != "folder" or split is not None):
         return FileSource(datasets.read_dataset(dataset, root, split or "val", own_classes))
-    try:
-        return FileSource(read_folder(root, own_classes))
-    except BadImageError:
-        if root.is_dir() and any(root.glob("*.tar")):
-            raise BadFileError(
-                f"{root} holds tar files but no {INDEX}: finish it with the `beholder data create` that began it."
-            ) from None
-        raise
+    if any(_begun(path.with_suffix(".json")) for path in root.glob("*.tar")):
+        raise BadFileError(
+            f"{root} holds tar files of ours but no {INDEX}: run the `beholder data create` that began it."
+        )
+    return FileSource(read_folder(root, own_classes))
 
 
 def _open_shards(folder: str, dataset: str | None, split: str | None) -> Source:
@@ -100,8 +99,19 @@ def _holds_shards(index: Path) -> bool:
     """Whether this ``index.json`` is ours; other programs use the name, too."""
     from beholder.data.shards.index import FORMAT
 
+    return FORMAT in _head(index)
+
+
+def _begun(table: Path) -> bool:
+    """Whether this is the table of a shard that `beholder data create` wrote."""
+    from beholder.data.index import TABLE_FORMAT
+
+    return TABLE_FORMAT in _head(table)
+
+
+def _head(path: Path) -> str:
     try:
-        with open(index, "rb") as file:
-            return FORMAT.encode() in file.read(_SNIFF)
+        with open(path, "rb") as file:
+            return file.read(_SNIFF).decode("latin-1")
     except (OSError, ValueError):
-        return False
+        return ""

@@ -82,6 +82,6 @@ def read_split(root: Path, split: str, own_classes: bool = False) -> Listing:
     from beholder.data.folder import read_folder
 
     if not (root / split).is_dir():
-        return read_folder(root, own_classes)
+        return read_folder(root, own_classes, split)
     name = root.resolve().name or "images"
     return replace(read_folder(root / split, own_classes), name=f"{name}-{split}")

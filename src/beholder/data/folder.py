@@ -30,10 +30,11 @@ _INDEXED = re.compile(r"(\d{1,4})_(n\d{8}(?=_|$))?", re.ASCII)
 Labels = tuple[tuple[ClassInfo, ...], list[int]]
 
 
-def read_folder(root: Path, own_classes: bool = False) -> Listing:
+def read_folder(root: Path, own_classes: bool = False, split: str | None = None) -> Listing:
     """The images below ``root`` in the order of their paths, with labels if there are any.
 
-    If all classes are known to ImageNet, labels are its indices, unless ``own_classes`` is true.
+    If all classes are known to ImageNet, labels are its indices, unless ``own_classes`` is true.  A folder of tars is
+    read as WebDataset shards, those of ``split`` where there are several sets.
 
     Raises:
         BadImageError: there is no such folder, or no image in it.
@@ -42,6 +43,11 @@ def read_folder(root: Path, own_classes: bool = False) -> Listing:
     """
     paths = find_images(root)
     if not paths:
+        from beholder.data import webdataset
+
+        webdataset.check_compressed(root)
+        if webdataset.find_shards(root):
+            return webdataset.read_webdataset(root, split, own_classes)
         raise BadImageError(f"The folder {root} holds no images: choose another.")
     labels = (
         _from_csv(root, paths, own_classes)

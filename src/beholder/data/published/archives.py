@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -35,6 +35,27 @@ def images_in_tars(path: Path) -> Iterator[tuple[str, list[Entry]]]:
             if name.suffix == ".tar":
                 inner = _Window(file, member.offset_data, member.size)
                 yield name.stem, _images(inner, member.offset_data, f"{path}/{name.name}")
+
+
+def members_with_data(
+    path: Path, wanted: Callable[[str], bool], limit: int
+) -> Iterator[tuple[str, int, int, bytes | None]]:
+    """Name with folders, offset and size of each file in an archive, and the bytes of those that are ``wanted``.
+
+    Raises:
+        BadFileError: the archive is compressed, damaged or truncated, or a wanted member is longer than ``limit``.
+    """
+    with _opened(path) as file:
+        for member in _members(file, str(path)):
+            data = None
+            if wanted(member.name):
+                if member.size > limit:
+                    raise BadFileError(f"{member.name} in {path} is above the limit of {limit:,} bytes: shorten it.")
+                back = file.tell()
+                file.seek(member.offset_data)
+                data = file.read(member.size)
+                file.seek(back)
+            yield member.name, member.offset_data, member.size, data
 
 
 def _images(file: IO[bytes] | _Window, base: int, shown: str) -> list[Entry]:
