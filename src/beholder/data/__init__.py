@@ -11,11 +11,9 @@
 
 - :mod:`.base` -- the interface: :class:`Source`, :class:`Example`, :class:`ClassInfo`, :func:`decode`.
 - :mod:`.folder`, :mod:`.files`, :mod:`.keys` -- plain folders, their labels, and names for their images.
-- :mod:`.datasets`, :mod:`.imagenet`, :mod:`.fine_grained`, :mod:`.matlab`, :mod:`.archives` -- published layouts.
-- :mod:`.webdataset` -- tars of other programs.
+- :mod:`.datasets`, :mod:`.published` -- layouts in which data sets are published, WebDataset's tars among them.
 - :mod:`.classes` -- names of classes to class indices.
-- :mod:`.create`, :mod:`.workers`, :mod:`.writing` -- writing shards.
-- :mod:`.shards`, :mod:`.index`, :mod:`.storage`, :mod:`.verify` -- reading and checking them.
+- :mod:`.shards` -- writing, reading and checking our shards.
 - :mod:`.strings` -- many names in little memory.
 """
 
@@ -104,7 +102,7 @@ def _holds_shards(index: Path) -> bool:
 
 def _begun(table: Path) -> bool:
     """Whether this is the table of a shard that `beholder data create` wrote."""
-    from beholder.data.index import TABLE_FORMAT
+    from beholder.data.shards.index import TABLE_FORMAT
 
     return TABLE_FORMAT in _head(table)
 

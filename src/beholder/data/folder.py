@@ -43,7 +43,7 @@ def read_folder(root: Path, own_classes: bool = False, split: str | None = None)
     """
     paths = find_images(root)
     if not paths:
-        from beholder.data import webdataset
+        from beholder.data.published import webdataset
 
         webdataset.check_compressed(root)
         if webdataset.find_shards(root):

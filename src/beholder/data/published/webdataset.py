@@ -18,10 +18,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from beholder.data.archives import members_with_data
 from beholder.data.base import ClassInfo
 from beholder.data.classes import imagenet_classes, resolve
 from beholder.data.files import SUFFIXES, Listing, Spans
+from beholder.data.published.archives import members_with_data
 from beholder.errors import BadFileError, BadImageError, note
 from beholder.observers import labels as label_files
 
