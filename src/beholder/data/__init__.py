@@ -75,9 +75,7 @@ def open_source(
     if dataset is not None and (dataset != "folder" or split is not None):
         return FileSource(datasets.read_dataset(dataset, root, split or "val", own_classes))
     if any(_begun(path.with_suffix(".json")) for path in root.glob("*.tar")):
-        raise BadFileError(
-            f"{root} holds tar files of ours but no {INDEX}: run the `beholder data create` that began it."
-        )
+        raise BadFileError(f"{root} holds tar files but no {INDEX}: run the `beholder data create` that began it.")
     return FileSource(read_folder(root, own_classes))
 
 
