@@ -24,7 +24,7 @@ from pathlib import Path
 
 from beholder.data.base import ClassInfo, Example, Source, decode
 from beholder.data.classes import imagenet_classes, match_classes
-from beholder.errors import BadFileError, BadOptionError
+from beholder.errors import BadOptionError
 
 __all__ = ["ClassInfo", "Example", "Source", "decode", "imagenet_classes", "match_classes", "open_source"]
 
@@ -74,8 +74,6 @@ def open_source(
     dataset = dataset or (datasets.recognise(root) if root.is_dir() else None)
     if dataset is not None and (dataset != "folder" or split is not None):
         return FileSource(datasets.read_dataset(dataset, root, split or "val", own_classes))
-    if any(_begun(path.with_suffix(".json")) for path in root.glob("*.tar")):
-        raise BadFileError(f"{root} holds tar files but no {INDEX}: run the `beholder data create` that began it.")
     return FileSource(read_folder(root, own_classes))
 
 
@@ -95,19 +93,8 @@ def _holds_shards(index: Path) -> bool:
     """Whether this ``index.json`` is ours; other programs use the name, too."""
     from beholder.data.shards.index import FORMAT
 
-    return FORMAT in _head(index)
-
-
-def _begun(table: Path) -> bool:
-    """Whether this is the table of a shard that `beholder data create` wrote."""
-    from beholder.data.shards.index import TABLE_FORMAT
-
-    return TABLE_FORMAT in _head(table)
-
-
-def _head(path: Path) -> str:
     try:
-        with open(path, "rb") as file:
-            return file.read(_SNIFF).decode("latin-1")
+        with open(index, "rb") as file:
+            return FORMAT.encode() in file.read(_SNIFF)
     except (OSError, ValueError):
-        return ""
+        return False

@@ -22,12 +22,14 @@ from beholder.data.base import ClassInfo
 from beholder.data.classes import imagenet_classes, resolve
 from beholder.data.files import SUFFIXES, Listing, Spans
 from beholder.data.published.archives import members_with_data
+from beholder.data.shards.index import INDEX, TABLE_FORMAT
 from beholder.errors import BadFileError, BadImageError, note
 from beholder.observers import labels as label_files
 
 NAMES = ("classnames.txt", "classes.txt", "labels.txt")
 
 _CLASS_KEYS = ("wnid", "class", "class_name", "label")
+_SNIFF = 256
 _MOST_TEXT = 1 << 20  # bytes of a .cls or .json member
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _NUMBER = re.compile(r"[-_.]*\d+$")
@@ -61,6 +63,8 @@ def read_webdataset(root: Path, split: str | None = None, own_classes: bool = Fa
             holds several data sets.
     """
     name, shards = _of_one_set(root, find_shards(root), split)
+    if any(_is_ours(path) for path in shards):
+        raise BadFileError(f"{root} holds tar files but no {INDEX}: run the `beholder data create` that began it.")
     found = _Samples()
     for number, shard in enumerate(shards):
         _read_shard(shard, number, found)
@@ -74,6 +78,15 @@ def read_webdataset(root: Path, split: str | None = None, own_classes: bool = Fa
     )
     labels, classes = _labels(root, found, own_classes)
     return Listing(name, root, found.paths, labels, classes, spans=spans)
+
+
+def _is_ours(shard: Path) -> bool:
+    """Whether `beholder data create` wrote this shard, by the table beside it."""
+    try:
+        with open(shard.with_suffix(".json"), "rb") as file:
+            return TABLE_FORMAT.encode() in file.read(_SNIFF)
+    except (OSError, ValueError):
+        return False
 
 
 @dataclass
