@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
+import plain_stage_network
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,6 +32,7 @@ from beholder.codecs.rnn.tables import (
     shifted_tables,
     table_sizes,
 )
+from beholder.codecs.rnn.windows import Window, windows
 from beholder.errors import BadFileError
 
 LAYOUT = Rnn().model.layout
@@ -181,28 +183,30 @@ def test_pictures_unlike_others_shift_the_tables(side: int, smaller: bool) -> No
     assert sizes[1] < 0.98 * sizes[0] if smaller else sizes[1] == sizes[0]
 
 
-def test_probabilities_do_not_depend_on_the_order_of_summation(entropy: EntropyModel) -> None:
-    """Every product is exact in float32: float64 and integer arithmetic give the same tables and means."""
-    rng = np.random.default_rng(1)
-    for net in entropy._nets:
+@pytest.mark.parametrize("size", [(5, 6), (1, 9), (3, 1)])
+@pytest.mark.parametrize("largest", [3, 32767])
+def test_stage_networks_equal_plain_integers(
+    entropy: EntropyModel, size: tuple[int, int], largest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Products in float32, windows of any shape and bytes for activations change no table and no mean."""
+    rng = np.random.default_rng(largest)
+    arrays = Rnn().model._arrays
+    for number, net in enumerate(entropy._nets):
         if not isinstance(net, StageNetwork):
             continue
-        now = rng.integers(-6, 7, (LAYOUT.latent, 5, 6))
-        codes = rng.integers(-9, 10, (len(net.channels), 5, 6))
-        fast = list(net.passes(codes, now))
-        layers = [x for x in vars(net).values() if hasattr(x, "weight")]
-        assert len(layers) >= 5
-        weights = [layer.weight for layer in layers]
-        try:
-            for layer in layers:
-                layer.weight = layer.weight.astype(np.float64)
-            slow = list(net.passes(codes, now))
-        finally:
-            for layer, weight in zip(layers, weights, strict=True):
-                layer.weight = weight
-        for (_, tables, whole), (_, tables64, whole64) in zip(fast, slow, strict=True):
-            np.testing.assert_array_equal(tables, tables64)
-            np.testing.assert_array_equal(whole, whole64)
+        now = np.round(rng.laplace(0, largest / 3, (LAYOUT.latent, *size))).clip(-largest, largest).astype(np.int16)
+        codes = rng.integers(-largest, largest + 1, (len(net.channels), *size)).astype(np.int16)
+        plain = plain_stage_network.passes(arrays, LAYOUT, number, codes.astype(int), now.astype(int))
+        expected = [step for step in plain if step[0].any()]
+        for window in (2048, 4):
+            monkeypatch.setattr(Window, "SIZE", window)
+            windows.cache_clear()
+            found = list(net.passes(codes, now))
+            for (positions, tables, whole), (mask, plain_tables, plain_whole) in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(positions, np.flatnonzero(mask))
+                np.testing.assert_array_equal(tables, plain_tables[:, mask])
+                np.testing.assert_array_equal(whole, plain_whole[:, mask])
+    windows.cache_clear()
 
 
 def test_weights_that_could_be_inexact_are_refused() -> None:
@@ -259,9 +263,9 @@ def test_integer_runtime_equals_quantised_training() -> None:
             mean, log_scale = model(*inputs)
         for where, tables, whole in entropy._nets[number].passes(codes, now):
             low, high = -3.2, 4.2
-            index = (log_scale[0].numpy()[:, where[0], where[1]].ravel() - low) / (high - low) * (SCALES - 1)
+            index = (log_scale[0].numpy().reshape(len(codes), -1)[:, where] - low) / (high - low) * (SCALES - 1)
             np.testing.assert_array_equal(tables // MEANS % SCALES, np.rint(index))
-            expected = np.rint(mean[0].numpy()[:, where[0], where[1]].ravel() * MEAN_SCALE)
+            expected = np.rint(mean[0].numpy().reshape(len(codes), -1)[:, where] * MEAN_SCALE)
             if isinstance(model, PyramidContext):
                 kind, part, middle = table_of(expected.astype(np.int64), plain=number == 0)
                 np.testing.assert_array_equal(tables // (SCALES * MEANS), kind)

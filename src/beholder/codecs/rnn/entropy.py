@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from beholder.codecs.rnn.layout import CODE_LIMIT, Layout
 from beholder.codecs.rnn.pyramid import PyramidNetwork
-from beholder.codecs.rnn.stage_network import Positions, StageNetwork
+from beholder.codecs.rnn.stage_network import Ints, Positions, StageNetwork, Tables
 from beholder.codecs.rnn.tables import (
     DEAD_ZONE,
     EVEN,
@@ -37,9 +37,9 @@ from beholder.codecs.rnn.tables import (
 )
 from beholder.errors import BadFileError
 
-Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Network = PyramidNetwork | StageNetwork
+Pass = tuple[Positions, Tables, NDArray[np.int8]]
 
 NONE = SHIFTS.index(0)
 LEAST_POSITIONS = 100
@@ -47,6 +47,8 @@ LEAST_POSITIONS = 100
 BEYOND = 64
 """Bytes that decoding may need beyond a segment's end, where they count as zero: range coders look ahead by 8, and zero
 bytes at the end are not stored, of which 56 are as likely as any 448 random bits being zero."""
+BLOCK_CODES = 1 << 19
+"""Codes that are put in order together."""
 SAMPLE = 600
 """Shifts are chosen by about so many codes of each channel."""
 
@@ -70,11 +72,12 @@ class EntropyModel:
             PyramidNetwork(arrays, layout, i) if stage.pyramid else StageNetwork(arrays, layout, i)
             for i, stage in enumerate(layout.stages)
         ]
-        self._reach = arrays["reach"].astype(np.int64)
-        sizes = table_sizes(self._reach)
+        reach = arrays["reach"].astype(np.int64)
+        sizes = table_sizes(reach)
         kind = np.arange(len(sizes)) // (SCALES * MEANS)
         # The last symbol that is no escape: below - 1, and below + 1 is above.
-        self._last = 2 * self._reach + (kind == EVEN)
+        self._reach = reach.astype(np.int32)
+        self._last = (2 * reach + (kind == EVEN)).astype(np.int32)
         self._first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
         self._bits = (PROBABILITY_BITS - np.log2(arrays["tables"])).astype(np.float32)
         self._shifted = shifted_tables().astype(np.int16)
@@ -89,12 +92,13 @@ class EntropyModel:
         likeliest = np.array([part.max() for part in parts]).reshape(-1, SCALES * MEANS).max(1)
         self._least_bits = -np.log2(likeliest / (1 << PROBABILITY_BITS) + 2 / (1 << 24))
 
-    def encode(self, latent: Ints, now: Ints, t: int) -> bytes:
+    def encode(self, latent: Ints, now: Ints, t: int, finer: Ints | None = None) -> bytes:
         """Iteration ``t``'s segment.
 
         Args:
-            latent: (latent, h, w) quantised latent after iteration ``t``.
-            now: (latent, h, w) the same before it; what is coded is brought up to date.
+            latent: (latent, h, w) quantised latent.
+            now: (latent, h, w) the same before iteration ``t``; what is coded is brought up to date.
+            finer: (latent,) by how many levels ``latent`` is finer than after the iteration; None where it is not.
         """
         import constriction
 
@@ -102,27 +106,36 @@ class EntropyModel:
         raw = constriction.stream.model.Uniform(1 << 16)
         for stage in self.layout.stages_of(t):
             net = self._nets[stage]
-            codes = np.clip(net.codes(latent, now), -CODE_LIMIT, CODE_LIMIT)
-            passes = _passes(net, codes, now)
+            wanted = latent[net.channels]
+            if finer is not None:
+                wanted = np.sign(wanted) * (np.abs(wanted) >> finer[net.channels, None, None].astype(wanted.dtype))
+            codes = np.clip(net.codes(wanted, now[net.channels]), -CODE_LIMIT, CODE_LIMIT)
+            del wanted
+            passes = list(net.passes(codes, now))
+            shifts = None
             if self._may_shift(now):
-                shifts, _ = self._choose(net, codes, passes)
-                shift = (shifts != NONE).any()
+                chosen, _ = self._choose(net, codes, passes)
+                shift = (chosen != NONE).any()
                 encoder.encode(np.array([shift], np.int32), constriction.stream.model.Uniform(2))
                 if shift:
+                    shifts = chosen
                     encoder.encode(shifts.astype(np.int32), _shift_model())
-                    passes = [(where, self._shift(net, tables, shifts), whole) for where, tables, whole in passes]
-            for where, tables, whole in passes:
-                values = codes[:, where[0], where[1]].ravel()
-                last = self._last[tables]
-                symbols = _entries(values - whole + self._reach[tables], 0, last).astype(np.int32)
-                escapes = symbols > last
-                order = _order(tables)
-                symbols = symbols[order]
-                for table, start, end in _runs(tables[order]):
-                    encoder.encode(symbols[start:end], self._models[table])
-                escaped = values[escapes]
-                if len(escaped):
-                    encoder.encode((escaped + CODE_LIMIT + 1).astype(np.int32), raw)
+            for positions, predicted, whole in passes:
+                tables = predicted if shifts is None else self._shift(net, predicted, shifts)
+                order = _Order(tables)
+                ordered = np.empty(tables.size, np.int16)
+                escaped = []
+                for block in order.blocks():
+                    values = np.take(codes[block].reshape(-1, codes[0].size), positions, 1)
+                    last = self._last[tables[block]]
+                    symbols = _entries(values - whole[block] + self._reach[tables[block]], 0, last)
+                    escaped.append(values[symbols > last].astype(np.int32))
+                    lie, place = order.place(block)
+                    ordered[place] = symbols.ravel()[lie]
+                for table, start, end in order.runs():
+                    encoder.encode(ordered[start:end].astype(np.int32), self._models[table])
+                if any(map(len, escaped)):
+                    encoder.encode(np.concatenate(escaped) + np.int32(CODE_LIMIT + 1), raw)
             net.take(codes, now)
         data: bytes = encoder.get_compressed().astype("<u4").tobytes()
         return data.rstrip(b"\0")
@@ -169,26 +182,33 @@ class EntropyModel:
         import constriction
 
         raw = constriction.stream.model.Uniform(1 << 16)
-        codes = np.zeros((len(net.channels), *now.shape[1:]), np.int64)
+        codes = np.zeros((len(net.channels), *now.shape[1:]), np.int16)
+        flat = codes.reshape(len(codes), -1)
         shifts = None
         if self._may_shift(now) and decoder.decode(constriction.stream.model.Uniform(2), 1)[0]:
             shifts = decoder.decode(_shift_model(), len(codes)).astype(np.int64)
-        for where, predicted, whole in net.passes(codes, now):
+        for positions, predicted, whole in net.passes(codes, now):
             tables = predicted if shifts is None else self._shift(net, predicted, shifts)
-            order = _order(tables)
-            symbols, ordered = np.empty((2, len(tables)), np.int64)
-            for table, start, end in _runs(tables[order]):
+            order = _Order(tables)
+            ordered = np.empty(tables.size, np.int16)
+            for table, start, end in order.runs():
                 ordered[start:end] = decoder.decode(self._models[table], end - start)
-            symbols[order] = ordered
-            values = symbols - self._reach[tables] + whole
-            escaped = symbols > self._last[tables]
-            if count := int(escaped.sum()):
-                values[escaped] = decoder.decode(raw, count).astype(np.int64) - CODE_LIMIT - 1
+            escaped = []
+            for block in order.blocks():
+                lie, place = order.place(block)
+                mixed = np.empty(len(lie), np.int32)
+                mixed[lie] = ordered[place]
+                symbols = mixed.reshape(-1, len(positions))
+                channel, position = np.nonzero(symbols > self._last[tables[block]])
+                escaped.append((channel + block.start, positions[position]))
+                # `passes` reads `codes` again for the next pass.
+                flat[block, positions] = symbols - self._reach[tables[block]] + whole[block]
+            for channels, places in escaped:
+                if len(channels):
+                    flat[channels, places] = decoder.decode(raw, len(channels)) - np.int32(CODE_LIMIT + 1)
             # A short file that claims a large picture must not keep us busy.
             if decoder.maybe_exhausted():
                 raise _too_short(t)
-            # `passes` reads `codes` again for the next pass.
-            codes[:, where[0], where[1]] = values.reshape(len(codes), -1)
         net.take(codes, now)
 
     def bits(self, latents: Sequence[Ints | Floats]) -> float:
@@ -200,42 +220,42 @@ class EntropyModel:
         tables, side = [], 0.0
         for codes, step in _walk(self.layout, self._nets, latents):
             first, symbol, last = np.empty((3, *codes.shape), np.int32)
-            passes = _passes(step.net, codes, step.now)
+            passes = list(step.net.passes(codes, step.now))
             shifts = None
             if self._may_shift(step.now):
                 shifts, cost = self._choose(step.net, codes, passes)
                 side += cost
-            for where, predicted, whole in passes:
+            for positions, predicted, whole in passes:
                 chosen = predicted if shifts is None else self._shift(step.net, predicted, shifts)
-                at = (slice(None), *where)
-                first[at] = self._first[chosen].reshape(len(codes), -1)
-                symbol[at] = (self._reach[chosen] - whole).reshape(len(codes), -1)
-                last[at] = self._last[chosen].reshape(len(codes), -1)
+                at = np.unravel_index(positions, codes[0].shape)
+                first[:, *at] = self._first[chosen]
+                symbol[:, *at] = self._reach[chosen] - whole
+                last[:, *at] = self._last[chosen]
             tables.append(_Tables(self._bits, first, symbol, last))
         return Prices(self.layout, self._nets, tables, side)
 
     def _may_shift(self, now: Ints) -> bool:
         return self._adapts and now[0].size >= LEAST_POSITIONS
 
-    def _shift(self, net: Network, tables: Ints, shifts: Ints) -> Ints:
-        """The tables (channels x positions,) of one pass, shifted by that of SHIFTS whose number each channel has."""
-        moved = self._shifted[int(isinstance(net, StageNetwork))]
-        return moved[shifts[:, None], tables.reshape(len(shifts), -1)].ravel()
+    def _shift(self, net: Network, tables: Tables, shifts: Ints) -> Tables:
+        """The tables (channels, positions) of one pass, shifted by that of SHIFTS whose number each channel has."""
+        moved: Tables = self._shifted[int(isinstance(net, StageNetwork))][shifts[:, None], tables]
+        return moved
 
-    def _choose(self, net: Network, codes: Ints, passes: list[tuple[Positions, Ints, Ints]]) -> tuple[Ints, float]:
+    def _choose(self, net: Network, codes: Ints, passes: list[Pass]) -> tuple[Ints, float]:
         """The number of each channel's shift, none where they are not worth it, and what it costs to tell.
 
         What the codes cost is nearly a parabola in the shift: three points on it tell the lowest."""
         every = max(1, codes[0].size // SAMPLE)
         apart = SHIFTS[NONE + 1]
         costs = np.zeros((3, len(codes)))
-        for where, tables, whole in passes:
-            chosen, less = (x.reshape(len(codes), -1)[:, ::every].ravel() for x in (tables, whole))
-            values = codes[:, where[0][::every], where[1][::every]].ravel() - less
+        for positions, tables, whole in passes:
+            chosen = tables[:, ::every]
+            values = codes.reshape(len(codes), -1)[:, positions[::every]] - whole[:, ::every]
             for total, number in zip(costs, (NONE - 1, NONE, NONE + 1), strict=True):
                 shifted = self._shift(net, chosen, np.full(len(codes), number))
                 cost = _cost(self._bits, values + self._reach[shifted], self._first[shifted], self._last[shifted])
-                total += every * cost.reshape(len(codes), -1).sum(1)
+                total += every * cost.sum(1)
         below, middle, above = costs[..., None]
         slope, bend = (above - below) / (2 * apart), np.maximum((above + below - 2 * middle) / (2 * apart**2), 0)
         curves = slope * SHIFTS + bend * np.square(SHIFTS) + self._shift_bits
@@ -329,15 +349,9 @@ def _walk(layout: Layout, nets: list[Network], latents: Sequence[Ints | Floats])
         whole = latent.astype(np.int64)
         for stage in layout.stages_of(t):
             net = nets[stage]
-            codes = net.codes(whole, now)
+            codes = net.codes(whole[net.channels], now[net.channels])
             yield codes, _Step(t, net, now)
             net.take(codes, now)
-
-
-def _passes(net: Network, codes: Ints, now: Ints) -> list[tuple[Positions, Ints, Ints]]:
-    """All passes of a stage whose codes are known, in little memory."""
-    small = np.int16
-    return [(where, t.astype(small), whole.astype(small)) for where, t, whole in net.passes(codes, now)]
 
 
 def _cost(bits: Floats, symbols: Ints, first: Any, last: Any) -> Floats:
@@ -369,12 +383,36 @@ def _shift_model() -> Any:
     return constriction.stream.model.Categorical(np.array(SHIFT_PROBABILITIES), perfect=False)
 
 
-def _order(tables: Ints) -> Ints:
-    """The order in which symbols are coded: table by table, each one's as they lie."""
-    return np.argsort(tables.astype(np.uint16), kind="stable")  # of 16-bit integers: a radix sort
+class _Order:
+    """The order in which the codes of a pass are coded: table by table, each one's as they lie.
 
+    Args:
+        tables: (channels, positions).
+    """
 
-def _runs(tables: Ints) -> Iterator[tuple[int, int, int]]:
-    """(table, start, end) of every run of equal tables in ascending ones."""
-    starts = np.flatnonzero(np.diff(tables, prepend=-1))
-    return zip(tables[starts].tolist(), starts.tolist(), [*starts[1:].tolist(), len(tables)], strict=True)
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        counts = np.zeros(4 * SCALES * MEANS, np.int64)
+        for block in self.blocks():
+            counts += np.bincount(tables[block].ravel(), minlength=len(counts))
+        self._counts, self._next = counts, np.cumsum(counts) - counts
+
+    def runs(self) -> Iterator[tuple[int, int, int]]:
+        """(table, start, end) of each table's codes, in coding order."""
+        used = np.flatnonzero(self._counts)
+        ends = np.cumsum(self._counts[used])
+        return zip(used.tolist(), (ends - self._counts[used]).tolist(), ends.tolist(), strict=True)
+
+    def blocks(self) -> Iterator[slice]:
+        """Channels whose codes are put in order together: all at once would take much memory."""
+        step = max(1, BLOCK_CODES // max(self._tables.shape[1], 1))
+        return (slice(i, i + step) for i in range(0, len(self._tables), step))
+
+    def place(self, block: slice) -> tuple[Ints, Ints]:
+        """Which of a block's codes come one after another, and the places of these in coding order; blocks ascend."""
+        tables = self._tables[block].ravel()
+        lie = np.argsort(tables.astype(np.uint16), kind="stable")  # of 16-bit integers: a radix sort
+        counts = np.bincount(tables, minlength=len(self._next))
+        place = np.repeat(self._next - (np.cumsum(counts) - counts), counts) + np.arange(len(lie))
+        self._next += counts
+        return lie, place

@@ -32,12 +32,14 @@ from beholder.codecs.rnn.stage_network import (
     ACTIVATION_SCALE,
     INPUT_LIMIT,
     WEIGHT_SCALE,
-    Positions,
+    Tables,
     log_table,
 )
 from beholder.codecs.rnn.tables import DEAD_ZONE, EVEN, MEAN_LIMIT, MEAN_SCALE, MEANS, SCALES
+from beholder.codecs.rnn.windows import for_each
 
-Ints = NDArray[np.int64]
+Ints = NDArray[Any]
+Positions = tuple[NDArray[np.int32], NDArray[np.int32]]
 
 SPACING = 32
 """Distance of the positions that are coded first."""
@@ -45,6 +47,8 @@ NEAR = 4
 LINEAR_LIMIT = 2047
 """Differences are clipped to this many sixteenths of a step."""
 MOST_CONTRAST = 15
+CHUNK = 4096
+"""Positions whose codes are predicted together."""
 MASKS = np.round(16 * np.exp2(np.arange(MOST_CONTRAST + 1) * MASKING_POWER)).astype(np.int64)
 """By how much a contrast code coarsens the steps, in sixteenths."""
 
@@ -59,32 +63,39 @@ class Pass:
     valid: NDArray[np.bool_]
     kind: int
 
+    def cut(self, part: slice) -> Pass:
+        """Some of its positions."""
+        where, near = (tuple(axis[part] for axis in axes) for axes in (self.where, self.near))
+        return Pass((where[0], where[1]), (near[0], near[1]), self.valid[part], self.kind)
 
-@functools.lru_cache(maxsize=4)
+
+@functools.lru_cache(maxsize=2)
 def pyramid(height: int, width: int) -> tuple[Pass, ...]:
     """All passes, in order; some may be empty."""
-    rows, columns = np.indices((height, width))
-    passes = [_pass((rows % SPACING == 0) & (columns % SPACING == 0), ((0, 0),) * NEAR, 1)]
+
+    def at(row: int, column: int, step: int) -> Positions:
+        rows, columns = np.mgrid[row:height:step, column:width:step].astype(np.int32)
+        return rows.ravel(), columns.ravel()
+
+    size = (height, width)
+    passes = [_pass(at(0, 0, SPACING), ((0, 0),) * NEAR, 1, size)]
     s = SPACING // 2
     while s:
-        odd_row, odd_column = rows % (2 * s) == s, columns % (2 * s) == s
-        even_row, even_column = rows % (2 * s) == 0, columns % (2 * s) == 0
-        passes.append(_pass(odd_row & odd_column, ((-s, -s), (-s, s), (s, -s), (s, s)), 1))
-        sides = (odd_row & even_column) | (even_row & odd_column)
-        passes.append(_pass(sides, ((-s, 0), (0, -s), (0, s), (s, 0)), 0))
+        passes.append(_pass(at(s, s, 2 * s), ((-s, -s), (-s, s), (s, -s), (s, s)), 1, size))
+        rows, columns = (np.concatenate(axes) for axes in zip(at(s, 0, 2 * s), at(0, s, 2 * s), strict=True))
+        order = np.lexsort((columns, rows))
+        passes.append(_pass((rows[order], columns[order]), ((-s, 0), (0, -s), (0, s), (s, 0)), 0, size))
         s //= 2
     return tuple(passes)
 
 
-def _pass(chosen: NDArray[np.bool_], offsets: tuple[tuple[int, int], ...], kind: int) -> Pass:
-    height, width = chosen.shape
-    rows, columns = np.nonzero(chosen)
-    near = tuple(axis[:, None] + np.array([o[i] for o in offsets]) for i, axis in enumerate((rows, columns)))
-    valid = (near[0] >= 0) & (near[0] < height) & (near[1] >= 0) & (near[1] < width)
+def _pass(where: Positions, offsets: tuple[tuple[int, int], ...], kind: int, size: tuple[int, int]) -> Pass:
+    near = tuple(axis[:, None] + np.array([o[i] for o in offsets], np.int32) for i, axis in enumerate(where))
+    valid = (near[0] >= 0) & (near[0] < size[0]) & (near[1] >= 0) & (near[1] < size[1])
     if offsets[0] == (0, 0):
         valid[:] = False
-    inside = (np.clip(near[0], 0, height - 1), np.clip(near[1], 0, width - 1))
-    return Pass((rows, columns), inside, valid, kind)
+    inside = (np.clip(near[0], 0, size[0] - 1), np.clip(near[1], 0, size[1] - 1))
+    return Pass(where, inside, valid, kind)
 
 
 def count_features(before: int) -> tuple[int, int]:
@@ -112,27 +123,33 @@ def inputs(
     first = len(planes) == 1
     where, near = (tuple(constant(axis) for axis in axes) for axes in (step.where, step.near))
     valid, known = constant(step.valid), constant(np.maximum(step.valid.sum(1), 1))
-    contrast = xp.clip(planes[0], 0, MOST_CONTRAST)
-    mask = xp.ones_like(contrast) if first else constant(MASKS)[contrast]
-    own = mask[(..., *where)]
 
-    def worth(plane: Any, place: tuple[Any, Any], own: Any) -> Any:
+    def get(plane: Any, place: tuple[Any, Any]) -> Any:
+        values = plane[(..., *place)]
+        return values.astype(np.int64) if xp is np else values
+
+    contrasts = [xp.clip(get(planes[0], place), 0, MOST_CONTRAST) for place in (where, near)]
+    masks = [xp.ones_like(contrast) if first else constant(MASKS)[contrast] for contrast in contrasts]
+    own = masks[0]
+
+    def worth(plane: Any, place: tuple[Any, Any], mask: Any, own: Any) -> Any:
         # A truncated code stands for the middle of its cell.
-        halves = 2 * plane if first else 2 * plane + xp.sign(plane)
-        return (MEAN_SCALE // 2 * (halves * mask)[(..., *place)]) // own
+        codes = get(plane, place)
+        halves = 2 * codes if first else 2 * codes + xp.sign(codes)
+        return (MEAN_SCALE // 2 * (halves * mask)) // own
 
-    x = worth(planes[-1], near, own[..., None])
+    x = worth(planes[-1], near, masks[1], own[..., None])
     reference = xp.where(valid, x, 0).sum(-1) // known
     parts = [xp.where(valid, x - reference[..., None], 0)]
     for plane in planes[1:-1]:
-        around, here = worth(plane, near, own[..., None]), worth(plane, where, own)[..., None]
-        parts.append(xp.where(valid, around - here, 0))
+        around = worth(plane, near, masks[1], own[..., None])
+        parts.append(xp.where(valid, around - worth(plane, where, own, own)[..., None], 0))
     parts.append(reference[..., None])
     differences = xp.clip(xp.concatenate(parts, -1), -LINEAR_LIMIT, LINEAR_LIMIT)
     every = [xp.clip(differences, -INPUT_LIMIT, INPUT_LIMIT), constant(log_table())[xp.abs(differences) // 4]]
     if not first:
-        here = contrast[(..., *where)][..., None]
-        every += [ACTIVATION_SCALE // 2 * x for x in (here, xp.where(valid, contrast[(..., *near)], here))]
+        here = contrasts[0][..., None]
+        every += [ACTIVATION_SCALE // 2 * x for x in (here, xp.where(valid, contrasts[1], here))]
     return reference, differences, xp.concatenate(every, -1)
 
 
@@ -156,33 +173,47 @@ class PyramidNetwork:
         }
 
     def codes(self, latent: Ints, now: Ints) -> Ints:
-        """The channel's codes."""
-        return latent[self.channels]
+        """The channel's codes, (1, h, w), from its latent."""
+        return latent
 
     def take(self, codes: Ints, now: Ints) -> None:
-        """Inverse of :meth:`codes`: bring ``now`` up to date."""
+        """Bring ``now`` up to date with the channel's codes."""
         now[self.channels] = codes
 
-    def passes(self, codes: Ints, now: Ints) -> Iterator[tuple[Positions, Ints, Ints]]:
+    def passes(self, codes: Ints, now: Ints) -> Iterator[tuple[NDArray[np.intp], Tables, NDArray[np.int8]]]:
         """As :meth:`.stage_network.StageNetwork.passes`."""
+        planes = [*(now[c] for c in self.earlier), codes[0]]
+        for number, step in enumerate(pyramid(*now.shape[1:])):
+            count = len(step.where[0])
+            if not count:
+                continue
+            tables = np.empty((1, count), np.int16)
+            whole = np.empty((1, count), np.int8)
+
+            def predict(
+                part: slice, number: int = number, step: Pass = step, tables: Any = tables, whole: Any = whole
+            ) -> None:
+                tables[0, part], whole[0, part] = self._predict(planes, step.cut(part), number)
+
+            for_each(predict, [slice(i, i + CHUNK) for i in range(0, count, CHUNK)])
+            yield np.ravel_multi_index(step.where, now.shape[1:]), tables, whole
+
+    def _predict(self, planes: list[Ints], step: Pass, number: int) -> tuple[Ints, Ints]:
+        """Tables and the means' integer parts at some positions of pass ``number``."""
         w = self._weights
         width = w["by_pass"].shape[1]
         unit = WEIGHT_SCALE * ACTIVATION_SCALE
-        for number, step in enumerate(pyramid(*now.shape[1:])):
-            if not len(step.where[0]):
-                continue
-            planes = [*(now[c] for c in self.earlier), codes[0]]
-            reference, differences, every = inputs(planes, step)
-            half = slice(step.kind * width, (step.kind + 1) * width)
-            hidden = _relu(every @ w["enter.weight"][half].T + w["by_pass"][number])
-            hidden = _relu(hidden @ w["mix.weight"].T + w["mix.bias"])
-            out = hidden @ w["out.weight"].T + w["out.bias"]
-            linear = differences @ w["linear.weight"][step.kind]
-            more = np.floor(linear / WEIGHT_SCALE + out[:, 0] * (MEAN_SCALE / unit) + 0.5)
-            mean = reference + more.astype(np.int64)
-            index = np.clip(np.floor(out[:, 1] * (4 / unit)) + SCALES // 2, 0, SCALES - 1).astype(np.int64)
-            kind, part, whole = table_of(mean, plain=not self.earlier)
-            yield step.where, (kind * SCALES + index) * MEANS + part, whole
+        reference, differences, every = inputs(planes, step)
+        half = slice(step.kind * width, (step.kind + 1) * width)
+        hidden = _relu(every @ w["enter.weight"][half].T + w["by_pass"][number])
+        hidden = _relu(hidden @ w["mix.weight"].T + w["mix.bias"])
+        out = hidden @ w["out.weight"].T + w["out.bias"]
+        linear = differences @ w["linear.weight"][step.kind]
+        more = np.floor(linear / WEIGHT_SCALE + out[:, 0] * (MEAN_SCALE / unit) + 0.5)
+        mean = reference + more.astype(np.int64)
+        index = np.clip(np.floor(out[:, 1] * (4 / unit)) + SCALES // 2, 0, SCALES - 1).astype(np.int64)
+        kind, part, whole = table_of(mean, plain=not self.earlier)
+        return (kind * SCALES + index) * MEANS + part, whole
 
 
 def table_of(mean: Ints, plain: bool) -> tuple[Ints, Ints, Ints]:
