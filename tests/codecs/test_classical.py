@@ -15,6 +15,7 @@ from PIL import Image, ImageCms
 from beholder import codecs
 from beholder.codecs.base import Codec
 from beholder.errors import BadFileError, BadImageError, BadOptionError, NotAvailableError
+from beholder.extras import install_command
 from beholder.image import MODES, flatten
 from beholder.metrics import psnr
 
@@ -244,7 +245,7 @@ def test_other_packages_add_codecs(monkeypatch: pytest.MonkeyPatch, photo: Image
         codecs.recognise(b"nothing of the kind")
 
 
-@pytest.mark.parametrize(("name", "extra"), [("jxl", "beholder[jxl]"), ("heic", "beholder[heic]")])
+@pytest.mark.parametrize(("name", "extra"), [("jxl", install_command("jxl")), ("heic", install_command("heic"))])
 def test_missing_packages_are_named(name: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda *_: None)
     codec = codecs.get(name)

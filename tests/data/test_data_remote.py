@@ -14,6 +14,7 @@ import pytest
 from beholder import data
 from beholder.data.shards.verify import verify
 from beholder.errors import BadFileError, NotAvailableError
+from beholder.extras import install_command
 
 
 def test_through_fsspec_in_memory(folder: Path, made: Path) -> None:
@@ -116,5 +117,5 @@ def test_fsspec_is_needed_for_urls_only(made: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "fsspec", None)
     monkeypatch.setitem(sys.modules, "fsspec.core", None)
     assert len(list(data.open_source(made))) == 11
-    with pytest.raises(NotAvailableError, match=re.escape('pip install "beholder[data]"')):
+    with pytest.raises(NotAvailableError, match=re.escape(install_command("data"))):
         data.open_source("s3://bucket/shards")

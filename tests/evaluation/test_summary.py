@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +24,7 @@ from beholder.evaluation.summary import summarise as summary
 from beholder.evaluation.summary.bootstrap import draw
 from beholder.evaluation.summary.compare import at_rate
 from beholder.evaluation.summary.summarise import MEAN, Row, Series, Summary, summarise
+from beholder.extras import install_command
 from beholder.metrics import bd_quality, bd_rate, ms_ssim_db
 
 
@@ -423,5 +425,5 @@ def test_other_tables(tmp_path: Path) -> None:
 def test_missing_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_results.write(tmp_path, sweep_rows(2))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(NotAvailableError, match=r'pip install "beholder\[evaluate\]"'):
+    with pytest.raises(NotAvailableError, match=re.escape(install_command("evaluate"))):
         summary.load(tmp_path)

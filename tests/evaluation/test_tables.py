@@ -9,12 +9,15 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Annotated
 
 import fake_results
 import pytest
+import typer
 from rich.cells import cell_len
 from rich.console import Console
 
+from beholder import cli
 from beholder.cli import progress, tables
 from beholder.cli.commands import reports
 from beholder.cli.grid import Grid
@@ -92,6 +95,23 @@ def test_markup_is_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         bars.add_task(words)
         bars.refresh()
     assert screen.getvalue().count("[train] and [bold]x[/bold]") >= 2
+
+
+def test_markup_in_help_is_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    app = typer.Typer()
+
+    @app.callback(help="Needs [train].")
+    def _root() -> None: ...
+
+    @app.command(help="Command of [train].")
+    def one(number: Annotated[int, typer.Option(help="Option of [train].")] = 1) -> None: ...
+
+    monkeypatch.setattr(cli, "app", app)
+    cli.main(["--help"])
+    cli.main(["one", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    for text in ("Needs [train].", "Command of [train].", "Option of [train]."):
+        assert text in said
 
 
 def test_bars_never_count_up_to_a_question_mark() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from beholder import metrics
 from beholder.errors import BadOptionError, NotAvailableError
+from beholder.extras import install_command
 
 
 def test_every_metric_can_be_got_or_says_what_to_install(photo: object) -> None:
@@ -39,7 +40,7 @@ def test_unknown_names() -> None:
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torchmetrics" else find(name))
-    assert metrics.unavailable("vif") == 'The metric vif needs torchmetrics: pip install "beholder[metrics]".'
+    assert metrics.unavailable("vif") == f"The metric vif needs torchmetrics: {install_command('metrics')}."
     with pytest.raises(NotAvailableError, match="needs torchmetrics"):
         metrics.get("vif")
     assert metrics.unavailable("ms_ssim") is None

@@ -18,6 +18,7 @@ from observer_help import empty_cache, keras_or_skip, noise, save_legacy
 
 from beholder import observers
 from beholder.cli import main
+from beholder.extras import install_command
 from beholder.observers import specs, store
 from beholder.observers.keras import zoo as keras_zoo
 
@@ -64,14 +65,14 @@ def test_what_cannot_be_prepared(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_without_the_extra(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     find_spec = importlib.util.find_spec
-    for module in ("keras_backend", "builtin"):
+    for module in ("keras.backend", "builtin"):
         monkeypatch.setattr(
             f"beholder.observers.{module}.find_spec", lambda name: None if name == "keras" else find_spec(name)
         )
-    assert 'need keras: pip install "beholder[train]"' in failure(capsys, "prepare", "mobilenet")
+    assert f"need keras: {install_command('train')}" in failure(capsys, "prepare", "mobilenet")
     reason = observers.get("mobilenet").unavailable()
     assert (
-        reason == 'mobilenet is not prepared yet: pip install "beholder[train]", then run `beholder prepare mobilenet`.'
+        reason == f"mobilenet is not prepared yet: {install_command('train')}, then run `beholder prepare mobilenet`."
     )
 
 

@@ -19,9 +19,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,6 +37,8 @@ EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, as a program in C would leave
 
 # Newer Typers bring their own Click, so its classes are found through what Typer exports.
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+
+_MARKUP = re.compile(r"(?=\[[a-z#/@])")  # what rich, which prints the help, takes for its own
 
 app = typer.Typer(
     name=PROGRAM,
@@ -75,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # A file name that the terminal cannot show must not end the program.
             stream.reconfigure(errors="backslashreplace")
     try:
-        status = app(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+        status = _command().main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
     except InterruptedWorkError as error:  # in place of the plain word below
         print(error, file=sys.stderr)
@@ -96,6 +99,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if status == EXIT_INTERRUPTED:  # what Typer makes of Ctrl-C
         print("Interrupted.", file=sys.stderr)
     return status if isinstance(status, int) else 0
+
+
+def _command() -> Any:
+    """The commands, with help texts in which nothing is taken for markup: ``[train]`` is printed as it is."""
+    command = typer.main.get_command(app)
+    waiting: list[Any] = [command]
+    while waiting:
+        one = waiting.pop()
+        for text in (one, *one.params):
+            if getattr(text, "help", None):
+                text.help = _MARKUP.sub(r"\\", text.help)
+        waiting += getattr(one, "commands", {}).values()
+    return command
 
 
 def _fail(sentence: str) -> int:

@@ -11,6 +11,7 @@ from PIL import Image
 from beholder.codecs.base import Codec, QualityScale
 from beholder.codecs.pillow import check_side, damaged
 from beholder.errors import BadFileError
+from beholder.extras import install_command
 from beholder.image import check_size, normalise, upright
 
 _BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
@@ -27,9 +28,9 @@ class Heic(Codec):
 
     def unavailable(self) -> str | None:
         if importlib.util.find_spec("pillow_heif") is None:
-            return 'HEIC needs the package pillow-heif: pip install "beholder[heic]".'
+            return f"HEIC needs the package pillow-heif: {install_command('heic')}."
         if not _library().libheif_info()["HEIF"]:
-            return 'This pillow-heif has no HEVC encoder: pip install --upgrade "beholder[heic]".'
+            return f"This pillow-heif has no HEVC encoder: {install_command('heic', upgrade=True)}."
         return None
 
     def recognises(self, head: bytes) -> bool:

@@ -11,6 +11,7 @@ from PIL import Image
 from beholder.codecs.base import Codec, QualityScale
 from beholder.codecs.pillow import check_side, damaged, to_srgb
 from beholder.errors import BadFileError
+from beholder.extras import install_command
 from beholder.image import check_size
 
 _SIGNATURE_BOX = b"\x00\x00\x00\x0cJXL \r\n\x87\n"
@@ -38,11 +39,11 @@ class Jxl(Codec):
 
     def unavailable(self) -> str | None:
         if importlib.util.find_spec("imagecodecs") is None:
-            return 'JPEG XL needs the package imagecodecs: pip install "beholder[jxl]".'
+            return f"JPEG XL needs the package imagecodecs: {install_command('jxl')}."
         try:
             _library().jpegxl_version()
         except Exception as error:  # a stub of a build without libjxl raises DelayedImportError
-            return f'This imagecodecs has no JPEG XL ({error}): pip install --upgrade "beholder[jxl]".'
+            return f"This imagecodecs has no JPEG XL ({error}): {install_command('jxl', upgrade=True)}."
         return None
 
     def recognises(self, head: bytes) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from beholder.errors import BadOptionError, NotAvailableError
+from beholder.extras import install_command
 from beholder.metrics.pixels import Picture
 
 Metric = Callable[[Picture, Picture], float]
@@ -81,7 +82,7 @@ def unavailable(name: str) -> str | None:
     """Why the metric cannot run here, as a sentence that says what to install; None if it can."""
     info = describe(name)
     if info.needs and importlib.util.find_spec(info.needs) is None:
-        return f'The metric {name} needs {info.needs}: pip install "beholder[{info.extra}]".'
+        return f"The metric {name} needs {info.needs}: {install_command(info.extra)}."
     return None
 
 

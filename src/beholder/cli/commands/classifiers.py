@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from beholder.errors import BadOptionError, NotAvailableError
+from beholder.extras import install_command
 
 _LIBRARIES = ("torch", "keras", "h5py", "tensorboard", "onnx")
 
@@ -60,7 +61,7 @@ def train_classifier(
         raise BadOptionError(f"There is no device {device!r}: choose auto, cpu or cuda.")
     missing = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
     if missing:
-        raise NotAvailableError(f'Training needs {missing[0]}: pip install "beholder[train]".')
+        raise NotAvailableError(f"Training needs {missing[0]}: {install_command('train')}.")
     from beholder.training.classifier.run import train_classifier as run
     from beholder.training.classifier.settings import ClassifierJob, read_settings
 

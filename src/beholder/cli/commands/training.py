@@ -14,6 +14,7 @@ import typer
 from beholder.cli.commands import classifiers
 from beholder.cli.progress import bar
 from beholder.errors import BadImageError, BadOptionError, NotAvailableError
+from beholder.extras import install_command
 
 train = typer.Typer()
 
@@ -161,4 +162,4 @@ def _check_job_id(job_id: str) -> None:
 def _require_libraries() -> None:
     missing = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
     if missing:
-        raise NotAvailableError(f'Training needs {missing[0]}: pip install "beholder[train]".')
+        raise NotAvailableError(f"Training needs {missing[0]}: {install_command('train')}.")

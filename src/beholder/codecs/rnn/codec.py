@@ -17,6 +17,7 @@ from beholder.codecs.rnn import bitstream, runtime
 from beholder.codecs.rnn.bitstream import ALPHA_STEPS, EXIF, ICC, PLANE, Bitstream
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS
 from beholder.errors import BadFileError, BadOptionError
+from beholder.extras import install_command
 from beholder.image import check_size
 
 WEBP_LIMIT = 16383
@@ -73,7 +74,7 @@ class Rnn(Codec):
         if not missing:
             return None
         what = f"Effort {self.effort} at alpha {alpha:g} needs {missing[0]}"
-        return f'{what}: pip install "beholder[train]", or use effort 0.'
+        return f"{what}: {install_command('train')}, or use effort 0."
 
     def recognises(self, head: bytes) -> bool:
         return head.startswith(bitstream.MAGIC)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from beholder.errors import BadFileError, NotAvailableError
+from beholder.extras import install_command
 
 _ATTEMPTS = 3
 _PAUSE = 0.5  # seconds before the second attempt, twice that before the third
@@ -112,7 +113,7 @@ class RemoteStorage(Storage):
                 from fsspec.core import url_to_fs
             except ImportError:
                 raise NotAvailableError(
-                    f'Reading {self.place} needs fsspec: pip install "beholder[data]", or copy the shards here.'
+                    f"Reading {self.place} needs fsspec: {install_command('data')}, or copy the shards here."
                 ) from None
             try:
                 system, folder = url_to_fs(self.place)

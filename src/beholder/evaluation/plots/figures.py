@@ -24,6 +24,7 @@ from beholder.errors import BadFileError, NotAvailableError, OutputError
 from beholder.evaluation.plots import curves as plots_curves
 from beholder.evaluation.plots import tradeoff as plots_tradeoff
 from beholder.evaluation.summary.summarise import MEAN, Summary, home, load
+from beholder.extras import install_command
 from beholder.files import save_atomically
 
 PLOTS = "plots"
@@ -97,7 +98,7 @@ def require() -> Any:
     try:
         import matplotlib
     except ImportError:
-        raise NotAvailableError('Figures need matplotlib: pip install "beholder[evaluate]".') from None
+        raise NotAvailableError(f"Figures need matplotlib: {install_command('evaluate')}.") from None
     return matplotlib
 
 

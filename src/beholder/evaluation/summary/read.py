@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from beholder.errors import BadFileError, NotAvailableError
 from beholder.evaluation.sweep.results import TABLE
+from beholder.extras import install_command
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -213,7 +214,7 @@ def _pyarrow() -> Any:
     try:
         import pyarrow
     except ImportError:
-        raise NotAvailableError('Tables of results need pyarrow: pip install "beholder[evaluate]".') from None
+        raise NotAvailableError(f"Tables of results need pyarrow: {install_command('evaluate')}.") from None
     return pyarrow
 
 

@@ -18,6 +18,7 @@ from beholder.evaluation.sweep.jobs import Batch
 from beholder.evaluation.sweep.results import BatchResult
 from beholder.evaluation.sweep.settings import Settings
 from beholder.evaluation.sweep.workers import Runner, run_batch, use_one_thread
+from beholder.extras import install_command
 
 LOCAL = "local"
 """In place of an address: a cluster of this machine alone, for the time of the sweep."""
@@ -150,5 +151,5 @@ def _ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise NotAvailableError('A sweep on many machines needs Ray: pip install "beholder[cluster]".') from None
+        raise NotAvailableError(f"A sweep on many machines needs Ray: {install_command('cluster')}.") from None
     return ray

@@ -46,6 +46,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beholder.errors import BadFileError, NotAvailableError
+from beholder.extras import install_command
 from beholder.files import save_atomically
 
 if TYPE_CHECKING:
@@ -260,5 +261,5 @@ def _pyarrow() -> Any:
     try:
         import pyarrow
     except ImportError:
-        raise NotAvailableError('Tables of results need pyarrow: pip install "beholder[evaluate]".') from None
+        raise NotAvailableError(f"Tables of results need pyarrow: {install_command('evaluate')}.") from None
     return pyarrow

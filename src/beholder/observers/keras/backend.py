@@ -8,9 +8,10 @@ from importlib.util import find_spec
 from types import ModuleType
 
 from beholder.errors import NotAvailableError
+from beholder.extras import install_command
 
 VARIABLE = "KERAS_BACKEND"
-INSTALL = 'pip install "beholder[train]"'
+INSTALL = install_command("train")
 
 
 def require_keras() -> ModuleType:
