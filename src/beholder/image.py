@@ -27,6 +27,8 @@ Pillow mode               result  how
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from io import BytesIO
 
 import numpy as np
@@ -38,6 +40,7 @@ MODES = frozenset({"L", "LA", "RGB", "RGBA"})
 """The modes that every other module has to deal with."""
 MAX_PIXELS = 178_956_970
 """Largest width x height we open or decode (512 MiB as RGB; also where Pillow refuses)."""
+_most_pixels = ContextVar("_most_pixels", default=MAX_PIXELS)
 
 _KEPT_INFO = ("icc_profile", "exif")
 _ORIENTATION_TAG = 0x0112
@@ -115,19 +118,30 @@ def flatten(image: Image.Image) -> Image.Image:
     return result
 
 
-def check_size(width: int, height: int, block: int = 1) -> None:
-    """Raise BadFileError unless both sides are positive and an image of them has at most MAX_PIXELS pixels.
+@contextlib.contextmanager
+def at_most_pixels(limit: int) -> Iterator[None]:
+    """Let :func:`check_size` refuse images of more than ``limit`` pixels, in this thread or task."""
+    token = _most_pixels.set(limit)
+    try:
+        yield
+    finally:
+        _most_pixels.reset(token)
 
-    Codecs that pad both sides to a multiple of ``block`` count the padded pixels, for these take memory and time.
+
+def check_size(width: int, height: int, block: int = 1) -> None:
+    """Raise BadFileError unless both sides are positive and their product is within the limit of pixels.
+
+    The limit is ``MAX_PIXELS``, or what :func:`at_most_pixels` set.  Codecs that pad both sides to a multiple of
+    ``block`` count the padded pixels, for these take memory and time.
     """
     if width < 1 or height < 1:
         raise BadFileError(f"The file claims an image of {width} x {height} pixels: it is damaged.")
+    most = _most_pixels.get()
     padded = -(-width // block) * block, -(-height // block) * block
-    if padded[0] * padded[1] > MAX_PIXELS:
-        note = f" (coded as {padded[0]} x {padded[1]})" if width * height <= MAX_PIXELS else ""
+    if padded[0] * padded[1] > most:
+        note = f" (coded as {padded[0]} x {padded[1]})" if width * height <= most else ""
         raise BadFileError(
-            f"An image of {width} x {height} pixels{note} is above the limit of {MAX_PIXELS:,} pixels: "
-            "use a smaller one."
+            f"An image of {width} x {height} pixels{note} is above the limit of {most:,} pixels: use a smaller one."
         )
 
 

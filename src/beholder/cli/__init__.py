@@ -6,6 +6,7 @@
 - :mod:`.data` -- ``data create``, ``data info``, ``data verify``.
 - :mod:`.evaluate` -- ``evaluate``.
 - :mod:`.reports` -- ``plot``, ``report``.
+- :mod:`.serve` -- ``serve``.
 - :mod:`.training`, :mod:`.classifiers` -- ``train codec``, ``train classifier``, ``export``.
 - :mod:`.files` -- where input comes from and output goes.
 - :mod:`.tables` -- what is printed.
@@ -27,7 +28,7 @@ from typing import Annotated, Any
 import typer
 
 from beholder import __version__
-from beholder.cli.commands import data, evaluate, listings, photos, prepare, reports, training
+from beholder.cli.commands import data, evaluate, listings, photos, prepare, reports, serve, training
 from beholder.errors import BeholderError, InterruptedWorkError
 
 PROGRAM = "beholder"
@@ -68,6 +69,7 @@ prepare.register(app)
 data.register(app)
 evaluate.register(app)
 reports.register(app)
+serve.register(app)
 training.register(app)
 
 
