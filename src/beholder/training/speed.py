@@ -9,9 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 SIDE = {"cpu": 1024, "cuda": 8192}
 SECONDS = 0.5
@@ -38,13 +40,31 @@ class Speed:
             self._now = self._counts[key]
             yield
             return
-        with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
+        with torch.compiler.set_stance("force_eager"), _Operations() as counter:
             yield
-        self._now = self._counts[key] = counter.get_total_flops()
+        self._now = self._counts[key] = counter.total
 
     def share(self, steps_per_second: float) -> float:
         """Part of the peak that this many steps a second use, 0 to 1."""
         return self._now * steps_per_second / self.peak
+
+
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts multiplications and additions of matrix products and convolutions.
+
+    torch's FlopCounterMode hooks into modules besides, which fails for views of parameters made without gradients.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func.overloadpacket)
+        if formula is not None:
+            self.total += formula(*args, **(kwargs or {}), out_val=out)
+        return out
 
 
 def peak(device: torch.device, dtype: torch.dtype) -> float:
