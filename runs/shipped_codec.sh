@@ -1,15 +1,19 @@
 #!/usr/bin/env bash
 # Makes a codec like the one in src/beholder/weights/codec, from free photographs to a folder for --model.
 #
-#   runs/shipped_codec.sh --output my-codec [--minutes M] [--photos DIR --validation DIR] [--add DIR] [--device auto]
+#   runs/shipped_codec.sh --output my-codec [--minutes M] [--photos DIR --validation DIR] [--add DIR]
+#                         [--config FILE] [--device auto]
 #
 # Without --minutes the schedule of src/beholder/training/configs/swift.json runs in full, which is meant for a GPU.
 # --minutes M shortens it to about M minutes of training; a smoke run takes --minutes 1.
 # --photos and --validation use folders that exist; without them scripts/training_photos.py fetches photographs, and
 # every 19th of those in the folder --add is kept for validation.
+# --config takes another config, such as one with smaller networks.
 # The job stops and goes on: run the same command again.
 set -euo pipefail
 
+root=$(cd "$(dirname "$0")/.." && pwd)
+config=$root/src/beholder/training/configs/swift.json
 output='' minutes='' photos='' validation='' add='' device=auto
 while [ $# -gt 0 ]; do
   [ $# -gt 1 ] || { echo "$1 wants a value" >&2; exit 2; }
@@ -19,6 +23,7 @@ while [ $# -gt 0 ]; do
     --photos) photos=$2 ;;
     --validation) validation=$2 ;;
     --add) add=$2 ;;
+    --config) config=$2 ;;
     --device) device=$2 ;;
     *) echo "There is no option $1: see the comment at the top of $0." >&2; exit 2 ;;
   esac
@@ -26,9 +31,7 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$output" ] || { echo 'Give the folder to write the codec to: --output DIR.' >&2; exit 2; }
 
-root=$(cd "$(dirname "$0")/.." && pwd)
 work=$output.work
-config=$root/src/beholder/training/configs/swift.json
 mkdir -p "$work"
 
 # 1. Photographs.
@@ -62,7 +65,7 @@ python -m beholder train codec --train-data "$photos" --val-data "$validation" -
 
 # 4. Export.  To fit the tables takes a quarter of an hour, which a short run does without.
 fit=$photos
-if [ -n "$minutes" ] && [ "${minutes%.*}" -lt 60 ]; then fit=''; fi
+if [ -n "$minutes" ] && [ "${minutes%%.*}" -lt 60 ]; then fit=''; fi
 python -m beholder export "$work/runs/codec/last.pt" --output "$output" ${fit:+--fit "$fit"}
 
 echo "beholder compress photo.jpg --model $output"

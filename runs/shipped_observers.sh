@@ -28,7 +28,7 @@ if [ -z "$photos" ]; then
   [ -d "$photos" ] || python "$root/scripts/training_photos.py" --output "$photos" --packages mate-backgrounds lxqt-themes
 fi
 names=(efficientnet_lite0 squeezenet)
-if [ "${minutes%.*}" -lt 3 ]; then names=(efficientnet_lite0); fi
+if [ "${minutes%%.*}" -lt 3 ]; then names=(efficientnet_lite0); fi
 python "$root/scripts/convert_observers.py" "${names[@]}" --output "$output" --check-images "$photos"
 
 for name in "${names[@]}"; do

@@ -16,9 +16,10 @@ from typing import Any
 WHOLE_MINUTES = {"cpu": 18_000, "cuda": 60}
 """Estimates for `swift.json`: the first from 0.08 s a sample of the entropy model and 0.6 to 0.8 s a sample with
 optimised codes, on two cores; the second from the shipped weights' parts on one H100 and H200."""
-STEP_SETTINGS = ("quantise_from", "searched_from", "validate_every", "warmup")
+STEP_SETTINGS = ("quantise_from", "searched_from", "warmup")
 LEAST_BATCH = 2
 LEAST_STEPS = 2
+MOST_UNVALIDATED = 500
 
 
 def scaled(settings: dict[str, Any], fraction: float) -> dict[str, Any]:
@@ -46,6 +47,8 @@ def scaled(settings: dict[str, Any], fraction: float) -> dict[str, Any]:
     for name in STEP_SETTINGS:
         if name in settings:
             result[name] = max(1, round(settings[name] * result["steps"] / settings["steps"]))
+    # Validation takes as long as many steps: a short run does it once, at its end.
+    result["validate_every"] = min(settings.get("validate_every", MOST_UNVALIDATED), result["steps"])
     return result
 
 
