@@ -406,3 +406,18 @@ def test_the_share_of_the_peak_counts_each_kind_of_step_once() -> None:
                 a @ a
         # The third is of the first's kind: what was counted then stands.
         assert speed.share(2) == pytest.approx({1: 0.2, 3: 0.6, 5: 0.2}[repeats])
+
+
+class Product(torch.nn.Module):
+    def forward(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return x @ weight
+
+
+def test_operations_on_views_of_parameters_are_counted() -> None:
+    """torch's own counter fails on a module that is given such a view while no gradients are kept."""
+    speed = Speed(torch.device("cpu"), False)
+    speed.peak = 2 * 3**3 * 10.0
+    weight = torch.nn.Parameter(torch.ones(1, 3, 3))
+    with speed.counting({"crop": 48}, "a"), torch.no_grad():
+        Product()(torch.ones(3, 3), weight[0])
+    assert speed.share(5) == pytest.approx(0.5)
