@@ -208,6 +208,23 @@ def recognise(data: bytes, model: str | os.PathLike[str] | None = None) -> Codec
     return codec if model is None else open_codec(codec.name, model)
 
 
+def info(data: bytes) -> dict[str, Any]:
+    """Codec, width and height in pixels, bytes and bpp of a compressed file, and what its header says beside them.
+
+    Raises:
+        BadFileError: the file is damaged or foreign.
+        NotAvailableError: its codec is not installed.
+    """
+    codec = codecs.recognise(data)
+    describe = getattr(codec, "describe", None)
+    header: dict[str, Any] = {} if describe is None else describe(data)
+    if describe is None:
+        header["width"], header["height"] = codec.decode(data).size
+    width, height = header.pop("width"), header.pop("height")
+    bpp = 8 * len(data) / (width * height)
+    return {"codec": codec.name, "width": width, "height": height, "bytes": len(data), "bpp": bpp, **header}
+
+
 def check_options(codec: Codec, alpha: float, quality: int | None) -> None:
     """Raise BadOptionError for a quality or an alpha outside its range, before any work is done."""
     codec.scale.check(codec.name, quality)

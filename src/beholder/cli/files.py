@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import sys
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from beholder.errors import BadOptionError, OutputError
-
-if TYPE_CHECKING:
-    from PIL import Image
+from beholder.errors import OutputError
 
 STREAM = "-"
-
-_PICTURES: dict[str, tuple[str, dict[str, Any]]] = {
-    ".png": ("PNG", {}),
-    ".webp": ("WEBP", {"lossless": True, "exact": True}),
-    ".tif": ("TIFF", {"compression": "tiff_adobe_deflate"}),
-    ".tiff": ("TIFF", {"compression": "tiff_adobe_deflate"}),
-    ".bmp": ("BMP", {}),
-    ".ppm": ("PPM", {}),
-    ".jpg": ("JPEG", {"quality": 95, "subsampling": "4:4:4"}),
-    ".jpeg": ("JPEG", {"quality": 95, "subsampling": "4:4:4"}),
-}
-_OPAQUE = ("JPEG", "BMP", "PPM")
-_LONGEST_SIDE = {"WEBP": 16_383, "JPEG": 65_500}
 
 
 def read_stdin() -> bytes:
@@ -47,8 +32,9 @@ def with_suffix(name: str, suffix: str) -> str:
     if name == STREAM:
         return STREAM
     from beholder import codecs
+    from beholder.saving import PICTURES
 
-    known = {codecs.get(codec).suffix for codec in codecs.names()} | set(_PICTURES)
+    known = {codecs.get(codec).suffix for codec in codecs.names()} | set(PICTURES)
     path = Path(name)
     return str(path.with_suffix(suffix) if path.suffix.lower() in known else path.parent / (path.name + suffix))
 
@@ -93,44 +79,6 @@ def write(output: str, data: bytes, *, force: bool) -> None:
     save_atomically(output, data, force=force)
 
 
-def check_picture_suffix(output: str) -> None:
-    """Raise BadOptionError unless we write pictures with this suffix."""
-    suffix = Path(output).suffix.lower()
-    if output != STREAM and suffix not in _PICTURES:
-        raise BadOptionError(
-            f"Pictures with the suffix {suffix or '(none)'} are not written: choose one of {', '.join(_PICTURES)}."
-        )
-
-
-def picture_bytes(image: Image.Image, output: str) -> bytes:
-    """``image`` in the format that the suffix of ``output`` asks for (PNG for standard output).
-
-    Transparency is composited on white where the format has none; ICC profile and EXIF data are kept where
-    it has room.
-
-    Raises:
-        OutputError: the format cannot hold an image of this size.
-    """
-    from beholder.image import flatten
-
-    kind, options = _PICTURES[".png" if output == STREAM else Path(output).suffix.lower()]
-    limit = _LONGEST_SIDE.get(kind)
-    if limit and max(image.size) > limit:
-        raise OutputError(
-            f"{output} cannot hold {image.width} x {image.height} pixels, since {kind} ends at {limit:,} a side: "
-            "choose .png."
-        )
-    if kind in _OPAQUE:
-        image = flatten(image)
-    metadata = {key: image.info[key] for key in ("icc_profile", "exif") if image.info.get(key)}
-    out = BytesIO()
-    try:
-        image.save(out, kind, **options, **metadata)
-    except (OSError, ValueError) as error:  # such as EXIF data longer than a JPEG segment
-        raise OutputError(f"{output} cannot be written ({error}): choose .png.") from None
-    return out.getvalue()
-
-
 def check_folder(path: Path) -> None:
     """Refuse before any work a folder for results that cannot be one."""
     if path.exists() and not path.is_dir():
@@ -144,3 +92,16 @@ def make_folder(path: Path) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"The folder {path} cannot be created ({reason}): choose another.") from None
+
+
+def json_text(values: dict[str, Any]) -> str:
+    """One JSON object; infinite and undefined numbers are null."""
+    return json.dumps(_finite(values))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

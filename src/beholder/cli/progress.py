@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, Task
 
+_LOG_EVERY = 10.0  # seconds between lines where there is no terminal
 _PATIENCE = 3600.0  # seconds that speed is estimated over: the steps of many workers come in bursts
 
 
@@ -21,6 +23,56 @@ def bar(what: str) -> Iterator[Callable[[int, int], None]]:
     with shown:
         task = shown.add_task(what, total=None)
         yield lambda done, total: shown.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def counted(what: str, *, hidden: bool = False) -> Iterator[Callable[[int, int, int, int], None]]:
+    """A function of how many ``what`` are done, of how many, how many of them failed and how many were done before.
+
+    It moves a bar on a terminal and prints a line now and then elsewhere, both on standard error; nothing if
+    ``hidden``.
+    """
+    console = terminal()
+    if hidden:
+        yield lambda done, total, failed, resumed: None
+        return
+    if not console.is_terminal:
+        yield _Log(what)
+        return
+    with bars(console) as shown:
+        task = shown.add_task(what, total=None)
+
+        def show(done: int, total: int, failed: int, resumed: int) -> None:
+            shown.update(
+                task, total=total, completed=done, description=what + (f", {failed:,} failed" if failed else "")
+            )
+
+        yield show
+
+
+class _Log:
+    """Lines for a log file."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._start = self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int, failed: int, resumed: int) -> None:
+        now, fresh = time.monotonic(), done - resumed
+        if not fresh:
+            self._start = now
+        if now - self._last < _LOG_EVERY:
+            return
+        self._last = now
+        left = (total - done) * (now - self._start) / max(fresh, 1)
+        rest = f", about {_duration(left)} left" if fresh and done < total else ""
+        broken = f", {failed:,} failed" if failed else ""
+        print(f"{done:,} of {total:,} {self._what}{broken}{rest}", file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{max(minutes, 1)} min"
 
 
 def terminal() -> Console:

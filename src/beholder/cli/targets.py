@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -138,11 +137,6 @@ def facts(choice: Choice) -> dict[str, Any]:
     return result
 
 
-def show_json(values: dict[str, Any]) -> str:
-    """One JSON object; infinite and undefined numbers are null."""
-    return json.dumps({key: _finite(value) for key, value in values.items()})
-
-
 def _facts(found: Found) -> dict[str, Any]:
     return {
         "codec": found.codec,
@@ -154,14 +148,6 @@ def _facts(found: Found) -> dict[str, Any]:
         "tries": found.tries,
         **found.score.facts,
     }
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and value - value != 0 else value
 
 
 def _confidence(text: str | None) -> tuple[float | None, float | None]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from beholder.cli import options
+from beholder.cli import batch, options
 
 
 def register(app: typer.Typer) -> None:
@@ -19,44 +19,44 @@ def register(app: typer.Typer) -> None:
 
 
 def info(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A compressed file of any codec, or - for stdin.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="Compressed files of any codec, folders of them, or - for stdin."),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="DIR", show_default=False, help="Also write files.csv to this folder."),
+    ] = None,
+    recursive: batch.Recursive = False,
+    jobs: batch.Jobs = None,
+    quiet: batch.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Say what a compressed file holds: codec, size in pixels and bytes, and the header of a .bhd file."""
-    from beholder import codecs
-    from beholder.api import read_compressed
+    """Say what compressed files hold: codec, size in pixels and bytes, and the header of a .bhd file."""
+    from beholder import api, codecs
+    from beholder.batch import Describe
     from beholder.cli import files
 
-    data = files.read_stdin() if file == files.STREAM else read_compressed(file)
-    codec = codecs.recognise(data)
-    describe = getattr(codec, "describe", None)
-    if describe is not None:
-        header: dict[str, Any] = describe(data)
-        width, height = header.pop("width"), header.pop("height")
-    else:
-        header = {}
-        width, height = codec.decode(data).size
-    facts = {
-        "file": file,
-        "codec": codec.name,
-        "width": width,
-        "height": height,
-        "bytes": len(data),
-        "bpp": 8 * len(data) / (width * height),
-        **header,
-    }
+    settings = batch.Options(recursive, jobs, quiet=quiet, as_json=as_json)
+    if output is not None or batch.asked(sources, None, settings):
+        batch.run(Describe(), sources, output, settings)
+        return
+    file = sources[0]
+    facts = api.info(files.read_stdin() if file == files.STREAM else api.read_compressed(file))
     if as_json:
-        print(json.dumps(facts))
+        print(json.dumps({"file": file, **facts}))
+    if as_json or quiet:
         return
     from beholder.cli import tables
 
+    name, width, height, size, bpp = (facts.pop(key) for key in ("codec", "width", "height", "bytes", "bpp"))
     pairs = [
         ("file", file),
-        ("codec", f"{codec.name} - {codec.title}"),
+        ("codec", f"{name} - {codecs.get(name).title}"),
         ("image", f"{width} x {height} pixels"),
-        ("size", f"{len(data):,} bytes, {facts['bpp']:.4f} bpp"),
+        ("size", f"{size:,} bytes, {bpp:.4f} bpp"),
     ]
-    pairs += [(key.replace("_", " "), _readable(value)) for key, value in header.items()]
+    pairs += [(key.replace("_", " "), _readable(value)) for key, value in facts.items()]
     tables.show(tables.facts(pairs))
 
 

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from beholder.cli import files, options, progress, targets
-from beholder.errors import BadOptionError
+from beholder.cli import batch, files, one_file, options, targets
 
 if TYPE_CHECKING:
-    from beholder.codecs.base import Codec
     from beholder.evaluation.one_image import Evaluation
 
 DEMO_FOLDER = Path("demo-output")
-EXIT_MISSED = 1
-"""A file was written, but it does not reach its target."""
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +26,10 @@ def register(app: typer.Typer) -> None:
 
 
 def compress(
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A photo in any format Pillow reads, or - for stdin.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGE...", help="Photos in any format Pillow reads, folders of them, or - for stdin."),
+    ],
     output: Annotated[
         str | None,
         typer.Option(
@@ -40,7 +37,7 @@ def compress(
             "-o",
             metavar="OUT",
             show_default=False,
-            help="Default: IMAGE with the codec's suffix. - for stdout.",
+            help="Default: IMAGE with the codec's suffix. - for stdout. Of many files and of folders: a folder.",
         ),
     ] = None,
     compression: options.Compression = "rnn",
@@ -56,18 +53,23 @@ def compress(
     labels: options.Labels = None,
     model: options.Model = None,
     effort: options.Effort = 0,
+    recursive: batch.Recursive = False,
+    jobs: batch.Jobs = None,
+    measure: batch.Measure = True,
+    resume: batch.Resume = False,
+    dry_run: batch.DryRun = False,
     force: options.Force = False,
+    quiet: batch.Quiet = False,
+    verbose: batch.Verbose = False,
     as_json: options.Json = False,
 ) -> None:
-    """Compress a photo to a file, with a quality or so that it reaches a size, a metric or a classifier's label.
+    """Compress photos, with a quality or so that they reach a size, a metric or a classifier's label.
 
     With a target, --compression auto takes the codec with the smallest file (of a size: the best picture).
     """
-    from beholder import api
-    from beholder.codecs.base import check_alpha
-    from beholder.reading import open_image
-    from beholder.targets import AUTO, choose
+    from beholder.batch import Compress
 
+    settings = batch.Options(recursive, jobs, resume, force, dry_run, quiet, verbose, as_json)
     target = targets.parse(
         quality,
         bpp=bpp,
@@ -79,50 +81,20 @@ def compress(
         confidence=confidence,
         labels=labels,
     )
-    if target is not None:
-        target.check()
-    contestants = api.open_contestants(compression, model, effort)
-    codec = contestants[0]
-    if compression != AUTO:
-        api.check_options(codec, alpha, quality)
-    elif target is None:
-        raise BadOptionError("--compression auto chooses by a target: add one, such as --bpp 0.5 or --ms-ssim 0.97.")
+    own = None if model is None else str(model)
+    task = Compress(compression, alpha, quality, target, own, effort, measure)
+    task.check()
+    if batch.asked(images, output, settings):
+        batch.run(task, images, output, settings)
     else:
-        check_alpha(alpha)
-    for contestant in contestants:
-        files.check_output(_output(image, output, contestant, compression == AUTO), image, force)
-    picture = open_image(files.read_stdin() if image == files.STREAM else image)
-    with progress.bar("Optimising") if effort else contextlib.nullcontext(codec.progress) as codec.progress:
-        choice = None if target is None else choose(contestants, picture, target, alpha=alpha)
-        data = codec.encode(picture, quality, alpha=alpha) if choice is None else choice.best.data
-    if choice is not None:
-        codec = next(codec for codec in contestants if codec.name == choice.best.codec)
-    output = _output(image, output, codec, compression == AUTO)
-    files.write(output, data, force=force)
-    bpp = 8 * len(data) / (picture.width * picture.height)
-    if as_json:
-        found = {"quality": codec.scale.check(codec.name, quality)} if choice is None else targets.facts(choice)
-        size = {"width": picture.width, "height": picture.height, "bytes": len(data), "bpp": bpp}
-        alphas = {"alpha": alpha} if codec.takes_alpha else {}
-        _say(output, targets.show_json({"file": image, "output": output, "codec": codec.name} | alphas | size | found))
-    else:
-        reached = "" if choice is None else f", {targets.line(choice)}"
-        _say(output, f"{output}: {len(data):,} bytes, {bpp:.4f} bpp{reached}")
-    if choice is not None and not choice.best.reached:
-        raise typer.Exit(EXIT_MISSED)
-
-
-def _output(image: str, output: str | None, codec: Codec, chosen: bool) -> str:
-    """Where the file of ``codec`` goes; one that was ``chosen`` for the user brings its own suffix."""
-    if not chosen:
-        return output or files.default_output(image, codec.suffix)
-    name = files.with_suffix(output or image, codec.suffix)
-    same = output is None and image != files.STREAM and Path(name) == Path(image)
-    return files.with_suffix(f"{Path(image).with_suffix('')}-compressed", codec.suffix) if same else name
+        one_file.compress(task, images[0], output, settings)
 
 
 def decompress(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A compressed file of any codec, or - for stdin.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="Compressed files of any codec, folders of them, or - for stdin."),
+    ],
     output: Annotated[
         str | None,
         typer.Option(
@@ -130,7 +102,8 @@ def decompress(
             "-o",
             metavar="OUT",
             show_default=False,
-            help="Default: FILE with the suffix .png. The suffix chooses the format; - for PNG to stdout.",
+            help="Default: FILE with the suffix .png. The suffix chooses the format; - for PNG to stdout. Of many "
+            "files and of folders: a folder.",
         ),
     ] = None,
     quality: Annotated[
@@ -143,21 +116,33 @@ def decompress(
             help="Decode a .bhd file only as far as quality K. Default: all of it.",
         ),
     ] = None,
+    suffix: Annotated[
+        str, typer.Option("--suffix", metavar=".S", help="Format of many pictures.", rich_help_panel="Many files")
+    ] = ".png",
     model: options.Model = None,
+    recursive: batch.Recursive = False,
+    jobs: batch.Jobs = None,
+    resume: batch.Resume = False,
+    dry_run: batch.DryRun = False,
     force: options.Force = False,
+    quiet: batch.Quiet = False,
+    verbose: batch.Verbose = False,
+    as_json: options.Json = False,
 ) -> None:
-    """Decompress a file of any codec to a picture."""
-    from beholder import api
+    """Decompress files of any codec to pictures."""
+    from beholder import saving
+    from beholder.batch import Decompress
 
+    settings = batch.Options(recursive, jobs, resume, force, dry_run, quiet, verbose, as_json)
+    suffix = suffix if suffix.startswith(".") else f".{suffix}"
+    saving.check_picture_suffix(f"picture{suffix}")
+    task = Decompress(quality, None if model is None else str(model), suffix.lower())
+    if batch.asked(sources, output, settings):
+        batch.run(task, sources, output, settings)
+        return
     if output:
-        files.check_picture_suffix(output)
-    else:
-        output = files.default_output(file, ".png")
-    files.check_output(output, file, force)
-    data = files.read_stdin() if file == files.STREAM else api.read_compressed(file)
-    picture = api.decompress(data, quality, model=model)
-    files.write(output, files.picture_bytes(picture, output), force=force)
-    _say(output, f"{output}: {picture.width} x {picture.height} pixels")
+        saving.check_picture_suffix(output)
+    one_file.decompress(task, sources[0], output or files.default_output(sources[0], suffix), settings)
 
 
 def eval_image(
@@ -216,7 +201,7 @@ def eval_image(
     else:
         tables.show(tables.evaluation_report(result))
     for path in saved:
-        _say(files.STREAM if as_json else "", f"Saved {path}")
+        one_file.say(files.STREAM if as_json else "", f"Saved {path}")
     if show:
         _open_viewer(result)
 
@@ -292,8 +277,3 @@ def _open_viewer(result: Evaluation) -> None:
 
     if not ImageShow.show(pictures.comparison([result]), title=result.image):
         raise NotAvailableError("There is no picture viewer here: use --save DIR instead of --show.")
-
-
-def _say(output: str, line: str) -> None:
-    """Print a line for people, beside the data if those go to standard output."""
-    print(line, file=sys.stderr if output == files.STREAM else sys.stdout)

@@ -52,8 +52,8 @@ def processes(count: int) -> Runner:
         tries = 0
         while waiting:
             before = len(waiting)
-            with _pool(min(count, len(waiting))) as pool:
-                yield from _drain(pool, settings, waiting, 2 * count)
+            with pool(min(count, len(waiting))) as workers:
+                yield from _drain(workers, settings, waiting, 2 * count)
             tries = tries + 1 if len(waiting) == before else 1
             if waiting and tries >= _TRIES:
                 raise NotAvailableError(
@@ -107,7 +107,7 @@ def _drain(pool: ProcessPoolExecutor, settings: Settings, waiting: deque[Batch],
 
 
 @contextlib.contextmanager
-def _pool(count: int) -> Iterator[ProcessPoolExecutor]:
+def pool(count: int) -> Iterator[ProcessPoolExecutor]:
     """Worker processes; they are killed rather than waited for if something goes wrong or is interrupted."""
     strangers = set(multiprocessing.active_children())
     with _environment(ONE_THREAD):

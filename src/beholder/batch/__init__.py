@@ -1,0 +1,13 @@
+"""Many files at once: folders in, mirrored folders out, all cores busy, nothing lost by an interruption.
+
+- :mod:`.plan` -- which files, and where each result goes.
+- :mod:`.tasks` -- what is done with one file.
+- :mod:`.run` -- worker processes, progress, failures.
+- :mod:`.journal` -- ``files.csv`` and ``errors.csv`` in the folder of the results; going on with --resume.
+"""
+
+from beholder.batch.plan import Item, Plan, collect
+from beholder.batch.run import Progress, Summary, run
+from beholder.batch.tasks import Compress, Decompress, Describe, Row, Task
+
+__all__ = ["Compress", "Decompress", "Describe", "Item", "Plan", "Progress", "Row", "Summary", "Task", "collect", "run"]

@@ -1,0 +1,268 @@
+"""What a batch does with one file: compress, decompress or describe it.
+
+A task is small and frozen, and travels to worker processes.  It writes its result, wholly or not at all, and returns
+a :class:`Row`; what goes wrong leaves as a BeholderError.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from beholder import api, codecs
+from beholder.codecs.base import Codec
+from beholder.codecs.comparable import comparable
+from beholder.errors import BadFileError, BadOptionError, NotAvailableError, OutputError
+from beholder.files import save_atomically
+from beholder.metrics import ms_ssim
+from beholder.reading import open_image
+from beholder.saving import picture_bytes
+from beholder.targets import AUTO, Target, choose
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one file.  ``None`` where something does not apply."""
+
+    source: str
+    output: str | None = None
+    """Path of the result, relative to the folder of the results if there is one."""
+    codec: str | None = None
+    quality: int | None = None
+    width: int | None = None
+    height: int | None = None
+    bytes_before: int | None = None
+    bytes_after: int | None = None
+    bpp: float | None = None
+    """8 x bytes of the compressed file / pixels."""
+    ms_ssim: float | None = None
+    reached: bool | None = None
+    """Whether the target was reached, if there was one."""
+    tries: int | None = None
+    error: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """What is done with each file of a batch."""
+
+    verb: ClassVar[str]
+    """In the words of progress and summary: ``compressed``."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Everything that decides the results, in one line: results of other settings are not mixed with them."""
+
+    @abstractmethod
+    def wanted(self, path: Path, head: bytes) -> bool:
+        """Whether a file of a folder is to be worked on, from its path and first bytes."""
+
+    @abstractmethod
+    def suffixes(self) -> tuple[str, ...]:
+        """The suffixes that results may have; none if no result is written."""
+
+    @abstractmethod
+    def run(self, source: Path, stem: Path, folder: Path | None, force: bool) -> Row:
+        """Work on ``source`` and write the result to ``folder / stem`` with its suffix.
+
+        Raises:
+            BeholderError: the file cannot be read, or its result cannot be written.
+        """
+
+
+@dataclass(frozen=True)
+class Compress(Task):
+    """Compress pictures with one codec, or with the best (``auto``) for a target."""
+
+    verb: ClassVar[str] = "compressed"
+
+    compression: str = "rnn"
+    alpha: float = 0.0
+    quality: int | None = None
+    target: Target | None = None
+    model: str | None = None
+    effort: int = 0
+    measure: bool = True
+    """Decode each file again and measure MS-SSIM."""
+
+    def describe(self) -> str:
+        codec = self.contestants()[0]
+        quality = codec.scale.check(codec.name, self.quality)
+        how = f"quality {quality}" if self.target is None else f"{self.target.name}: {self.target.describe()}"
+        parts = [self.compression, how, f"alpha {self.alpha:g}", f"effort {self.effort}"]
+        return ", ".join(parts + ([f"model {self.model}"] if self.model else []))
+
+    def check(self) -> None:
+        """Raise BeholderError for options that would fail with every file."""
+        contestants = self.contestants()
+        if self.compression == AUTO and self.target is None:
+            raise BadOptionError(
+                "--compression auto chooses by a target: add one, such as --bpp 0.5 or --ms-ssim 0.97."
+            )
+        for codec in contestants:
+            api.check_options(codec, self.alpha, self.quality)
+            reason = codec.unavailable_for(self.alpha)
+            if reason is not None:
+                raise NotAvailableError(reason)
+        if self.target is not None:
+            self.target.check()
+
+    def contestants(self) -> list[Codec]:
+        """The codecs that this task may choose from."""
+        return _contestants(self.compression, self.model, self.effort)
+
+    def wanted(self, path: Path, head: bytes) -> bool:
+        return path.suffix.lower() in _picture_suffixes() or _is_compressed(head)
+
+    def suffixes(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(codec.suffix for codec in self.contestants()))
+
+    def run(self, source: Path, stem: Path, folder: Path | None, force: bool) -> Row:
+        contestants = self.contestants()
+        picture = open_image(source)
+        choice = None
+        if self.target is not None:
+            choice = choose(contestants, picture, self.target, alpha=self.alpha)
+            codec = next(codec for codec in contestants if codec.name == choice.best.codec)
+            data, quality = choice.best.data, choice.best.quality
+        else:
+            codec = contestants[0]
+            quality = codec.scale.check(codec.name, self.quality)
+            data = codec.encode(picture, quality, alpha=self.alpha)
+        similarity = ms_ssim(*comparable(picture, codec.decode(data))) if self.measure else None
+        output = _write(source, stem, codec.suffix, folder, data, force)
+        return Row(
+            source=str(source),
+            output=output,
+            codec=codec.name,
+            quality=quality,
+            width=picture.width,
+            height=picture.height,
+            bytes_before=source.stat().st_size,
+            bytes_after=len(data),
+            bpp=8 * len(data) / (picture.width * picture.height),
+            ms_ssim=similarity,
+            reached=None if choice is None else choice.best.reached,
+            tries=None if choice is None else choice.tries,
+        )
+
+
+@dataclass(frozen=True)
+class Decompress(Task):
+    """Decompress files of any codec to pictures."""
+
+    verb: ClassVar[str] = "decompressed"
+
+    quality: int | None = None
+    model: str | None = None
+    suffix: str = ".png"
+
+    def describe(self) -> str:
+        quality = "all of each file" if self.quality is None else f"quality {self.quality}"
+        return f"{self.suffix}, {quality}" + (f", model {self.model}" if self.model else "")
+
+    def wanted(self, path: Path, head: bytes) -> bool:
+        return _is_compressed(head)
+
+    def suffixes(self) -> tuple[str, ...]:
+        return (self.suffix,)
+
+    def run(self, source: Path, stem: Path, folder: Path | None, force: bool) -> Row:
+        data = api.read_compressed(source)
+        codec = api.recognise(data, self.model)
+        picture = codec.decode(data, self.quality)
+        png = picture_bytes(picture, f"{stem}{self.suffix}")
+        output = _write(source, stem, self.suffix, folder, png, force)
+        pixels = picture.width * picture.height
+        return Row(
+            source=str(source),
+            output=output,
+            codec=codec.name,
+            quality=self.quality,
+            width=picture.width,
+            height=picture.height,
+            bytes_before=len(data),
+            bytes_after=len(png),
+            bpp=8 * len(data) / pixels,
+        )
+
+
+@dataclass(frozen=True)
+class Describe(Task):
+    """Say what compressed files hold; nothing is written."""
+
+    verb: ClassVar[str] = "read"
+
+    def describe(self) -> str:
+        return "info"
+
+    def wanted(self, path: Path, head: bytes) -> bool:
+        return _is_compressed(head)
+
+    def suffixes(self) -> tuple[str, ...]:
+        return ()
+
+    def run(self, source: Path, stem: Path, folder: Path | None, force: bool) -> Row:
+        data = api.read_compressed(source)
+        facts = api.info(data)
+        return Row(
+            source=str(source),
+            codec=facts["codec"],
+            quality=facts.get("complete_iterations"),
+            width=facts["width"],
+            height=facts["height"],
+            bytes_before=len(data),
+            bpp=facts["bpp"],
+        )
+
+
+@functools.lru_cache(maxsize=1)
+def _contestants(compression: str, model: str | None, effort: int) -> list[Codec]:
+    """Kept from file to file: networks take longer to open than to use."""
+    return api.open_contestants(compression, model, effort)
+
+
+@functools.cache
+def _picture_suffixes() -> frozenset[str]:
+    """Suffixes of pictures that Pillow opens, in lower case; not those of documents and films."""
+    from PIL import Image
+
+    Image.init()
+    return frozenset(
+        suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN and kind not in _NO_PHOTO
+    )
+
+
+_NO_PHOTO = frozenset({"EPS", "MPEG", "PDF", "WMF", "HDF5", "GRIB", "BUFR", "FITS"})
+
+
+def _is_compressed(head: bytes) -> bool:
+    try:
+        codecs.recognise(head)
+    except BadFileError:
+        return False
+    return True
+
+
+def _write(source: Path, stem: Path, suffix: str, folder: Path | None, data: bytes, force: bool) -> str:
+    """Write a result; its path relative to ``folder``."""
+    relative = stem.parent / (stem.name + suffix)
+    path = relative if folder is None else folder / relative
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        same = path.exists() and path.samefile(source)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"{path} cannot be written ({reason}): choose another folder.") from None
+    if same:
+        raise OutputError(f"{path} is the input itself: name another folder with -o.")
+    save_atomically(path, data, force=force)
+    return os.fspath(relative)

@@ -1,0 +1,109 @@
+"""One file compressed or decompressed: the plain case of the commands, which also knows pipes."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from beholder.cli import files, progress, targets
+from beholder.cli.batch import EXIT_PARTLY, Options
+
+if TYPE_CHECKING:
+    from beholder.batch import Compress, Decompress
+    from beholder.codecs.base import Codec
+
+
+def compress(task: Compress, image: str, output: str | None, options: Options) -> None:
+    """Compress one image, of which ``-`` is standard input.
+
+    Raises:
+        BeholderError: the image cannot be read, or its file cannot be written.
+    """
+    from beholder.codecs.comparable import comparable
+    from beholder.metrics import ms_ssim
+    from beholder.reading import open_image
+    from beholder.targets import AUTO, choose
+
+    contestants = task.contestants()
+    chosen, codec = task.compression == AUTO, contestants[0]
+    for contestant in contestants:
+        files.check_output(_output(image, output, contestant, chosen), image, options.force)
+    if options.dry_run:
+        print(f"{image} -> {_output(image, output, codec, False) if not chosen else 'a file of the best codec'}")
+        print("Nothing was written.")
+        return
+    picture = open_image(files.read_stdin() if image == files.STREAM else image)
+    started = time.perf_counter()
+    with progress.bar("Optimising") if task.effort else contextlib.nullcontext(codec.progress) as codec.progress:
+        choice = None if task.target is None else choose(contestants, picture, task.target, alpha=task.alpha)
+        if choice is None:
+            quality = codec.scale.check(codec.name, task.quality)
+            data = codec.encode(picture, quality, alpha=task.alpha)
+        else:
+            codec = next(codec for codec in contestants if codec.name == choice.best.codec)
+            quality, data = choice.best.quality, choice.best.data
+    seconds = time.perf_counter() - started
+    output = _output(image, output, codec, chosen)
+    files.write(output, data, force=options.force)
+    bpp = 8 * len(data) / (picture.width * picture.height)
+    similarity = ms_ssim(*comparable(picture, codec.decode(data))) if options.verbose else None
+    if options.as_json:
+        facts = {"file": image, "output": output, "codec": codec.name, "quality": quality, "alpha": task.alpha}
+        if not codec.takes_alpha:
+            del facts["alpha"]
+        facts |= {"width": picture.width, "height": picture.height, "bytes": len(data), "bpp": bpp}
+        facts |= {} if similarity is None else {"ms_ssim": similarity}
+        say(output, files.json_text(facts | ({} if choice is None else targets.facts(choice))))
+    elif not options.quiet:
+        reached = "" if choice is None else f", {targets.line(choice)}"
+        say(output, f"{output}: {len(data):,} bytes, {bpp:.4f} bpp{reached}")
+        if similarity is not None:
+            observer = f"alpha {task.alpha:g}, " if codec.takes_alpha else ""
+            more = f"{codec.name} quality {quality}, {observer}MS-SSIM {similarity:.4f}, {seconds:.2f} s to encode"
+            say(output, f"{picture.width} x {picture.height} pixels, {more}")
+    if choice is not None and not choice.best.reached:
+        raise typer.Exit(EXIT_PARTLY)
+
+
+def decompress(task: Decompress, file: str, output: str, options: Options) -> None:
+    """Decompress one file, of which ``-`` is standard input.
+
+    Raises:
+        BeholderError: the file cannot be read, or the picture cannot be written.
+    """
+    from beholder import api, saving
+
+    files.check_output(output, file, options.force)
+    if options.dry_run:
+        print(f"{file} -> {output}\nNothing was written.")
+        return
+    data = files.read_stdin() if file == files.STREAM else api.read_compressed(file)
+    codec = api.recognise(data, task.model)
+    picture = codec.decode(data, task.quality)
+    files.write(output, saving.picture_bytes(picture, output), force=options.force)
+    if options.as_json:
+        facts = {"file": file, "output": output, "codec": codec.name, "width": picture.width, "height": picture.height}
+        say(output, files.json_text(facts | {"bytes": len(data)}))
+    elif not options.quiet:
+        say(output, f"{output}: {picture.width} x {picture.height} pixels")
+        if options.verbose:
+            say(output, f"from {codec.name}, {len(data):,} bytes")
+
+
+def say(output: str, line: str) -> None:
+    """Print a line for people, beside the data if those go to standard output."""
+    print(line, file=sys.stderr if output == files.STREAM else sys.stdout)
+
+
+def _output(image: str, output: str | None, codec: Codec, chosen: bool) -> str:
+    """Where the file of ``codec`` goes; one that was ``chosen`` for the user brings its own suffix."""
+    if not chosen:
+        return output or files.default_output(image, codec.suffix)
+    name = files.with_suffix(output or image, codec.suffix)
+    same = output is None and image != files.STREAM and Path(name) == Path(image)
+    return files.with_suffix(f"{Path(image).with_suffix('')}-compressed", codec.suffix) if same else name
