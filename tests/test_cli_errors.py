@@ -183,7 +183,7 @@ def test_quality_that_the_file_does_not_hold(fail: Fail, bhd: bytes) -> None:
 @pytest.mark.parametrize("command", ["decompress", "info"])
 def test_missing_and_huge_compressed_files(fail: Fail, command: str, bhd: bytes) -> None:
     assert "no file missing.bhd" in fail(command, "missing.bhd")
-    assert "is a folder" in fail(command, ".")
+    assert ("is a folder" if command == "decompress" else "nothing to do") in fail(command, ".")
     Path("huge.jpg").write_bytes(huge_jpeg())
     assert "pixels" in fail(command, "huge.jpg")
     Path("huge.bhd").write_bytes(huge_bhd(bhd))
@@ -194,7 +194,6 @@ def test_missing_and_huge_compressed_files(fail: Fail, command: str, bhd: bytes)
     ("output", "message"),
     [
         ("nowhere/out.jpg", "no folder nowhere"),
-        ("folder", "folder is a folder"),
         ("photo.png/out.jpg", "photo.png"),
         ("there.jpg", "--force"),
         ("photo.png", "input itself"),
@@ -202,7 +201,6 @@ def test_missing_and_huge_compressed_files(fail: Fail, command: str, bhd: bytes)
     ],
 )
 def test_outputs_that_cannot_be_written(fail: Fail, output: str, message: str) -> None:
-    Path("folder").mkdir()
     Path("there.jpg").write_text("precious")
     assert message in fail("compress", "photo.png", "--compression", "jpeg", "--output", output)
     Path("source.webp").write_bytes(codecs.get("webp").encode(Image.new("RGB", (4, 4))))

@@ -13,6 +13,9 @@ from beholder.errors import BadImageError, BadOptionError
 HEAD = 64
 """Bytes by which the kind of a file is told."""
 
+OWN = frozenset({"files.csv", "errors.csv"})
+"""Names of what a batch writes about itself: never taken for its input."""
+
 Wanted = Callable[[Path, bytes], bool]
 """Whether a file of a folder, given its path and its first ``HEAD`` bytes, is to be worked on."""
 
@@ -55,17 +58,17 @@ def collect(
         BadImageError: a file or folder is missing, or there is nothing to do.
         BadOptionError: two results would have one name all the same.
     """
-    folders = [Path(name) for name in names if Path(name).is_dir()]
+    folders = [Path(name) for name in names if os.path.isdir(name)]
     found: list[tuple[Path, Path]] = []
     passed_over: list[Path] = []
     for path in dict.fromkeys(map(Path, names)):
-        if not path.is_dir():
-            if not path.exists():
+        if not os.path.isdir(path):
+            if not os.path.exists(path):
                 raise BadImageError(f"There is no file {path}: check the path.")
             found.append((path, path.parent if output is None else Path()))
             continue
         for source in _walk(path, output, recursive):
-            if not _is_wanted(source, wanted):
+            if not os.path.isfile(source) or not _is_wanted(source, wanted):
                 passed_over.append(source)
                 continue
             inside = source.parent.relative_to(path)
@@ -75,8 +78,10 @@ def collect(
         searched = ", ".join(map(str, folders))
         deeper = "" if recursive else ", or search the folders in it with --recursive"
         raise BadImageError(f"There is nothing to do in {searched}: name a folder with files for this command{deeper}.")
-    unique = {os.path.realpath(source): (source, parent) for source, parent in reversed(found)}
-    return Plan(tuple(_named(list(reversed(unique.values())))), tuple(passed_over))
+    once: dict[str, tuple[Path, Path]] = {}
+    for source, parent in found:
+        once.setdefault(os.path.realpath(source), (source, parent))
+    return Plan(tuple(_named(list(once.values()))), tuple(passed_over))
 
 
 def _home(folder: Path, folders: Sequence[Path]) -> Path:
@@ -94,9 +99,8 @@ def _walk(folder: Path, output: Path | None, recursive: bool) -> Iterator[Path]:
             if not recursive:
                 inner.clear()
             for name in sorted(files):
-                path = Path(root, name)
-                if not name.startswith(".") and path.is_file():
-                    yield path
+                if not name.startswith(".") and name not in OWN:
+                    yield Path(root, name)
     except OSError as error:
         raise BadImageError(f"{folder} cannot be read ({error.strerror or error}): check the path.") from None
 

@@ -66,8 +66,11 @@ class Summary:
 
     @property
     def bpp(self) -> float | None:
-        """Mean over files."""
-        return _mean([row.bpp for row in self.rows])
+        """8 x bytes of all compressed files / pixels of all."""
+        known = [row for row in self.rows if row.bpp is not None]
+        pixels = [(row.width or 0) * (row.height or 0) for row in known]
+        bits = sum((row.bpp or 0) * count for row, count in zip(known, pixels, strict=True))
+        return bits / sum(pixels) if sum(pixels) else None
 
     @property
     def ms_ssim(self) -> float | None:
@@ -150,7 +153,7 @@ def existing(task: Task, item: Item, folder: Path | None) -> Path | None:
     """The result of ``item`` that lies there already, if one does."""
     for suffix in task.suffixes():
         path = (folder or Path()) / item.stem.parent / (item.stem.name + suffix)
-        if path.exists() and path.resolve() != item.source.resolve():
+        if os.path.exists(path) and os.path.realpath(path) != os.path.realpath(item.source):
             return path
     return None
 

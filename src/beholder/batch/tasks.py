@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from PIL import Image
+
 from beholder import api, codecs
 from beholder.codecs.base import Codec
 from beholder.codecs.comparable import comparable
@@ -120,7 +122,7 @@ class Compress(Task):
         return _contestants(self.compression, self.model, self.effort)
 
     def wanted(self, path: Path, head: bytes) -> bool:
-        return path.suffix.lower() in _picture_suffixes() or _is_compressed(head)
+        return path.suffix.lower() in _picture_suffixes() or _is_compressed(head) or _is_picture(path)
 
     def suffixes(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(codec.suffix for codec in self.contestants()))
@@ -233,8 +235,6 @@ def _contestants(compression: str, model: str | None, effort: int) -> list[Codec
 @functools.cache
 def _picture_suffixes() -> frozenset[str]:
     """Suffixes of pictures that Pillow opens, in lower case; not those of documents and films."""
-    from PIL import Image
-
     Image.init()
     return frozenset(
         suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN and kind not in _NO_PHOTO
@@ -242,6 +242,22 @@ def _picture_suffixes() -> frozenset[str]:
 
 
 _NO_PHOTO = frozenset({"EPS", "MPEG", "PDF", "WMF", "HDF5", "GRIB", "BUFR", "FITS"})
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether Pillow knows the beginning of a file whose suffix says nothing."""
+    if path.suffix.lower() in _other_suffixes():
+        return False
+    try:
+        with Image.open(path) as image:
+            return image.format not in _NO_PHOTO
+    except Exception:  # plugins raise whatever the bytes provoke
+        return False
+
+
+@functools.cache
+def _other_suffixes() -> frozenset[str]:
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in _NO_PHOTO)
 
 
 def _is_compressed(head: bytes) -> bool:

@@ -68,8 +68,8 @@ class Options:
 
 def asked(names: Sequence[str], output: str | None, options: Options) -> bool:
     """Whether the command line is about many files or folders, not about one file."""
-    folder = output not in (None, files.STREAM) and (Path(str(output)).is_dir() or str(output).endswith(_SEPARATORS))
-    many = len(names) > 1 or Path(names[0]).is_dir() or options.recursive or options.resume or options.jobs is not None
+    folder = output not in (None, files.STREAM) and (os.path.isdir(str(output)) or str(output).endswith(_SEPARATORS))
+    many = len(names) > 1 or os.path.isdir(names[0]) or options.recursive or options.resume or options.jobs is not None
     return many or folder
 
 
@@ -85,7 +85,7 @@ def run(task: Task, names: Sequence[str], output: str | None, options: Options) 
 
     if files.STREAM in (*names, output):
         raise BadOptionError("Standard input and output are one file each: give - alone, without options for many.")
-    folders = [name for name in names if Path(name).is_dir()]
+    folders = [name for name in names if os.path.isdir(name)]
     if folders and output is None and task.suffixes():
         raise BadOptionError(f"{folders[0]} is a folder: name a folder for the results with -o.")
     folder = None if output is None else Path(output)
@@ -177,7 +177,7 @@ def _total(task: Task, summary: Summary, rows: Sequence[Row], folder: Path | Non
     if before:
         parts.append(f"{_size(before)} -> {_size(after)} ({100 * after / before:.1f} %)")
     if summary.bpp is not None:
-        parts.append(f"mean {summary.bpp:.3f} bpp")
+        parts.append(f"{summary.bpp:.3f} bpp")
     if summary.ms_ssim is not None:
         parts.append(f"mean MS-SSIM {summary.ms_ssim:.4f}")
     tries = sum(row.tries or 0 for row in rows)
@@ -195,7 +195,7 @@ def _tell_passed_over(plan: Plan) -> None:
 
 def _tell_failures(summary: Summary) -> None:
     for row in summary.failures[:_SHOWN]:
-        _say(f"Failed: {row.source}: {row.error}")
+        _say(f"Failed: {_error(row)}")
     rest = len(summary.failures) - _SHOWN
     if rest > 0:
         _say(f"... and {rest:,} more.")
@@ -209,9 +209,13 @@ def _names(rows: Sequence[Row]) -> str:
     return ", ".join(row.source for row in rows[:_SHOWN]) + (", ..." if len(rows) > _SHOWN else "")
 
 
+def _error(row: Row) -> str:
+    return str(row.error) if row.source in str(row.error) else f"{row.source}: {row.error}"
+
+
 def _line(row: Row) -> str:
     if row.error is not None:
-        return f"{row.source}: failed: {row.error}"
+        return f"failed: {_error(row)}"
     parts = [f"{row.codec}"] + ([f"quality {row.quality}"] if row.quality is not None else [])
     text = f"{row.source}" + (f" -> {row.output}" if row.output else "") + f": {' '.join(parts)}"
     if row.bytes_before is not None and row.bytes_after is not None:

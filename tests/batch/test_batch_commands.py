@@ -1,0 +1,109 @@
+"""`beholder compress`, `decompress` and `info` with many files and folders."""
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from made_photos import make_photo
+from PIL import Image
+
+from beholder import codecs
+from beholder.cli import main
+
+Run = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    monkeypatch.chdir(tmp_path)
+    Path("photos/deep").mkdir(parents=True)
+    make_photo(64, 48).save("photos/a.jpg", quality=97)
+    make_photo(40, 56, seed=2).save("photos/b.png")
+    make_photo(48, 48, seed=3).save("photos/deep/c.webp", lossless=True)
+    Path("photos/b2").write_bytes(Path("photos/b.png").read_bytes())
+    Path("photos/notes.txt").write_text("no picture")
+    Path("photos/broken.png").write_bytes(Path("photos/b.png").read_bytes()[:500])
+
+    def call(*arguments: str, code: int = 0) -> tuple[str, str]:
+        assert main(arguments) == code
+        captured = capsys.readouterr()
+        return captured.out, captured.err
+
+    return call
+
+
+def test_there_and_back(run: Run) -> None:
+    out, err = run("compress", "photos", "-o", "out", "-r", "-c", "webp", "-q", "50", "--jobs", "2", "-v", code=1)
+    assert "4 files compressed" in out
+    assert "mean MS-SSIM 0." in out
+    assert "photos/deep/c.webp -> deep/c.webp: webp quality 50" in out
+    assert "notes.txt" in err
+    assert "broken.png is damaged" in err
+    with open("out/errors.csv", newline="") as file:
+        assert [line["source"] for line in csv.DictReader(file)] == ["photos/broken.png"]
+    with Image.open("photos/b.png") as photo:
+        assert Path("out/b.webp").read_bytes() == codecs.get("webp").encode(photo, 50)
+    facts = json.loads(run("info", "out", "-r", "--json")[0])
+    assert (facts["files"], facts["failed"]) == (4, 0)
+    assert facts["bytes_before"] == sum(path.stat().st_size for path in Path("out").rglob("*.webp"))
+    facts = json.loads(run("decompress", "out", "-o", "back", "-r", "--json", "--suffix", "tif")[0])
+    assert facts["files"] == 4
+    with Image.open("back/deep/c.tif") as back:
+        decoded = codecs.get("webp").decode(Path("out/deep/c.webp").read_bytes())
+        assert back.tobytes() == decoded.tobytes()
+
+
+def test_a_target_for_each_file(run: Run) -> None:
+    out, err = run("compress", "photos/a.jpg", "photos/b.png", "-c", "jpeg", "--psnr", "60", "-o", "out/", code=1)
+    assert "2 files compressed" in out
+    assert "2 files missed the target" in err
+    out, _ = run("compress", "photos/a.jpg", "-c", "jpeg", "--bpp", "3", "-o", "two/", "--no-measure", "--json")
+    facts = json.loads(out)
+    assert facts["results"][0]["reached"] is True
+    assert facts["bpp"] <= 3
+    assert facts["ms_ssim"] is None
+    assert Path("two/a.jpg").stat().st_size == facts["bytes_after"]
+
+
+def test_dry_run_and_quiet(run: Run) -> None:
+    out, _ = run("compress", "photos", "-o", "out", "--dry-run")
+    assert "photos/a.jpg -> out/a.bhd" in out
+    assert "4 files would be compressed" in out
+    assert not Path("out").exists()
+    out, _ = run("compress", "photos/a.jpg", "--dry-run")
+    assert "photos/a.jpg -> photos/a.bhd" in out
+    assert not Path("photos/a.bhd").exists()
+    assert run("compress", "photos/a.jpg", "-c", "webp", "--quiet") == ("", "")
+    assert Path("photos/a.webp").exists()
+    assert run("decompress", "photos/a.webp", "-o", "a.png", "--quiet") == ("", "")
+    assert "MS-SSIM" in run("compress", "photos/a.jpg", "-c", "webp", "-v", "--force")[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("photos",), "with -o"),
+        (("photos", "missing", "-o", "out"), "no file missing"),
+        (("-", "photos", "-o", "out"), "give - alone"),
+        (("photos", "-o", "photos/a.jpg"), "no folder"),
+        (("photos", "-o", "out", "--jobs", "0"), "1 or more"),
+        (("photos", "-o", "out", "-q", "99"), "outside the scale"),
+        (("photos", "-o", "out", "-c", "auto"), "add one"),
+        (("photos/a.jpg", "--quiet", "--json"), "contradict"),
+    ],
+)
+def test_refused_before_any_work(run: Run, arguments: tuple[str, ...], sentence: str) -> None:
+    assert sentence in run("compress", *arguments, code=2)[1]
+    assert not Path("out").exists()
+
+
+def test_pipes_keep_standard_output_clean(run: Run, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "beholder", "compress", "-", "-c", "jpeg", "--bpp", "3", "-v", "-o", "-"]
+    result = subprocess.run(command, input=Path("photos/b.png").read_bytes(), capture_output=True, check=True)
+    assert result.stdout.startswith(b"\xff\xd8\xff")
+    assert result.stdout.endswith(b"\xff\xd9")
+    assert b"reached" in result.stderr
