@@ -119,7 +119,7 @@ class Compress(Task):
 
     def contestants(self) -> list[Codec]:
         """The codecs that this task may choose from."""
-        return _contestants(self.compression, self.model, self.effort)
+        return api.open_contestants(self.compression, self.model, self.effort)
 
     def wanted(self, path: Path, head: bytes) -> bool:
         return path.suffix.lower() in _picture_suffixes() or _is_compressed(head) or _is_picture(path)
@@ -224,12 +224,6 @@ class Describe(Task):
             bytes_before=len(data),
             bpp=facts["bpp"],
         )
-
-
-@functools.lru_cache(maxsize=1)
-def _contestants(compression: str, model: str | None, effort: int) -> list[Codec]:
-    """Kept from file to file: networks take longer to open than to use."""
-    return api.open_contestants(compression, model, effort)
 
 
 @functools.cache
