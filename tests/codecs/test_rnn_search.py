@@ -131,11 +131,11 @@ def test_without_torch_machines_need_effort_0(
     photo: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("beholder.codecs.rnn.codec.find_spec", lambda name: None)
-    with pytest.raises(NotAvailableError, match=r"beholder\[train\]"):
+    with pytest.raises(NotAvailableError, match=r"\[train\]"):
         api.compress(photo, effort=1, alpha=0.5)
     assert api.compress(photo, alpha=0.5)
     assert api.compress(photo, effort=1)
     photo.save(tmp_path / "photo.png")
     for alphas, fails in (([0.0], False), ([0.0, 1.0], True)):
-        with pytest.raises(NotAvailableError, match=r"beholder\[train\]") if fails else nullcontext():
+        with pytest.raises(NotAvailableError, match=r"\[train\]") if fails else nullcontext():
             sweep_settings.prepare(tmp_path, codecs=["rnn"], alphas=alphas, classifiers=[], effort=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ from beholder.evaluation.plots import (
 )
 from beholder.evaluation.summary.compare import at_rate
 from beholder.evaluation.summary.summarise import MEAN, Series, Summary, summarise
+from beholder.extras import install_command
 from beholder.metrics import ms_ssim_db
 
 
@@ -102,12 +104,62 @@ def test_without_labels_agreement_is_drawn() -> None:
     assert plots_curves.accuracy(result, "lite0").axes[0].get_ylabel() == "Agreement with the original (%)"
 
 
-def test_ms_ssim_is_drawn_in_decibels(found: Summary) -> None:
+def test_ms_ssim_is_drawn_in_steps_of_decibels_and_named_by_its_value(found: Summary) -> None:
+    """One unit in figures, tables and the report: MS-SSIM itself."""
     axes = plots_curves.metric(found, "ms_ssim").axes[0]
     curve = found.curve(MEAN, Series("jpeg"))
     expected = [ms_ssim_db(point.value("ms_ssim") or 0) for point in curve]
     assert list(lines_of(axes)["JPEG"].get_ydata()) == pytest.approx(expected)
-    assert axes.get_ylabel() == "MS-SSIM (dB)"
+    assert axes.get_ylabel() == "MS-SSIM"
+    for place, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True):
+        assert ms_ssim_db(float(label.get_text())) == pytest.approx(place)
+    figure = plots_tradeoff.trade_off(found)
+    assert figure is not None
+    for axes in figure.axes:
+        labels = [float(label.get_text()) for label in axes.get_xticklabels()]
+        assert len(labels) >= 2
+        assert all(0 < label < 1 for label in labels)
+        assert "dB" not in axes.get_xlabel()
+
+
+@pytest.mark.parametrize(("low", "high"), [(3, 30), (10, 12), (9.9, 10.4), (0.5, 45), (20, 21)])
+def test_round_values_of_ms_ssim(low: float, high: float) -> None:
+    ticks = plots_curves.ms_ssim_ticks(low, high)
+    assert 2 <= len(ticks) <= 9
+    assert all(low <= ms_ssim_db(tick) <= high for tick in ticks)
+    assert all(len(f"{tick:g}") <= 8 for tick in ticks)
+
+
+@pytest.mark.parametrize("view", ["vgg16", MEAN])
+def test_preserved_accuracy_ends_at_all_or_where_the_highest_interval_does(found: Summary, view: str) -> None:
+    axes = plots_curves.accuracy(found, view).axes[0]
+    original = found.curve(view, Series("jpeg"))[0].value("top1_original") if view != MEAN else 1.0
+    assert original is not None
+    highest = max(e.high for r in found.rows if r.classifier == view and (e := r.estimate("preserved")))
+    assert axes.get_ylim()[1] == pytest.approx(100 * original * max(1.0, highest))
+    calm = summarise(table([row(image=str(i), quality=q, bpp=q, correct=i < 5) for i in range(9) for q in (1, 2)]))
+    assert plots_curves.accuracy(calm, "lite0").axes[0].get_ylim()[1] == pytest.approx(100)
+
+
+def test_axes_show_every_curve(found: Summary) -> None:
+    """Also one that keeps nothing, one beyond all others and one of identical pictures."""
+    rows = [row(image=str(i), quality=q, bpp=q / 10) for i in range(4) for q in (1, 3)]
+    rows += [r | {"codec": "bpg", "bpp": 9 * r["bpp"], "ms_ssim": 1.0, "psnr": 99.0} for r in rows]
+    rows += [r | {"codec": "webp", "correct": False, "ms_ssim": 0.1, "psnr": 3.0} for r in rows if r["codec"] == "jpeg"]
+    odd = summarise(table(rows), replicates=20)
+    for summary in (found, odd):
+        view = summary.views[0]
+        for figure in (
+            plots_curves.accuracy(summary, view),
+            *(plots_curves.metric(summary, m) for m in summary.metrics),
+        ):
+            axes = figure.axes[0]
+            shown = lines_of(axes)
+            assert len(shown) == len(summary.series)
+            (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+            for line in shown.values():
+                assert all(left <= x <= right for x in line.get_xdata())
+                assert all(bottom <= y <= top + 1e-9 for y in line.get_ydata())
 
 
 @pytest.mark.parametrize(("rates", "scale"), [((0.1, 0.5), "linear"), ((0.1, 0.7), "log")])
@@ -143,7 +195,7 @@ def test_colours_and_dashes() -> None:
     assert len({style.colour for style in looks.values()}) == len(series)
     assert len({style.marker for one, style in looks.items() if one.alpha is None}) == 5
     assert len({looks[one].dash for one in series[:3]}) == 3
-    assert len({looks[one].marker for one in series[:3]}) == 1
+    assert len({looks[one].marker for one in series[:3]}) == 3
     # A codec keeps its colour, whatever is beside it.
     assert plots_style.styles([Series("bpg")])[Series("bpg")].colour == looks[Series("bpg")].colour
     brightness = [sum(int(looks[one].colour[i : i + 2], 16) for i in (1, 3, 5)) for one in series[:3]]
@@ -175,5 +227,5 @@ def test_what_cannot_be_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(OutputError, match="cannot be created"):
         plots.write(blocked)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(NotAvailableError, match=r'Figures need matplotlib: pip install "beholder\[evaluate\]"'):
+    with pytest.raises(NotAvailableError, match=re.escape(f"Figures need matplotlib: {install_command('evaluate')}")):
         plots.write(blocked)

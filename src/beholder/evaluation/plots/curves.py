@@ -14,9 +14,14 @@ RATE = "bits per pixel (whole files)"
 
 _RATE_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
 _LOG_FROM = 6  # largest rate / smallest
-_MS_SSIM_TICKS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995)
+_ABOVE = 3.0  # dB above all others at which identical pictures are drawn, whose MS-SSIM is infinite in dB
+_BELOW = 0.05  # share of the axis that is left below the lowest curve
+_LEAST_SPAN = 0.1  # share of what can be preserved that an axis shows at least, so that noise does not fill it
 _GREY = "#8a8a8a"
 _PANEL = (3.1, 2.5)
+
+SIZES = {"D": 0.85, "*": 1.45, "P": 1.15, "X": 1.15, "^": 1.1, "v": 1.1, "<": 1.1, ">": 1.1, "p": 1.15}
+"""Markers that look larger or smaller than a circle."""
 
 Scale = Callable[[float], float]
 
@@ -37,8 +42,8 @@ def all_accuracies(summary: Summary, views: Sequence[str | None]) -> Any:
     figure, grid = new_figure(
         (_PANEL[0] * columns, _PANEL[1] * rows + 0.7), (rows, columns), sharex=True, sharey=True, squeeze=False
     )
-    for axes, view in zip(grid.flat, views, strict=False):
-        draw_accuracy(axes, summary, view, small=True)
+    limits = [draw_accuracy(axes, summary, view, small=True) for axes, view in zip(grid.flat, views, strict=False)]
+    grid.flat[0].set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
     for axes in grid.flat[len(views) :]:
         axes.set_visible(False)
         # The panel above keeps its scale.
@@ -53,73 +58,83 @@ def all_accuracies(summary: Summary, views: Sequence[str | None]) -> Any:
 
 
 def metric(summary: Summary, name: str) -> Any:
-    """Picture quality over rate."""
+    """Picture quality over rate; MS-SSIM in steps of dB, named by its value."""
     figure, axes = new_figure((6.6, 4.4))
-    view = summary.views[0]
     decibels = name == "ms_ssim"
-    draw_curves(axes, summary, view, name, ms_ssim_db if decibels else float)
-    axes.set(xlabel=RATE, ylabel=f"{title(name)} (dB)" if decibels else title(name))
+    draw_curves(axes, summary, summary.views[0], name, ms_ssim_db if decibels else float)
+    axes.set(xlabel=RATE, ylabel=title(name))
     axes.set_title(title(name).removesuffix(" (dB)"))
     if decibels:
-        low, high = axes.get_ylim()
-        known = [value for value in _MS_SSIM_TICKS if low <= ms_ssim_db(value) <= high]
-        right = axes.secondary_yaxis("right")
-        right.set_yticks([ms_ssim_db(value) for value in known], labels=[f"{value:g}" for value in known])
-        right.spines["right"].set_visible(False)
-        right.set_ylabel("MS-SSIM", color=_GREY)
-        right.tick_params(colors=_GREY)
+        name_by_ms_ssim(axes.yaxis, *axes.get_ylim())
     _legend(axes, higher_is_better(name))
     return figure
 
 
-def draw_accuracy(axes: Any, summary: Summary, view: str | None, small: bool = False) -> None:
-    """One classifier's curves, in per cent; of a single figure with scales for top-1 and preserved accuracy."""
+def draw_accuracy(axes: Any, summary: Summary, view: str | None, small: bool = False) -> tuple[float, float]:
+    """One classifier's curves, in per cent; of a single figure with scales for top-1 and preserved accuracy.
+
+    Returns:
+        The limits of the axis: it ends at all that can be preserved, or where the highest interval does.
+    """
     name = summary.machine(view)
     assert name is not None
     original = next((row.value("top1_original") for row in summary.rows if row.classifier == view), None)
     # Top-1 is drawn as preserved accuracy times that of originals: the same values, but a band without the
     # uncertainty that all codecs share, which images were drawn.
     both = name == "preserved" and view != MEAN and not small and bool(original)
-    scale = 100 * (original or 1.0) if both else 100.0
-    draw_curves(axes, summary, view, name, lambda share: scale * share, small)
+    whole = 100 * (original or 1.0) if both else 100.0
+    ends = draw_curves(axes, summary, view, name, lambda share: whole * share, small)
+    lowest, highest = (min(ends), max(ends)) if ends else (0.0, whole)
+    top = max(whole, highest) or 1.0  # nothing is preserved where originals are not recognised
+    bottom = max(lowest - _BELOW * (top - lowest), -_BELOW * whole)
+    limits = min(bottom, top - _LEAST_SPAN * whole), top
+    axes.set_ylim(*limits)
     if not small or axes.get_subplotspec().is_first_col():
         axes.set_ylabel(f"{title('top1' if both else name)} (%)")
     axes.set_title(view_title(view), fontsize=9 if small else None)
-    _per_cent_limits(axes)
+    if name == "preserved":
+        axes.axhline(whole, color=_GREY, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1, clip_on=False)
     if not both or original is None:
-        if name == "preserved":
-            axes.axhline(100, color=_GREY, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1)
-        return
-    axes.axhline(100 * original, color=_GREY, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1)
+        return limits
     axes.text(
         0.01,
-        100 * original,
-        f"originals {100 * original:.1f} %",
+        whole - 0.01 * (top - limits[0]),
+        f"originals {whole:.1f} %",
         transform=axes.get_yaxis_transform(),
         color=_GREY,
         fontsize=8,
-        va="bottom",
+        va="top",
     )
     right = axes.secondary_yaxis("right", functions=(lambda y: y / original, lambda y: y * original))
     right.set_ylabel("Preserved accuracy (%)", color=_GREY)
     right.tick_params(colors=_GREY)
     right.spines["right"].set_visible(False)
+    return limits
 
 
-def draw_curves(axes: Any, summary: Summary, view: str | None, name: str, scale: Scale, small: bool = False) -> None:
-    """A line with markers and a band for every codec."""
+def draw_curves(
+    axes: Any, summary: Summary, view: str | None, name: str, scale: Scale, small: bool = False
+) -> list[float]:
+    """A line with markers and a band for every codec; the ends of all intervals, as they are drawn."""
     looks = styles(summary.series)
+    curves = {series: [row for row in summary.curve(view, series) if name in row] for series in looks}
+    finite = [y for rows in curves.values() for row in rows if math.isfinite(y := scale(row.value(name) or 0.0))]
+    highest = max(finite, default=0.0) + _ABOVE
     rates: list[float] = []
+    ends: list[float] = []
     for series, style in looks.items():
-        points = _points([row for row in summary.curve(view, series) if name in row], name, scale)
+        points = _points(curves[series], name, lambda value: min(scale(value), highest) if value == 1 else scale(value))
         if not points:
             continue
         bpp, value, low, high = zip(*points, strict=True)
         rates += bpp
+        ends += [*low, *high]
         axes.fill_between(bpp, low, high, color=style.colour, alpha=0.13, linewidth=0, zorder=2)
-        axes.plot(bpp, value, zorder=4 if style.main else 3, **line(style, small))
+        # The highest points lie on the frame.
+        axes.plot(bpp, value, zorder=4 if style.main else 3, clip_on=False, **line(style, small))
     if rates:
         rate_axis(axes, min(rates), max(rates))
+    return ends
 
 
 def line(style: Style, small: bool = False) -> dict[str, Any]:
@@ -131,10 +146,34 @@ def line(style: Style, small: bool = False) -> dict[str, Any]:
         "linewidth": size,
         "linestyle": (0, style.dash) if style.dash else "solid",
         "marker": style.marker,
-        "markersize": 2.4 if small else 4.2,
+        "markersize": SIZES.get(style.marker, 1.0) * (2.6 if small else 4.6),
         "markeredgecolor": "white",
         "markeredgewidth": 0.3 if small else 0.6,
     }
+
+
+def name_by_ms_ssim(axis: Any, low: float, high: float, count: int = 8) -> None:
+    """Name the places of an axis in dB from ``low`` to ``high`` by the values of MS-SSIM, the unit of every table."""
+    values = ms_ssim_ticks(low, high, count)
+    axis.set_ticks([ms_ssim_db(value) for value in values], labels=[f"{value:g}" for value in values])
+
+
+def ms_ssim_ticks(low: float, high: float, count: int = 8) -> list[float]:
+    """Round values of MS-SSIM between two in dB, about equally far apart in dB: 0.9, 0.95, 0.98, 0.99 and so on."""
+    found: dict[float, float] = {}
+    for digits in ((1,), (2, 5), (3, 7), (4, 6, 8, 9), (1.5, 2.5), (1.2, 1.7, 3.5, 4.5, 5.5)):
+        for power in range(1, 8):
+            for digit in digits:
+                value = round(1 - digit * 10.0**-power, power + 1)
+                place = ms_ssim_db(value)
+                if low <= place <= high and all(abs(place - other) >= (high - low) / count for other in found.values()):
+                    found[value] = place
+    if len(found) > 2:
+        return sorted(found)
+    from matplotlib.ticker import MaxNLocator
+
+    ends = (1 - 10 ** (-place / 10) for place in (low, high))
+    return [float(value) for value in MaxNLocator(count - 2).tick_values(*ends) if low <= ms_ssim_db(value) <= high]
 
 
 def rate_axis(axes: Any, low: float, high: float) -> None:
@@ -171,11 +210,6 @@ def _points(rows: Sequence[Row], name: str, scale: Scale) -> list[tuple[float, f
         if math.isfinite(value):
             result.append((bpp, value, low if math.isfinite(low) else value, high if math.isfinite(high) else value))
     return result
-
-
-def _per_cent_limits(axes: Any) -> None:
-    low, high = axes.get_ylim()
-    axes.set_ylim(max(low, -2), max(high, min(101.5, high + 4)))
 
 
 def _legend(axes: Any, rising: bool) -> None:

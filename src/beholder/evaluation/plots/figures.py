@@ -5,7 +5,7 @@
     ``accuracy-mean`` the preserved accuracy, mean over classifiers; ``accuracy`` all of them beside one another.
     Without labels, agreement with the original's top-1.
 ``plots/ms_ssim``, one of each metric
-    Picture quality; MS-SSIM on a scale in dB.
+    Picture quality; MS-SSIM in steps of dB, named by its value as in every table.
 ``plots/trade-off``
     At some fixed rates: MS-SSIM to the right, the machine's view upwards, a path from one alpha to the next.
 

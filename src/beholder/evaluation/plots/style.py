@@ -1,4 +1,4 @@
-"""How curves look, in figures and in the report: a colour and a marker a codec, a shade and a dash an alpha."""
+"""How curves look, in figures and in the report: a colour a codec, a shade an alpha, a marker and a dash a curve."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ from dataclasses import dataclass
 from beholder.evaluation.summary.summarise import MEAN, Series
 from beholder.metrics import describe
 
-# name -> title, colour, marker
+# name -> title, colour on white, colour on a dark ground, marker.
+# Chosen by search: in the eyes of people with and without any of the three kinds of colour blindness, each two of these
+# and of rnn's shades are at least 15 units of CIELAB apart (tests/evaluation/test_colours.py).
 _CODECS = {
-    "rnn": ("rnn", "#d1495b", "o"),
-    "jpeg": ("JPEG", "#b0772b", "s"),
-    "webp": ("WebP", "#3c887e", "^"),
-    "bpg": ("BPG", "#30638e", "D"),
-    "avif": ("AVIF", "#7a5195", "v"),
-    "jpeg2000": ("JPEG 2000", "#6b705c", "P"),
-    "jxl": ("JPEG XL", "#9a8c00", "X"),
-    "heic": ("HEIC", "#c06c9a", "p"),
+    "rnn": ("rnn", "#eb2456", "#f8866d", "o"),
+    "jpeg": ("JPEG", "#aa9b00", "#dade1a", "s"),
+    "webp": ("WebP", "#118656", "#4fada2", "^"),
+    "bpg": ("BPG", "#0077f0", "#2f7ff4", "D"),
+    "avif": ("AVIF", "#0b00c1", "#bb98ff", "v"),
+    "jpeg2000": ("JPEG 2000", "#6d4b9d", "#a764b6", "P"),
+    "jxl": ("JPEG XL", "#7e520f", "#b3932c", "X"),
+    "heic": ("HEIC", "#ed87e5", "#ded2fe", "p"),
 }
 _OTHERS = ("#444444", "#0f8fb3", "#8c564b", "#5b8c1f", "#e07b39", "#6a6fb5")
-_OTHER_MARKERS = ("h", "<", ">", "*", "d", "H")
-_DASHES: tuple[tuple[float, ...], ...] = ((), (6, 2.2), (2, 1.6), (7, 2, 1.5, 2))
-_LIGHTEST, _DARKEST = 0.30, 0.42
+_FREE_MARKERS = ("<", ">", "h", "d", "*", "H")
+_DASHES: tuple[tuple[float, ...], ...] = ((), (6, 2.2), (1.4, 1.4), (7, 2, 1.5, 2), (3.2, 1.6))
+_ON_WHITE, _ON_DARK = (0.35, 0.5), (0.55, 0.25)  # how far the lightest and the darkest of a codec's shades go
+
+WHITE, BLACK = "#ffffff", "#000000"
 
 _TITLES = {
     "bpp": "bits per pixel (whole files)",
@@ -55,28 +59,40 @@ class Style:
 
 
 def styles(series: Iterable[Series]) -> dict[Series, Style]:
-    """A style for each curve.  A codec's alphas run from light to dark, and from solid to dashed to dotted."""
+    """A style for each curve, told apart without colour: no two have one marker, no neighbours one dash.
+
+    A codec's alphas run from light to dark.
+    """
     found = list(series)
-    unknown = [name for name in dict.fromkeys(s.codec for s in found) if name not in _CODECS]
+    codecs = list(dict.fromkeys(one.codec for one in found))
+    unknown = [name for name in codecs if name not in _CODECS]
+    free = [*_FREE_MARKERS]
+    free += [known[-1] for name, known in _CODECS.items() if name not in codecs]
+    used: set[str] = set()
     result = {}
-    for one in found:
-        number = unknown.index(one.codec) if one.codec in unknown else 0
-        title, base, marker = _CODECS.get(
-            one.codec, (one.codec, _OTHERS[number % len(_OTHERS)], _OTHER_MARKERS[number % len(_OTHER_MARKERS)])
-        )
+    for place, one in enumerate(found):
+        other = _OTHERS[unknown.index(one.codec) % len(_OTHERS)] if one.codec in unknown else ""
+        title, colour, dark, marker = _CODECS.get(one.codec, (one.codec, other, _mix(other or WHITE, WHITE, 0.4), ""))
+        if not marker or marker in used:
+            marker = next((marker for marker in free if marker not in used), _FREE_MARKERS[place % len(_FREE_MARKERS)])
+        used.add(marker)
         alphas = sorted(s.alpha for s in found if s.codec == one.codec and s.alpha is not None)
-        place = alphas.index(one.alpha) if one.alpha is not None else 0
-        share = place / (len(alphas) - 1) if len(alphas) > 1 else 0.5
-        colour = _shade(base, share)
+        share = alphas.index(one.alpha) / (len(alphas) - 1) if one.alpha is not None and len(alphas) > 1 else 0.5
         result[one] = Style(
             label=title if one.alpha is None else f"{title}, \u03b1 = {one.alpha:g}",
-            colour=colour,
-            dark_colour=_mix(colour, "#ffffff", 0.12 + 0.4 * share),
+            colour=_shade(colour, share, *_ON_WHITE),
+            dark_colour=_shade(dark, share, *_ON_DARK),
             marker=marker,
             dash=_DASHES[place % len(_DASHES)],
             main=one.alpha is not None,
         )
     return result
+
+
+def codec_look(codec: str) -> tuple[str, str]:
+    """The colour on white and the marker of a codec that Beholder knows."""
+    _, colour, _, marker = _CODECS[codec]
+    return colour, marker
 
 
 def title(name: str) -> str:
@@ -92,11 +108,11 @@ def view_title(view: str | None) -> str:
     return {MEAN: "Mean of the classifiers", None: "All images"}.get(view, str(view))
 
 
-def _shade(colour: str, share: float) -> str:
+def _shade(colour: str, share: float, lightest: float, darkest: float) -> str:
     """Lighter for 0, as it is for 0.5, darker for 1."""
     if share < 0.5:
-        return _mix(colour, "#ffffff", _LIGHTEST * (1 - 2 * share))
-    return _mix(colour, "#000000", _DARKEST * (2 * share - 1))
+        return _mix(colour, WHITE, lightest * (1 - 2 * share))
+    return _mix(colour, BLACK, darkest * (2 * share - 1))
 
 
 def _mix(colour: str, other: str, share: float) -> str:

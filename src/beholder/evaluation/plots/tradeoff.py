@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from beholder.evaluation.plots.curves import new_figure
+from beholder.evaluation.plots.curves import SIZES, name_by_ms_ssim, new_figure
 from beholder.evaluation.plots.style import styles, title
 from beholder.evaluation.summary.compare import at_rate
 from beholder.evaluation.summary.summarise import Estimate, Series, Summary
@@ -39,7 +39,7 @@ def trade_off(summary: Summary) -> Any | None:
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     for axes in grid[-1]:
-        axes.set_xlabel("human eye: MS-SSIM (dB)  \u2192")
+        axes.set_xlabel("human eye: MS-SSIM  \u2192")
     for axes in grid[:, 0]:
         axes.set_ylabel(f"machines: {title(measure).lower()} (%)  \u2192")
     handles = {
@@ -90,7 +90,7 @@ def _draw(axes: Any, points: dict[Series, Point], summary: Summary) -> None:
             y,
             style.marker,
             color=style.colour,
-            markersize=size,
+            markersize=size * SIZES.get(style.marker, 1.0),
             markeredgecolor="white",
             markeredgewidth=0.8,
             label=style.label,
@@ -121,3 +121,5 @@ def _draw(axes: Any, points: dict[Series, Point], summary: Summary) -> None:
     ):
         lack = max(least - (high - low), 0) / 2
         limit(low - lack, high + lack)
+    left, right = axes.get_xlim()
+    name_by_ms_ssim(axes.xaxis, left, right, count=5)
