@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import shutil
 import subprocess
 import sys
@@ -305,6 +306,25 @@ def test_a_forged_size_is_refused_before_memory_is_spent(files: dict[str, bytes]
 def test_depths_that_libavcodec_lacks(files: dict[str, bytes], depth: int) -> None:
     with pytest.raises(BadFileError, match=f"{depth} bits"):
         Bpg().decode(reheaded(files["16x16 RGB 444"], bit_depth=depth))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_checksum_that_cannot_be_read_is_missed(mode: str) -> None:
+    """Whatever becomes of the start code, kind or size of its message: pixels were compared, or an error is raised."""
+    codec = Bpg(checksum=True)
+    with pytest.raises(BadFileError, match="has no readable checksum: get a whole copy"):
+        codec.decode(Bpg().encode(picture(mode), 25))
+    data = codec.encode(picture(mode), 25)
+    pixels = codec.decode(data).tobytes()
+    for match in re.finditer(re.escape(b"\0\0\1\x50"), data):
+        for position in range(match.start(), match.start() + 9):
+            for bit in range(8):
+                damaged = bytearray(data)
+                damaged[position] ^= 1 << bit
+                try:
+                    assert codec.decode(bytes(damaged)).tobytes() == pixels
+                except BadFileError:
+                    continue
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from beholder.codecs.base import Codec, QualityScale
-from beholder.codecs.bpg import colour, container, mux
+from beholder.codecs.bpg import colour, container, hevc, mux
 from beholder.codecs.bpg.pictures import Settings, decode_picture, encode_picture
-from beholder.errors import BadOptionError
+from beholder.errors import BadFileError, BadOptionError
 
 _CHROMA = {"420": 1, "422": 2, "444": 3}
 _PRESETS = (
@@ -66,7 +66,8 @@ class Bpg(Codec):
             preset: x265's effort, "ultrafast" to "veryslow".
             bit_depth: of the coded samples: 8, 10 or 12.
             checksum: store MD5 sums of the samples (an HEVC message, as ``bpgenc -hash``), so that wrong
-                pixels raise BadFileError; up to 60 bytes a picture, hence off where rates are compared.
+                pixels raise BadFileError; up to 60 bytes a picture, hence off where rates are compared.  Decoding
+                then refuses files without them.
 
         Raises:
             BadOptionError: an option is none of these.
@@ -118,6 +119,10 @@ class Bpg(Codec):
     def _decode(self, data: bytes, quality: int | None) -> Image.Image:
         header, picture_data = container.read_file(data)
         picture, extra = mux.split(picture_data, with_alpha=header.alpha != container.Alpha.NONE)
+        if self._checksum:
+            _check_for_sums(picture, planes=3 if header.chroma else 1)
+            if extra is not None:
+                _check_for_sums(extra, planes=1)
         size = header.width, header.height
         planes = decode_picture(picture, *size, header.chroma, header.bit_depth)
         alpha = decode_picture(extra, *size, 0, header.bit_depth)[0] if extra else None
@@ -132,6 +137,14 @@ def metadata(header: container.Header) -> dict[str, bytes]:
     exif = _find_tiff(header.extensions.get(container.EXIF, b""))
     found = {"icc_profile": header.extensions.get(container.ICC), "exif": _EXIF_PREFIX + exif if exif else b""}
     return {key: data for key, data in found.items() if data}
+
+
+def _check_for_sums(picture: mux.CodedPicture, planes: int) -> None:
+    """Raise BadFileError unless the decoder will find check sums to compare its pixels with."""
+    if not any(hevc.holds_md5(nal, planes) for nal in picture.nals):
+        raise BadFileError(
+            "This BPG file has no readable checksum: get a whole copy, or decode it without asking for a checksum."
+        )
 
 
 def _extensions(image: Image.Image) -> dict[int, bytes]:

@@ -18,6 +18,10 @@ IDR = frozenset({19, 20})
 INTRA_SLICES = frozenset(range(16, 22))
 """Slices of any random access point: all intra."""
 
+_PICTURE_HASH = 132
+"""payloadType of the decoded picture hash."""
+_MD5_BYTES = 16
+
 START_CODE = b"\0\0\1"
 # Main 4:4:4 profiles (range extensions), level 8.5 = no limits, one sub-layer.
 VPS_NAL = bytes.fromhex("40 01 0c 01 ff ff 04 08 00 00 03 00 90 10 00 00 03 00 00 ff f0 24")
@@ -354,3 +358,13 @@ def with_layer_id(nal: bytes, layer: int) -> bytes:
 def begins_picture(nal: bytes) -> bool:
     """Whether a slice is the first of its picture."""
     return nal[2] >= 0x80
+
+
+def holds_md5(nal: bytes, planes: int) -> bool:
+    """Whether a suffix SEI message carries MD5 sums of ``planes`` planes (H.265, D.2.19), which libavcodec compares."""
+    payload = unescape(nal)[2:]
+    return (
+        nal_type(nal) == SUFFIX_SEI
+        and payload[:3] == bytes([_PICTURE_HASH, 1 + _MD5_BYTES * planes, 0])
+        and len(payload) > 2 + _MD5_BYTES * planes
+    )
