@@ -11,6 +11,7 @@ from typing import Any
 
 import fake_results
 import matplotlib
+import matplotlib.text
 import pytest
 from fake_results import row, sweep_rows, table
 from PIL import Image
@@ -74,6 +75,26 @@ def test_the_same_results_give_the_same_bytes_and_matplotlib_is_left_as_it_was(
     for path in again:
         assert path.read_bytes() == (folder / "plots" / path.name).read_bytes()
     assert dict(matplotlib.rcParams) == before
+
+
+NAMES = (r"$\frac{a$", "$$ a_1^{2 100 % \\")
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_are_no_formulas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What begins with a dollar is drawn as it is, in every label of every figure."""
+    monkeypatch.setattr(plots, "_SUFFIXES", ("svg",))
+    rows = [
+        line | {"classifier": name, "correct": None, "correct5": None, "correct_original": None, "label": None}
+        for line in sweep_rows(3)
+        if line["classifier"] == "lite0"
+        for name in NAMES
+    ]
+    written = plots.write(fake_results.write(tmp_path, rows))
+    assert len(written) >= len(NAMES) + 2
+    figure = plots_curves.accuracy(summarise(table(rows), replicates=20), NAMES[0])
+    texts = [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
+    assert any(NAMES[0] in text for text in texts)
 
 
 def test_accuracy_of_one_classifier(found: Summary) -> None:

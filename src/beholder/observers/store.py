@@ -10,15 +10,14 @@ import contextlib
 import hashlib
 import os
 import re
-import secrets
 import shutil
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from beholder.errors import BadOptionError, OutputError
+from beholder.files import sync_folder, temporary_folder
 from beholder.observers import labels as label_files
 from beholder.observers import specs
 from beholder.observers.base import ObserverInfo
@@ -31,7 +30,6 @@ LABELS = "labels.txt"
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
 _CHUNK = 1 << 20
-_A_DAY = 86_400.0
 
 
 def cache_dir() -> Path:
@@ -130,44 +128,28 @@ def room(parent: Path | None = None) -> Iterator[Path]:
         OutputError: it cannot be made, or what is done in it fails for the disk's sake.
     """
     parent = parent or observers_dir()
-    temporary = _temporary(parent)
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        _sweep(parent)
-        temporary.mkdir()
-        yield temporary
+        with temporary_folder(parent) as folder:
+            yield folder
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(f"{parent} cannot be written ({reason}): set {CACHE_VARIABLE} to another folder.") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _temporary(parent: Path) -> Path:
-    return parent / f".{secrets.token_hex(8)}.tmp"
-
-
-def _sweep(parent: Path) -> None:
-    """Remove what programs left that were killed: temporary folders older than a day."""
-    for path in parent.glob(".*.tmp"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > _A_DAY:
-                shutil.rmtree(path)
 
 
 def _swap(source: Path, target: Path) -> None:
     """Rename the folder ``source`` to ``target``, which may exist."""
-    old = _temporary(target.parent)
-    if target.exists():
-        os.rename(target, old)
-    try:
-        os.rename(source, target)
-    except OSError:
-        if old.exists():
-            os.rename(old, target)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+    with temporary_folder(target.parent) as aside:
+        old = aside / "old"
+        if target.exists():
+            os.rename(target, old)
+        try:
+            os.rename(source, target)
+        except OSError:
+            if old.exists():
+                os.rename(old, target)
+            raise
+    sync_folder(target.parent)
 
 
 def _fingerprint(path: Path) -> tuple[int, str]:

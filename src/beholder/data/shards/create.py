@@ -7,9 +7,7 @@ was interrupted goes on with the shards that are not there yet.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -35,6 +33,7 @@ from beholder.data.shards.storage import LocalStorage
 from beholder.data.shards.workers import write_shards
 from beholder.data.shards.writing import TEMPORARY, Job, write_file
 from beholder.errors import BadFileError, BadImageError, BadOptionError, OutputError
+from beholder.files import csv_text
 
 SHARD_SIZE = 1000
 SKIPPED = "skipped.csv"
@@ -113,9 +112,8 @@ def _finish(job: Job, finished: dict[int, ShardInfo], dataset: str, split: str, 
     index = Index(job.name, dataset, split, job.plan, len(skipped), job.source.classes, shards)
     try:
         if skipped:
-            out = io.StringIO()
-            csv.writer(out, lineterminator="\n").writerows([("file", "reason"), *skipped])
-            write_file(job.target / SKIPPED, out.getvalue().encode("utf-8", "backslashreplace"))
+            text = csv_text([("file", "reason"), *skipped])
+            write_file(job.target / SKIPPED, text.encode("utf-8", "backslashreplace"))
         write_file(job.target / INDEX, index.to_json())
     except OSError as error:
         raise OutputError(f"{job.target} cannot be written ({error.strerror}): make room and try again.") from None

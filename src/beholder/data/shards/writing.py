@@ -21,6 +21,7 @@ from beholder.data.files import FileSource
 from beholder.data.shards.index import ShardInfo, Table, digest
 from beholder.data.strings import PackedStrings
 from beholder.errors import BadImageError, OutputError
+from beholder.files import sync_folder
 
 TEMPORARY = ".beholder-"
 """How the names of unfinished files begin."""
@@ -135,6 +136,7 @@ class _AtomicFile:
                     os.fsync(self._file.fileno())
             if kind is None:
                 os.replace(self.temporary, self.path)
+                sync_folder(self.path.parent)
         finally:
             with contextlib.suppress(OSError):
                 self.temporary.unlink(missing_ok=True)

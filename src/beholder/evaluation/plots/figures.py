@@ -32,6 +32,8 @@ PLOTS = "plots"
 _SUFFIXES = ("png", "svg")
 _DPI = 200
 _RC = {
+    # Names of observers and metrics are shown as they are: a $ begins no formula.
+    "text.parse_math": False,
     "font.family": "sans-serif",
     "font.size": 9.5,
     "axes.titlesize": 11,

@@ -19,12 +19,10 @@ Without labels the accuracies are left out.  The classifier ``(mean)`` is the me
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +32,7 @@ from numpy.typing import NDArray
 from beholder.evaluation.summary.bootstrap import REPLICATES, GroupMeans, group_means
 from beholder.evaluation.summary.read import FIGURES, OUTCOMES, FolderRows, GroupKey, Rows, TableRows
 from beholder.evaluation.sweep.results import TABLE
-from beholder.files import save_atomically
+from beholder.files import csv_text, save_atomically
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -291,10 +289,5 @@ def _record(row: Row, columns: Sequence[str]) -> dict[str, Any]:
 
 
 def _csv(records: Sequence[dict[str, Any]]) -> str:
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    if records:
-        writer.writerow(records[0])
-    for record in records:
-        writer.writerow([number(value) if isinstance(value, float) else value for value in record.values()])
-    return text.getvalue()
+    lines = [[number(value) if isinstance(value, float) else value for value in record.values()] for record in records]
+    return csv_text([*(list(record) for record in records[:1]), *lines])

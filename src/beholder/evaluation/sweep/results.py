@@ -36,18 +36,17 @@ images' names, labels and contents, by which ``--resume`` sees that they have ch
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from io import BytesIO, StringIO
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beholder.errors import BadFileError, NotAvailableError
 from beholder.extras import install_command
-from beholder.files import save_atomically
+from beholder.files import LEFTOVER, csv_text, save_atomically
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,9 +55,6 @@ TABLE = "results.parquet"
 SETTINGS = "settings.json"
 FAILURES = "errors.csv"
 GALLERY = "gallery"
-
-LEFTOVER = ".beholder-*.tmp"
-"""What a killed process may leave of a file it was writing."""
 
 _METADATA = b"beholder"
 _PART = re.compile(r"part-(\d{6,})\.parquet")
@@ -235,11 +231,8 @@ def write_failures(folder: Path, failures: Sequence[Failure]) -> None:
     if not failures:
         path.unlink(missing_ok=True)
         return
-    text = StringIO()
-    writer = csv.DictWriter(text, list(asdict(failures[0])), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(failure) for failure in failures)
-    save_atomically(path, text.getvalue().encode("utf-8", "backslashreplace"))
+    text = csv_text([list(asdict(failures[0])), *(list(asdict(failure).values()) for failure in failures)])
+    save_atomically(path, text.encode("utf-8", "backslashreplace"))
 
 
 def clean(folder: Path) -> None:

@@ -31,7 +31,7 @@ from beholder.evaluation.sweep.jobs import Batch, batches
 from beholder.evaluation.sweep.results import BatchResult, Failure, Part
 from beholder.evaluation.sweep.settings import Settings, check_source
 from beholder.evaluation.sweep.workers import Runner, inline
-from beholder.files import save_atomically
+from beholder.files import LEFTOVER, save_atomically
 
 _HOPELESS = 20  # images that fail in the beginning, before none of the others is tried
 
@@ -129,7 +129,7 @@ def check_folder(settings: Settings, folder: Path, resume: bool) -> None:
         raise OutputError(f"{folder} is no folder: choose another.")
     if "://" not in settings.data and folder.resolve().is_relative_to(settings.data):
         raise OutputError(f"{folder} lies inside of the data, which it would change: choose another place.")
-    if not folder.is_dir() or all(path.match(results.LEFTOVER) for path in folder.iterdir()):
+    if not folder.is_dir() or all(path.match(LEFTOVER) for path in folder.iterdir()):
         return
     if not resume:
         raise OutputError(f"{folder} is not empty: choose another folder, or go on with the sweep in it by --resume.")
