@@ -1,6 +1,7 @@
 """The commands do what their help says, through ``beholder.cli.main`` as the shell's script calls it."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -200,3 +201,10 @@ def test_photos_come_out_upright(run: Run, photo: Image.Image) -> None:
     photo.save("turned.jpg", exif=exif)
     run("compress", "turned.jpg", "-c", "webp")
     assert json.loads(run("info", "turned.webp", "--json"))["width"] == photo.height
+
+
+def test_short_version_and_completion(run: Run) -> None:
+    assert run("-V") == run("--version")
+    environment = os.environ | {"_BEHOLDER_COMPLETE": "complete_bash", "COMP_WORDS": "beholder comp", "COMP_CWORD": "1"}
+    command = [sys.executable, "-m", "beholder"]
+    assert "compress" in subprocess.run(command, env=environment, capture_output=True, text=True).stdout.split()

@@ -5,6 +5,7 @@
 - :mod:`.prepare` -- ``prepare``.
 - :mod:`.data` -- ``data create``, ``data info``, ``data verify``.
 - :mod:`.evaluate` -- ``evaluate``.
+- :mod:`.doctor` -- ``doctor``.
 - :mod:`.reports` -- ``plot``, ``report``.
 - :mod:`.serve` -- ``serve``.
 - :mod:`.training`, :mod:`.classifiers` -- ``train codec``, ``train classifier``, ``export``.
@@ -28,7 +29,7 @@ from typing import Annotated, Any
 import typer
 
 from beholder import __version__
-from beholder.cli.commands import data, evaluate, listings, photos, prepare, reports, serve, training
+from beholder.cli.commands import data, doctor, evaluate, listings, photos, prepare, reports, serve, training
 from beholder.errors import BeholderError, InterruptedWorkError
 
 PROGRAM = "beholder"
@@ -43,7 +44,6 @@ _MARKUP = re.compile(r"(?=\[[a-z#/@])")  # what rich, which prints the help, tak
 
 app = typer.Typer(
     name=PROGRAM,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -52,7 +52,7 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version and exit.")] = False,
 ) -> None:
     """Lossy image compression for whoever looks: the human eye, a machine, or both."""
     if version:
@@ -71,6 +71,7 @@ evaluate.register(app)
 reports.register(app)
 serve.register(app)
 training.register(app)
+doctor.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
