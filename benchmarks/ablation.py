@@ -31,15 +31,19 @@ import torch
 
 from beholder import observers
 from beholder.codecs.base import Codec
-from beholder.codecs.rnn import layout, model, runtime, transform
+from beholder.codecs.rnn import layout
+from beholder.codecs.rnn import onnx_model as runtime
 from beholder.codecs.rnn.codec import Rnn
+from beholder.codecs.rnn.torch import entropy_models as context
+from beholder.codecs.rnn.torch import model, transform
+from beholder.codecs.rnn.torch.human_distortion import human_distortion
+from beholder.codecs.rnn.torch.weights import exported
 from beholder.evaluation import protocol
 from beholder.metrics import bd_rate, ms_ssim
 from beholder.reading import load
-from beholder.training import context, export, swift
-from beholder.training.checkpoint import exported
-from beholder.training.codec import CodecJob, CodecTraining, read_settings
-from beholder.training.losses import human_distortion
+from beholder.training.codec import export
+from beholder.training.codec import module as swift
+from beholder.training.codec.run import CodecJob, CodecTraining, read_settings
 from beholder.training.photos import PhotoCrops, find_photos
 
 JUDGE = "efficientnet_lite1"

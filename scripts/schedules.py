@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS, SWIFT, Layout
-from beholder.codecs.rnn.transform import (
+from beholder.codecs.rnn.torch.human_distortion import ms_ssim
+from beholder.codecs.rnn.torch.transform import (
     PATCH,
     Basis,
     BorderFilter,
@@ -29,7 +30,6 @@ from beholder.codecs.rnn.transform import (
     masking,
     to_ycc,
 )
-from beholder.training.losses import ms_ssim
 from beholder.training.photos import validation_set
 
 CHANNELS = SWIFT.latent - 1

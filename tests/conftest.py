@@ -6,10 +6,9 @@ import os
 import signal
 from pathlib import Path
 
-import numpy as np
 import pytest
+from helpers.photos import PILLOW_MODES, in_mode, make_photo
 from hypothesis import HealthCheck, settings
-from made_photos import make_photo
 from PIL import Image
 
 # A busy machine must not fail a test; and files of a fixture are made anew by the tests that damage them.
@@ -22,10 +21,6 @@ settings.load_profile("steady")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED_DATA_VARIABLE = "BEHOLDER_DATA"
-PILLOW_MODES = (
-    *("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"),
-    *("I", "I;16", "I;16L", "I;16B", "I;16N", "F"),
-)
 
 
 @pytest.fixture(scope="session")
@@ -54,21 +49,3 @@ def big_photo() -> Image.Image:
 def modes(photo: Image.Image) -> dict[str, Image.Image]:
     """A picture in every Pillow mode, by the mode's name."""
     return {mode: in_mode(photo, mode) for mode in PILLOW_MODES}
-
-
-def in_mode(photo: Image.Image, mode: str) -> Image.Image:
-    """``photo`` in any Pillow mode; modes with transparency get a gradient of it, I;16 all 16 bits."""
-    gradient = Image.linear_gradient("L").resize(photo.size)
-    if mode in ("LA", "RGBA", "La", "RGBa"):
-        image = photo.convert(mode.upper())
-        image.putalpha(gradient)
-        return image.convert(mode)
-    if mode == "PA":
-        image = photo.convert("P").convert("PA")
-        image.putalpha(gradient)
-        return image
-    if mode.startswith("I;16"):
-        order = ">u2" if mode == "I;16B" else "<u2"
-        deep = (np.asarray(photo.convert("L")).astype(np.uint16) * 257).astype(order)
-        return Image.frombytes(mode, photo.size, deep.tobytes())
-    return photo.convert(mode)

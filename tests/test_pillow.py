@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PILLOW_MODES
-from made_photos import make_photo
+from helpers.photos import PILLOW_MODES, make_photo
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 import beholder

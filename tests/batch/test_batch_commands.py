@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from made_photos import make_photo
+from helpers.photos import make_photo
 from PIL import Image
 
 from beholder import codecs

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from published import put
+from helpers.published import put
 
 from beholder.data.files import FileSource
 from beholder.data.folder import read_folder

@@ -6,9 +6,9 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from helpers.published import picture, put
 from hypothesis import given
 from hypothesis import strategies as st
-from published import picture, put
 
 from beholder import data
 from beholder.data.keys import is_key, make_keys

@@ -7,8 +7,8 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from helpers.sweeps import OBSERVER, prepare, rows_of
 from PIL import Image, ImageCms
-from sweep_tools import OBSERVER, prepare, rows_of
 
 import beholder
 from beholder import codecs

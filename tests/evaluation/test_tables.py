@@ -11,9 +11,9 @@ import threading
 from pathlib import Path
 from typing import Annotated
 
-import fake_results
 import pytest
 import typer
+from helpers import fake_results
 from rich.cells import cell_len
 from rich.console import Console
 

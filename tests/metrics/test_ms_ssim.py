@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.photos import damage
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_photos import damage
 from PIL import Image, ImageFilter
 
 from beholder import codecs

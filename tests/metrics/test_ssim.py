@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.photos import damage
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_photos import damage
 from PIL import Image
 
 from beholder.errors import BadImageError

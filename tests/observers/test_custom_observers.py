@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.observers import RED_GREEN_BLUE, empty_cache, make_onnx
 from hypothesis import given
 from hypothesis import strategies as st
-from observer_help import RED_GREEN_BLUE, empty_cache, make_onnx
 from PIL import Image
 
 import beholder

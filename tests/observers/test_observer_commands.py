@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from observer_help import empty_cache, keras_or_skip, noise, save_legacy
+from helpers.observers import empty_cache, keras_or_skip, noise, save_legacy
 
 from beholder import observers
 from beholder.cli import main

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.observers import empty_cache, noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from observer_help import empty_cache, noise
 from PIL import Image
 
 from beholder import observers

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from observer_help import empty_cache
+from helpers.observers import empty_cache
 from PIL import Image
 
 from beholder import codecs, observers

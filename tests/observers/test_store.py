@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from observer_help import empty_cache, make_onnx
+from helpers.observers import empty_cache, make_onnx
 from PIL import Image
 
 from beholder import observers

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from browser import open_browser
-from made_photos import make_photo
+from helpers.photos import make_photo
 
 import beholder
 from beholder.cli import main

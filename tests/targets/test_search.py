@@ -3,10 +3,10 @@
 import math
 
 import pytest
+from helpers.toy_codec import ToyCodec, grey
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from toy_codec import ToyCodec, grey
 
 from beholder import codecs
 from beholder.metrics import psnr

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_photos import make_photo
+from helpers.photos import make_photo
 from PIL import Image
 
 pytest.importorskip("torch")

@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image
 
 from beholder.codecs.base import QualityScale
-from beholder.codecs.pillow import PillowCodec
+from beholder.codecs.pillow_codec import PillowCodec
 
 _MONOCHROME = 0x10
 

@@ -9,7 +9,7 @@ from types import ModuleType
 from PIL import Image
 
 from beholder.codecs.base import Codec, QualityScale
-from beholder.codecs.pillow import check_side, damaged
+from beholder.codecs.pillow_codec import check_side, damaged
 from beholder.errors import BadFileError
 from beholder.extras import install_command
 from beholder.image import check_size, normalise, upright

@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image
 
 from beholder.codecs.base import QualityScale
-from beholder.codecs.pillow import PillowCodec, to_srgb
+from beholder.codecs.pillow_codec import PillowCodec, to_srgb
 from beholder.errors import BadFileError
 
 _JP2 = b"\x00\x00\x00\x0cjP  \r\n\x87\n"

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from beholder.codecs.base import Codec, QualityScale
-from beholder.codecs.pillow import check_side, damaged, to_srgb
+from beholder.codecs.pillow_codec import check_side, damaged, to_srgb
 from beholder.errors import BadFileError
 from beholder.extras import install_command
 from beholder.image import check_size

@@ -5,7 +5,7 @@ from __future__ import annotations
 from PIL import Image
 
 from beholder.codecs.base import Codec
-from beholder.codecs.pillow import to_srgb
+from beholder.codecs.pillow_codec import to_srgb
 
 KEYS = ("exif", "icc_profile")
 """What ``image.info`` may hold."""

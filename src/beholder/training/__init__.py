@@ -1,0 +1,1 @@
+"""Training of codecs and classifiers; needs the extra ``train``."""

@@ -76,8 +76,8 @@ def train_codec(
             raise BadImageError(f"There is no folder {folder}: give one with photographs.")
     _check_job_id(job_id)
     _require_libraries()
-    from beholder.training.codec import CodecJob, read_settings
-    from beholder.training.codec import train_codec as run
+    from beholder.training.codec.run import CodecJob, read_settings
+    from beholder.training.codec.run import train_codec as run
 
     settings = read_settings(config)
     if start is not None and not start.exists():
@@ -123,7 +123,7 @@ def export(
         _check_job_id(job_id)
     source = checkpoint or runs / str(job_id) / "last.pt"
     _require_libraries()
-    from beholder.training.export import SILENT, export_codec
+    from beholder.training.codec.export import SILENT, export_codec
 
     if fit is None:
         folder = export_codec(source, output, entropy)

@@ -3,7 +3,7 @@
     offset  size      field
     0       4         8B 42 48 44                    (a non-ASCII byte, then "BHD")
     4       1         version: 2
-    5       8         identity of the model: first 8 bytes of its SHA-256 (:mod:`beholder.codecs.rnn.runtime`)
+    5       8         identity of the model: first 8 bytes of its SHA-256 (:mod:`beholder.codecs.rnn.onnx_model`)
     13      varint    width in pixels
             varint    height
             1         alpha x 250, rounded

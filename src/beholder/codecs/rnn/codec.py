@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from beholder.codecs.base import Codec, QualityScale
-from beholder.codecs.rnn import bitstream, runtime
+from beholder.codecs.rnn import bitstream
+from beholder.codecs.rnn import onnx_model as runtime
 from beholder.codecs.rnn.bitstream import ALPHA_STEPS, EXIF, ICC, PLANE, Bitstream
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS
 from beholder.errors import BadFileError, BadOptionError

@@ -21,7 +21,7 @@ from beholder.errors import BadImageError, BadOptionError, BeholderError
 from beholder.observers.base import view
 from beholder.training.classifier.pictures import augment
 from beholder.training.classifier.settings import ClassifierJob
-from beholder.training.processes import Processes
+from beholder.training.distributed import Processes
 
 BROKEN = -1
 """The label of a validation picture that cannot be read: metrics leave it out."""

@@ -17,9 +17,9 @@ from beholder.errors import OutputError
 from beholder.files import save_atomically
 from beholder.training.classifier import state
 from beholder.training.classifier.batches import Order
+from beholder.training.classifier.module import Trainee
 from beholder.training.classifier.settings import ClassifierJob
 from beholder.training.classifier.state import Progress
-from beholder.training.classifier.trainee import Trainee
 
 LOG_EVERY = 20
 _CHECKPOINT, _STOP = 1, 2

@@ -21,11 +21,11 @@ from beholder.training.classifier.batches import (
     open_pictures,
 )
 from beholder.training.classifier.callbacks import Checkpoints, Curves, Signals, Stopped
+from beholder.training.classifier.module import Trainee, optimizer
 from beholder.training.classifier.place import prepare_folder
 from beholder.training.classifier.settings import ClassifierJob
 from beholder.training.classifier.state import Progress
-from beholder.training.classifier.trainee import Trainee, optimizer
-from beholder.training.processes import Processes
+from beholder.training.distributed import Processes
 
 
 class Training:

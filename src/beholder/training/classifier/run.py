@@ -53,7 +53,7 @@ def train_classifier(job: ClassifierJob) -> Outcome:
     keras = require_keras()
     if keras.backend.backend() != "torch":
         raise NotAvailableError("Training needs Keras on torch: unset KERAS_BACKEND.")
-    from beholder.training import processes
+    from beholder.training import distributed as processes
 
     cuda = _use_cuda(job.device)
     group = processes.start(cuda)

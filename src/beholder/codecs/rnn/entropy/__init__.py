@@ -1,0 +1,1 @@
+"""Entropy model and range coder in integers: the same bits on every machine."""

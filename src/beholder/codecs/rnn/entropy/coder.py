@@ -1,0 +1,418 @@
+"""The entropy model in integers, and the range coder behind it: the same bits on every machine.
+
+A learned entropy model that computes in floating point fails when another processor rounds otherwise.  This one
+reads only codes (integers), its weights are integers, and every sum stays below 2^24 in magnitude (checked when
+weights are loaded), so float32 matrix products are exact in whatever order they are summed.  Per stage a network
+(:mod:`.stage_network`, :mod:`.pyramid`) predicts a mean and a scale for every code; they choose a table of integer
+probabilities (:mod:`.tables`), and `constriction`'s range coder does the rest.
+
+Pictures differ in more than a network can see around a block: the encoder may tell, stage by stage, by how much each
+channel's scales are to be shifted (0.1 to 1.5 % of a file).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beholder.codecs.rnn.entropy.pyramid import PyramidNetwork
+from beholder.codecs.rnn.entropy.stage_network import Ints, Positions, StageNetwork, Tables
+from beholder.codecs.rnn.entropy.tables import (
+    DEAD_ZONE,
+    EVEN,
+    MEANS,
+    PROBABILITY_BITS,
+    SCALES,
+    SHIFT_PROBABILITIES,
+    SHIFTS,
+    family,
+    shifted_tables,
+    table_sizes,
+)
+from beholder.codecs.rnn.layout import CODE_LIMIT, Layout
+from beholder.errors import BadFileError
+
+Floats = NDArray[np.float32]
+Network = PyramidNetwork | StageNetwork
+Pass = tuple[Positions, Tables, NDArray[np.int8]]
+
+NONE = SHIFTS.index(0)
+LEAST_POSITIONS = 100
+"""Smaller pictures, in blocks, have no shifts: they would cost more than they save."""
+BEYOND = 64
+"""Bytes that decoding may need beyond a segment's end, where they count as zero: range coders look ahead by 8, and zero
+bytes at the end are not stored, of which 56 are as likely as any 448 random bits being zero."""
+BLOCK_CODES = 1 << 19
+"""Codes that are put in order together."""
+SAMPLE = 600
+"""Shifts are chosen by about so many codes of each channel."""
+
+
+class EntropyModel:
+    """Integer entropy model of all iterations.
+
+    Args:
+        arrays: as written by ``beholder export``.
+        layout: which iteration codes which channels, in which stages.
+
+    Raises:
+        BadFileError: weights so large that sums could be inexact.
+    """
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], layout: Layout) -> None:
+        import constriction
+
+        self.layout = layout
+        self._nets: list[Network] = [
+            PyramidNetwork(arrays, layout, i) if stage.pyramid else StageNetwork(arrays, layout, i)
+            for i, stage in enumerate(layout.stages)
+        ]
+        reach = arrays["reach"].astype(np.int64)
+        sizes = table_sizes(reach)
+        kind = np.arange(len(sizes)) // (SCALES * MEANS)
+        # The last symbol that is no escape: below - 1, and below + 1 is above.
+        self._reach = reach.astype(np.int32)
+        self._last = (2 * reach + (kind == EVEN)).astype(np.int32)
+        self._first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        self._bits = (PROBABILITY_BITS - np.log2(arrays["tables"])).astype(np.float32)
+        self._shifted = shifted_tables().astype(np.int16)
+        # Models of before have no shifts.
+        self._adapts = bool(arrays["adapts"]) if "adapts" in arrays else False
+        self._shift_bits = -np.log2(SHIFT_PROBABILITIES)
+        parts = np.split(arrays["tables"].astype(np.float64), np.cumsum(sizes)[:-1])
+        self._models = [
+            constriction.stream.model.Categorical(part / (1 << PROBABILITY_BITS), perfect=False) for part in parts
+        ]
+        # The likeliest symbol of each family; the coder's own probabilities have 24 bits, rounded up by less than two.
+        likeliest = np.array([part.max() for part in parts]).reshape(-1, SCALES * MEANS).max(1)
+        self._least_bits = -np.log2(likeliest / (1 << PROBABILITY_BITS) + 2 / (1 << 24))
+
+    def encode(self, latent: Ints, now: Ints, t: int, finer: Ints | None = None) -> bytes:
+        """Iteration ``t``'s segment.
+
+        Args:
+            latent: (latent, h, w) quantised latent.
+            now: (latent, h, w) the same before iteration ``t``; what is coded is brought up to date.
+            finer: (latent,) by how many levels ``latent`` is finer than after the iteration; None where it is not.
+        """
+        import constriction
+
+        encoder = constriction.stream.queue.RangeEncoder()
+        raw = constriction.stream.model.Uniform(1 << 16)
+        for stage in self.layout.stages_of(t):
+            net = self._nets[stage]
+            wanted = latent[net.channels]
+            if finer is not None:
+                wanted = np.sign(wanted) * (np.abs(wanted) >> finer[net.channels, None, None].astype(wanted.dtype))
+            codes = np.clip(net.codes(wanted, now[net.channels]), -CODE_LIMIT, CODE_LIMIT)
+            del wanted
+            passes = list(net.passes(codes, now))
+            shifts = None
+            if self._may_shift(now):
+                chosen, _ = self._choose(net, codes, passes)
+                shift = (chosen != NONE).any()
+                encoder.encode(np.array([shift], np.int32), constriction.stream.model.Uniform(2))
+                if shift:
+                    shifts = chosen
+                    encoder.encode(shifts.astype(np.int32), _shift_model())
+            for positions, predicted, whole in passes:
+                tables = predicted if shifts is None else self._shift(net, predicted, shifts)
+                order = _Order(tables)
+                ordered = np.empty(tables.size, np.int16)
+                escaped = []
+                for block in order.blocks():
+                    values = np.take(codes[block].reshape(-1, codes[0].size), positions, 1)
+                    last = self._last[tables[block]]
+                    symbols = _entries(values - whole[block] + self._reach[tables[block]], 0, last)
+                    escaped.append(values[symbols > last].astype(np.int32))
+                    lie, place = order.place(block)
+                    ordered[place] = symbols.ravel()[lie]
+                for table, start, end in order.runs():
+                    encoder.encode(ordered[start:end].astype(np.int32), self._models[table])
+                if any(map(len, escaped)):
+                    encoder.encode(np.concatenate(escaped) + np.int32(CODE_LIMIT + 1), raw)
+            net.take(codes, now)
+        data: bytes = encoder.get_compressed().astype("<u4").tobytes()
+        return data.rstrip(b"\0")
+
+    def least_bits(self, t: int, positions: int) -> float:
+        """Bits below which no segment of iteration ``t`` holds the codes of so many positions, whatever they are.
+
+        Each code costs at least what the likeliest symbol costs of all tables that its stage may choose.
+        """
+        per_position = 0.0
+        for stage in self.layout.stages_of(t):
+            own, net = self._least_bits[family(self.layout, stage)], self._nets[stage]
+            if isinstance(net, PyramidNetwork):
+                own = np.minimum(own, self._least_bits[[EVEN, DEAD_ZONE]].min())
+            elif net.refines:
+                own = np.minimum(own, self._least_bits[EVEN])
+            per_position += float(own.sum())
+        return per_position * positions
+
+    def check_length(self, segment: bytes, t: int, positions: int) -> None:
+        """Raise BadFileError if a segment is too short for the codes of so many positions; nothing is decoded."""
+        if self.least_bits(t, positions) > 8 * (len(segment) + BEYOND):
+            raise _too_short(t)
+
+    def decode(self, segment: bytes, now: Ints, t: int) -> None:
+        """Bring ``now`` from before iteration ``t`` to after it.
+
+        Raises:
+            BadFileError: the bytes are no segment (most damage decodes to something, though), or end before the
+                codes do.
+        """
+        import constriction
+
+        self.check_length(segment, t, now[0].size)
+        padded = segment + b"\0" * (-len(segment) % 4 + BEYOND)
+        decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(padded, "<u4").astype(np.uint32))
+        try:
+            for stage in self.layout.stages_of(t):
+                self._decode_stage(self._nets[stage], decoder, now, t)
+        except (AssertionError, ValueError) as error:
+            raise BadFileError(f"The codes of iteration {t + 1} are damaged ({error}): get the file anew.") from None
+
+    def _decode_stage(self, net: Network, decoder: Any, now: Ints, t: int) -> None:
+        import constriction
+
+        raw = constriction.stream.model.Uniform(1 << 16)
+        codes = np.zeros((len(net.channels), *now.shape[1:]), np.int16)
+        flat = codes.reshape(len(codes), -1)
+        shifts = None
+        if self._may_shift(now) and decoder.decode(constriction.stream.model.Uniform(2), 1)[0]:
+            shifts = decoder.decode(_shift_model(), len(codes)).astype(np.int64)
+        for positions, predicted, whole in net.passes(codes, now):
+            tables = predicted if shifts is None else self._shift(net, predicted, shifts)
+            order = _Order(tables)
+            ordered = np.empty(tables.size, np.int16)
+            for table, start, end in order.runs():
+                ordered[start:end] = decoder.decode(self._models[table], end - start)
+            escaped = []
+            for block in order.blocks():
+                lie, place = order.place(block)
+                mixed = np.empty(len(lie), np.int32)
+                mixed[lie] = ordered[place]
+                symbols = mixed.reshape(-1, len(positions))
+                channel, position = np.nonzero(symbols > self._last[tables[block]])
+                escaped.append((channel + block.start, positions[position]))
+                # `passes` reads `codes` again for the next pass.
+                flat[block, positions] = symbols - self._reach[tables[block]] + whole[block]
+            for channels, places in escaped:
+                if len(channels):
+                    flat[channels, places] = decoder.decode(raw, len(channels)) - np.int32(CODE_LIMIT + 1)
+            # A short file that claims a large picture must not keep us busy.
+            if decoder.maybe_exhausted():
+                raise _too_short(t)
+        net.take(codes, now)
+
+    def bits(self, latents: Sequence[Ints | Floats]) -> float:
+        """What the first iterations cost, given the quantised latent (latent, h, w) after each."""
+        return self.prices(latents).bits(latents)
+
+    def prices(self, latents: Sequence[Ints | Floats]) -> Prices:
+        """What each code of the first iterations would cost, all that predicts it being as in ``latents``."""
+        tables, side = [], 0.0
+        for codes, step in _walk(self.layout, self._nets, latents):
+            first, symbol, last = np.empty((3, *codes.shape), np.int32)
+            passes = list(step.net.passes(codes, step.now))
+            shifts = None
+            if self._may_shift(step.now):
+                shifts, cost = self._choose(step.net, codes, passes)
+                side += cost
+            for positions, predicted, whole in passes:
+                chosen = predicted if shifts is None else self._shift(step.net, predicted, shifts)
+                at = np.unravel_index(positions, codes[0].shape)
+                first[:, *at] = self._first[chosen]
+                symbol[:, *at] = self._reach[chosen] - whole
+                last[:, *at] = self._last[chosen]
+            tables.append(_Tables(self._bits, first, symbol, last))
+        return Prices(self.layout, self._nets, tables, side)
+
+    def _may_shift(self, now: Ints) -> bool:
+        return self._adapts and now[0].size >= LEAST_POSITIONS
+
+    def _shift(self, net: Network, tables: Tables, shifts: Ints) -> Tables:
+        """The tables (channels, positions) of one pass, shifted by that of SHIFTS whose number each channel has."""
+        moved: Tables = self._shifted[int(isinstance(net, StageNetwork))][shifts[:, None], tables]
+        return moved
+
+    def _choose(self, net: Network, codes: Ints, passes: list[Pass]) -> tuple[Ints, float]:
+        """The number of each channel's shift, none where they are not worth it, and what it costs to tell.
+
+        What the codes cost is nearly a parabola in the shift: three points on it tell the lowest."""
+        every = max(1, codes[0].size // SAMPLE)
+        apart = SHIFTS[NONE + 1]
+        costs = np.zeros((3, len(codes)))
+        for positions, tables, whole in passes:
+            chosen = tables[:, ::every]
+            values = codes.reshape(len(codes), -1)[:, positions[::every]] - whole[:, ::every]
+            for total, number in zip(costs, (NONE - 1, NONE, NONE + 1), strict=True):
+                shifted = self._shift(net, chosen, np.full(len(codes), number))
+                cost = _cost(self._bits, values + self._reach[shifted], self._first[shifted], self._last[shifted])
+                total += every * cost.sum(1)
+        below, middle, above = costs[..., None]
+        slope, bend = (above - below) / (2 * apart), np.maximum((above + below - 2 * middle) / (2 * apart**2), 0)
+        curves = slope * SHIFTS + bend * np.square(SHIFTS) + self._shift_bits
+        shifts = curves.argmin(1)
+        if curves.min(1).sum() + 1 < 0:
+            return shifts, float(1 + self._shift_bits[shifts].sum())
+        return np.full(len(codes), NONE), 1.0
+
+
+class Prices:
+    """What codes cost as long as the predictions hold that the entropy model made for certain latents.
+
+    They hold nearly, and far longer than a code stays the same, while a search moves codes: to look slopes up takes a
+    seventh of the time that the predictions take.
+    """
+
+    def __init__(self, layout: Layout, nets: list[Network], tables: list[_Tables], side: float = 0.0) -> None:
+        self._layout, self._nets, self._tables, self._side = layout, nets, tables, side
+
+    def bits(self, latents: Sequence[Ints | Floats]) -> float:
+        """What the latents (latent, h, w) after each iteration cost."""
+        steps = zip(_walk(self._layout, self._nets, latents), self._tables, strict=True)
+        return self._side + float(sum(tables.cost(codes).sum() for (codes, _), tables in steps))
+
+    def counts(self, latents: Sequence[Ints | Floats]) -> Ints:
+        """How often the latents use each entry of all tables."""
+        result = np.zeros(len(self._tables[0].bits), np.int64)
+        for (codes, _), tables in zip(_walk(self._layout, self._nets, latents), self._tables, strict=True):
+            entries = _entries(codes + tables.symbol, tables.first, tables.last)
+            result += np.bincount(entries.ravel(), minlength=len(result))
+        return result
+
+    def slopes(self, latents: Sequence[Ints | Floats], direction: Ints | Floats) -> list[Floats]:
+        """What it would cost to move each code by one while all others stay.
+
+        Args:
+            latents: quantised latent after each iteration.
+            direction: 1 or -1, (latent, h, w): which way each would move.
+
+        Returns:
+            For each iteration (latent, h, w): bits for each unit of its codes, 0 where nothing is coded or the code
+            could not move.
+        """
+        result = [np.zeros(latent.shape, np.float32) for latent in latents]
+        for (codes, step), tables in zip(_walk(self._layout, self._nets, latents), self._tables, strict=True):
+            channels, factor = step.net.channels, step.net.factor
+            old = step.now[channels]
+            way = direction[channels].astype(np.int64) * np.where(old < 0, -1, 1)
+            moved = codes + way
+            # A refinement stays within the cell that it splits.
+            split = (moved >= 0) & (moved < factor)
+            free = np.where(old != 0, split, (factor == 1) | (np.abs(moved) < factor))
+            slope = (tables.cost(moved) - tables.cost(codes)) * direction[channels]
+            result[step.iteration][channels] = np.where(free, slope, 0)
+        return result
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """The table that each code of a stage is coded with, (k, h, w) each.
+
+    Attributes:
+        bits: of all entries of all tables.
+        first: where the code's table begins there.
+        symbol: what makes a code the number of its entry.
+        last: the last entry that is no escape.
+    """
+
+    bits: Floats
+    first: NDArray[np.int32]
+    symbol: NDArray[np.int32]
+    last: NDArray[np.int32]
+
+    def cost(self, codes: Ints) -> Floats:
+        return _cost(self.bits, codes + self.symbol, self.first, self.last)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One stage of an iteration, and the latent as it is known before it."""
+
+    iteration: int
+    net: Network
+    now: Ints
+
+
+def _walk(layout: Layout, nets: list[Network], latents: Sequence[Ints | Floats]) -> Iterator[tuple[Ints, _Step]]:
+    """The codes of each stage of the first iterations, in coding order."""
+    now = np.zeros(latents[0].shape, np.int64)
+    for t, latent in enumerate(latents):
+        whole = latent.astype(np.int64)
+        for stage in layout.stages_of(t):
+            net = nets[stage]
+            codes = net.codes(whole[net.channels], now[net.channels])
+            yield codes, _Step(t, net, now)
+            net.take(codes, now)
+
+
+def _cost(bits: Floats, symbols: Ints, first: Any, last: Any) -> Floats:
+    """What symbols cost by the tables that begin at ``first`` among all ``bits`` and whose last one but for escapes is
+    ``last``."""
+    entries = _entries(symbols, first, last)
+    result: Floats = np.take(bits, entries, mode="clip")
+    result += 16 * (entries > first + last)  # escapes are followed by the value
+    return result
+
+
+def _entries(symbols: Ints, first: Any, last: Any) -> Ints:
+    """Where symbols, or what they escape by, stand among the entries of all tables."""
+    below, above = last + 1, last + 2
+    entries: Ints = first + np.where(symbols < 0, below, np.where(symbols > last, above, symbols))
+    return entries
+
+
+def _too_short(t: int) -> BadFileError:
+    return BadFileError(
+        f"Segment {t + 1} of this .bhd file is too short for a picture of its size: the file is damaged, get it anew."
+    )
+
+
+@functools.cache
+def _shift_model() -> Any:
+    import constriction
+
+    return constriction.stream.model.Categorical(np.array(SHIFT_PROBABILITIES), perfect=False)
+
+
+class _Order:
+    """The order in which the codes of a pass are coded: table by table, each one's as they lie.
+
+    Args:
+        tables: (channels, positions).
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        counts = np.zeros(4 * SCALES * MEANS, np.int64)
+        for block in self.blocks():
+            counts += np.bincount(tables[block].ravel(), minlength=len(counts))
+        self._counts, self._next = counts, np.cumsum(counts) - counts
+
+    def runs(self) -> Iterator[tuple[int, int, int]]:
+        """(table, start, end) of each table's codes, in coding order."""
+        used = np.flatnonzero(self._counts)
+        ends = np.cumsum(self._counts[used])
+        return zip(used.tolist(), (ends - self._counts[used]).tolist(), ends.tolist(), strict=True)
+
+    def blocks(self) -> Iterator[slice]:
+        """Channels whose codes are put in order together: all at once would take much memory."""
+        step = max(1, BLOCK_CODES // max(self._tables.shape[1], 1))
+        return (slice(i, i + step) for i in range(0, len(self._tables), step))
+
+    def place(self, block: slice) -> tuple[Ints, Ints]:
+        """Which of a block's codes come one after another, and the places of these in coding order; blocks ascend."""
+        tables = self._tables[block].ravel()
+        lie = np.argsort(tables.astype(np.uint16), kind="stable")  # of 16-bit integers: a radix sort
+        counts = np.bincount(tables, minlength=len(self._next))
+        place = np.repeat(self._next - (np.cumsum(counts) - counts), counts) + np.arange(len(lie))
+        self._next += counts
+        return lie, place

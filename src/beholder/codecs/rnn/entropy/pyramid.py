@@ -1,0 +1,236 @@
+"""The entropy model of a block's contrast, mean colours and slopes: interpolation from coarse to fine, in integers.
+
+These six channels are a thumbnail of the picture, 1/16 of its size.  Its positions are coded as in a pyramid: first
+every 32nd in both directions, then, as the distance ``s`` halves from 16 to 1, the centres of the squares that are
+known, from their corners, and the middles of their sides, from the four next to them.
+
+    x    = a channel's values in sixteenths of this very block's step
+    ref  = mean of x over the neighbours that lie in the picture
+    d    = [x of each neighbour - ref; for channels before: x of each neighbour - x here; ref]
+    h    = relu(W1[kind] . [clip(d), log|d / 4|, contrast here and at the neighbours] + bias[pass])
+    mean, scale = W3 . relu(W2 . h)
+    mean += ref + W4[kind] . clip(d)              kind: corners or sides
+
+Steps grow with a block's contrast, so what neighbours hold is worth a different number of steps here: only in one
+unit can they predict (docs/results/codec.md).  ``relu`` and the units of the weights are those of
+:mod:`.stage_network`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beholder.codecs.rnn.entropy.stage_network import (
+    ACTIVATION_MAX,
+    ACTIVATION_SCALE,
+    INPUT_LIMIT,
+    WEIGHT_SCALE,
+    Tables,
+    log_table,
+)
+from beholder.codecs.rnn.entropy.tables import DEAD_ZONE, EVEN, MEAN_LIMIT, MEAN_SCALE, MEANS, SCALES
+from beholder.codecs.rnn.entropy.windows import for_each
+from beholder.codecs.rnn.layout import MASKING_POWER, Layout
+
+Ints = NDArray[Any]
+Positions = tuple[NDArray[np.int32], NDArray[np.int32]]
+
+SPACING = 32
+"""Distance of the positions that are coded first."""
+NEAR = 4
+LINEAR_LIMIT = 2047
+"""Differences are clipped to this many sixteenths of a step."""
+MOST_CONTRAST = 15
+CHUNK = 4096
+"""Positions whose codes are predicted together."""
+MASKS = np.round(16 * np.exp2(np.arange(MOST_CONTRAST + 1) * MASKING_POWER)).astype(np.int64)
+"""By how much a contrast code coarsens the steps, in sixteenths."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Positions coded together: ``where``, (p,) each, and their four neighbours, (p, 4) each, where they are
+    ``valid``; ``kind`` 1 if these are corners, else 0."""
+
+    where: Positions
+    near: Positions
+    valid: NDArray[np.bool_]
+    kind: int
+
+    def cut(self, part: slice) -> Pass:
+        """Some of its positions."""
+        where, near = (tuple(axis[part] for axis in axes) for axes in (self.where, self.near))
+        return Pass((where[0], where[1]), (near[0], near[1]), self.valid[part], self.kind)
+
+
+@functools.lru_cache(maxsize=2)
+def pyramid(height: int, width: int) -> tuple[Pass, ...]:
+    """All passes, in order; some may be empty."""
+
+    def at(row: int, column: int, step: int) -> Positions:
+        rows, columns = np.mgrid[row:height:step, column:width:step].astype(np.int32)
+        return rows.ravel(), columns.ravel()
+
+    size = (height, width)
+    passes = [_pass(at(0, 0, SPACING), ((0, 0),) * NEAR, 1, size)]
+    s = SPACING // 2
+    while s:
+        passes.append(_pass(at(s, s, 2 * s), ((-s, -s), (-s, s), (s, -s), (s, s)), 1, size))
+        rows, columns = (np.concatenate(axes) for axes in zip(at(s, 0, 2 * s), at(0, s, 2 * s), strict=True))
+        order = np.lexsort((columns, rows))
+        passes.append(_pass((rows[order], columns[order]), ((-s, 0), (0, -s), (0, s), (s, 0)), 0, size))
+        s //= 2
+    return tuple(passes)
+
+
+def _pass(where: Positions, offsets: tuple[tuple[int, int], ...], kind: int, size: tuple[int, int]) -> Pass:
+    near = tuple(axis[:, None] + np.array([o[i] for o in offsets], np.int32) for i, axis in enumerate(where))
+    valid = (near[0] >= 0) & (near[0] < size[0]) & (near[1] >= 0) & (near[1] < size[1])
+    if offsets[0] == (0, 0):
+        valid[:] = False
+    inside = (np.clip(near[0], 0, size[0] - 1), np.clip(near[1], 0, size[1] - 1))
+    return Pass(where, inside, valid, kind)
+
+
+def count_features(before: int) -> tuple[int, int]:
+    """How many differences, and how many inputs in all, a channel has that comes after ``before`` others, the contrast
+    included."""
+    differences = NEAR * max(before, 1) + 1
+    return differences, 2 * differences + (NEAR + 1 if before else 0)
+
+
+def inputs(
+    planes: list[Any], step: Pass, xp: Any = np, constant: Callable[[NDArray[Any]], Any] = lambda array: array
+) -> tuple[Any, Any, Any]:
+    """What the network of one pass sees.
+
+    Args:
+        planes: (..., h, w) integer codes of the thumbnail in coding order, the last being the one that is
+            coded.
+        step: the pass.
+        xp: numpy, or torch if the planes are its tensors.
+        constant: makes them from NumPy's arrays.
+
+    Returns:
+        reference (..., p) and differences (..., p, d), in sixteenths of a step; all inputs (..., p, n).
+    """
+    first = len(planes) == 1
+    where, near = (tuple(constant(axis) for axis in axes) for axes in (step.where, step.near))
+    valid, known = constant(step.valid), constant(np.maximum(step.valid.sum(1), 1))
+
+    def get(plane: Any, place: tuple[Any, Any]) -> Any:
+        values = plane[(..., *place)]
+        return values.astype(np.int64) if xp is np else values
+
+    contrasts = [xp.clip(get(planes[0], place), 0, MOST_CONTRAST) for place in (where, near)]
+    masks = [xp.ones_like(contrast) if first else constant(MASKS)[contrast] for contrast in contrasts]
+    own = masks[0]
+
+    def worth(plane: Any, place: tuple[Any, Any], mask: Any, own: Any) -> Any:
+        # A truncated code stands for the middle of its cell.
+        codes = get(plane, place)
+        halves = 2 * codes if first else 2 * codes + xp.sign(codes)
+        return (MEAN_SCALE // 2 * (halves * mask)) // own
+
+    x = worth(planes[-1], near, masks[1], own[..., None])
+    reference = xp.where(valid, x, 0).sum(-1) // known
+    parts = [xp.where(valid, x - reference[..., None], 0)]
+    for plane in planes[1:-1]:
+        around = worth(plane, near, masks[1], own[..., None])
+        parts.append(xp.where(valid, around - worth(plane, where, own, own)[..., None], 0))
+    parts.append(reference[..., None])
+    differences = xp.clip(xp.concatenate(parts, -1), -LINEAR_LIMIT, LINEAR_LIMIT)
+    every = [xp.clip(differences, -INPUT_LIMIT, INPUT_LIMIT), constant(log_table())[xp.abs(differences) // 4]]
+    if not first:
+        here = contrasts[0][..., None]
+        every += [ACTIVATION_SCALE // 2 * x for x in (here, xp.where(valid, contrasts[1], here))]
+    return reference, differences, xp.concatenate(every, -1)
+
+
+def before(layout: Layout, stage: int) -> list[int]:
+    """The thumbnail's channels that are coded before a stage, in coding order."""
+    return [c for earlier in layout.stages[:stage] if earlier.pyramid for c in earlier.channels.tolist()]
+
+
+class PyramidNetwork:
+    """The integer network of one stage; the same interface as :class:`.stage_network.StageNetwork`."""
+
+    factor: Ints = np.ones((1, 1, 1), np.int64)
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], layout: Layout, stage: int) -> None:
+        self.channels = layout.stages[stage].channels
+        self.earlier = before(layout, stage)
+        # Doubles: sums stay far below 2^53 whatever 16-bit weights there are, so they are exact.
+        self._weights = {
+            name: arrays[f"{stage}.{name}"].astype(np.float64)
+            for name in ("by_pass", "enter.weight", "mix.weight", "mix.bias", "out.weight", "out.bias", "linear.weight")
+        }
+
+    def codes(self, latent: Ints, now: Ints) -> Ints:
+        """The channel's codes, (1, h, w), from its latent."""
+        return latent
+
+    def take(self, codes: Ints, now: Ints) -> None:
+        """Bring ``now`` up to date with the channel's codes."""
+        now[self.channels] = codes
+
+    def passes(self, codes: Ints, now: Ints) -> Iterator[tuple[NDArray[np.intp], Tables, NDArray[np.int8]]]:
+        """As :meth:`.stage_network.StageNetwork.passes`."""
+        planes = [*(now[c] for c in self.earlier), codes[0]]
+        for number, step in enumerate(pyramid(*now.shape[1:])):
+            count = len(step.where[0])
+            if not count:
+                continue
+            tables = np.empty((1, count), np.int16)
+            whole = np.empty((1, count), np.int8)
+
+            def predict(
+                part: slice, number: int = number, step: Pass = step, tables: Any = tables, whole: Any = whole
+            ) -> None:
+                tables[0, part], whole[0, part] = self._predict(planes, step.cut(part), number)
+
+            for_each(predict, [slice(i, i + CHUNK) for i in range(0, count, CHUNK)])
+            yield np.ravel_multi_index(step.where, now.shape[1:]), tables, whole
+
+    def _predict(self, planes: list[Ints], step: Pass, number: int) -> tuple[Ints, Ints]:
+        """Tables and the means' integer parts at some positions of pass ``number``."""
+        w = self._weights
+        width = w["by_pass"].shape[1]
+        unit = WEIGHT_SCALE * ACTIVATION_SCALE
+        reference, differences, every = inputs(planes, step)
+        half = slice(step.kind * width, (step.kind + 1) * width)
+        hidden = _relu(every @ w["enter.weight"][half].T + w["by_pass"][number])
+        hidden = _relu(hidden @ w["mix.weight"].T + w["mix.bias"])
+        out = hidden @ w["out.weight"].T + w["out.bias"]
+        linear = differences @ w["linear.weight"][step.kind]
+        more = np.floor(linear / WEIGHT_SCALE + out[:, 0] * (MEAN_SCALE / unit) + 0.5)
+        mean = reference + more.astype(np.int64)
+        index = np.clip(np.floor(out[:, 1] * (4 / unit)) + SCALES // 2, 0, SCALES - 1).astype(np.int64)
+        kind, part, whole = table_of(mean, plain=not self.earlier)
+        return (kind * SCALES + index) * MEANS + part, whole
+
+
+def table_of(mean: Ints, plain: bool) -> tuple[Ints, Ints, Ints]:
+    """Family of tables, which of its means, and the mean's integer part.
+
+    Args:
+        mean: in sixteenths of a step.
+        plain: of codes that are rounded, not truncated: the contrast's.
+    """
+    limit = MEAN_LIMIT * MEAN_SCALE
+    half = 0 if plain else MEAN_SCALE // 2
+    even = np.clip(np.sign(mean) * np.maximum(np.abs(mean) - half, 0), -limit, limit)
+    # Around 0 truncation makes one cell of two.
+    wide = (np.abs(mean) < MEAN_SCALE) & (not plain)
+    part = np.where(wide, np.clip((mean + 1) // 2 + MEANS // 2, 0, MEANS - 1), even % MEAN_SCALE)
+    return np.where(wide, DEAD_ZONE, EVEN), part, np.where(wide, 0, even // MEAN_SCALE)
+
+
+def _relu(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.clip(np.floor(x / WEIGHT_SCALE), 0, ACTIVATION_MAX)

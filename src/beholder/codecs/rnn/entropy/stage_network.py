@@ -1,0 +1,340 @@
+"""The entropy model's network of one stage (layout.py), in integers:
+
+    before  = relu(W0 * relu(W1 . [clip(total), log|total|])) 1x1, 3x3; total: the latent so far, in finest steps
+    current = relu(W2 . [clip(codes), log|codes|])            1x1; passes of this stage already known
+    hidden  = relu(W3 * before + W4 * current + bias[pass])   3x3
+    mean, scale = W6 . relu(W5 . hidden)                      1x1
+    mean  += W7 * codes                                       3x3 depthwise
+    scale += W8 * log|codes| + W9 * log|old|                  3x3 depthwise; old: the channel's value before the stage
+    mean, scale = A[class], B[class] where old is not 0       class: min(|old|, 3); A, B[0] are added elsewhere
+
+``relu`` divides by the weights' unit, rounds down and clamps to 0..255.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beholder.codecs.rnn.entropy.tables import (
+    DEAD_ZONE_MEAN_SCALE,
+    EVEN,
+    MEAN_LIMIT,
+    MEAN_SCALE,
+    MEANS,
+    SCALES,
+    family,
+)
+from beholder.codecs.rnn.entropy.windows import Window, for_each, windows
+from beholder.codecs.rnn.layout import CODE_LIMIT, Layout, lattice
+from beholder.errors import BadFileError
+
+Ints = NDArray[Any]
+"""Integers of any width: latents and codes are int16 at run time."""
+Tables = NDArray[np.int16]
+Whole = NDArray[np.float32]
+"""Integers below 2^24 in magnitude, held as float32: exact, and several times faster than int64."""
+Activations = NDArray[np.uint8]
+Positions = NDArray[np.intp]
+"""Indices into the flattened (h, w) map of positions, ascending."""
+
+ACTIVATION_SCALE = 32
+"""Activations are integers in units of 1/32."""
+ACTIVATION_MAX = 255
+WEIGHT_SCALE = 256
+"""Weights are integers in units of 1/256."""
+INPUT_LIMIT = 511
+"""Codes are clipped to this magnitude before they enter the network."""
+CLASSES = 4
+"""Magnitudes of a channel before its refinement are told apart up to 3."""
+EXACT = 1 << 24
+UNIT = WEIGHT_SCALE * ACTIVATION_SCALE
+OFFSETS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
+"""The positions that a 3x3 kernel reads, in the order of its weights."""
+
+
+@functools.cache
+def log_table() -> NDArray[np.int64]:
+    """round(32 log2(1 + i)): companded magnitudes, shared by training and runtime."""
+    return np.round(ACTIVATION_SCALE * np.log2(1.0 + np.arange(INPUT_LIMIT + 1))).astype(np.int64)
+
+
+class StageNetwork:
+    """The integer network of one stage.
+
+    Activations of whole maps are bytes, and all else is computed window by window (:mod:`.windows`): memory beyond the
+    codes and the tables themselves stays small, and products run in the cache.
+    """
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], layout: Layout, stage: int) -> None:
+        self.channels = layout.stages[stage].channels
+        self.seen = layout.seen(stage)
+        self.count = layout.stages[stage].passes
+        refinement = layout.refinement(stage)
+        self.refines = bool((refinement >= 0).any())
+        self.factor = (1 << np.maximum(refinement, 0)).astype(np.int32)[:, None, None]
+        self.worth = layout.worth(stage)[: self.seen, None, None].astype(np.int32)
+        self.family = family(layout, stage)[:, None].astype(np.int32)
+
+        def get(name: str) -> NDArray[np.int64]:
+            return arrays[f"{stage}.{name}"].astype(np.int64)
+
+        self.current = _Dense(get("current.weight"), get("current.bias"), INPUT_LIMIT)
+        spread_current = _Spread(get("spread_current.weight"))
+        self.by_pass = get("by_pass").astype(np.float32)
+        bound = np.abs(get("by_pass")).max(0) + spread_current.bound
+        self.before = self.gather_before = self.spread_before = None
+        if self.seen:
+            self.before = _Dense(get("before.weight"), get("before.bias"), INPUT_LIMIT)
+            self.gather_before = _Spread(get("gather_before.weight"), get("gather_before.bias"))
+            self.spread_before = _Spread(get("spread_before.weight"))
+            bound = bound + self.spread_before.bound
+        _check(bound)
+        self.mix = _Dense(get("mix.weight"), get("mix.bias"), ACTIVATION_MAX)
+        self.out = _Dense(get("out.weight"), get("out.bias"), ACTIVATION_MAX)
+        self.taps = [_known(self.count, p) for p in range(self.count)]
+        self.spread_current = [spread_current.only(taps) for taps in self.taps]
+        largest = int(log_table()[-1])
+        self.neighbours = _depthwise(get("neighbours.weight"), INPUT_LIMIT)
+        self.activity = _depthwise(get("activity.weight"), largest)
+        if self.refines:
+            self.own = _depthwise(get("own.weight"), largest)
+            self.state_mean, self.state_scale = (_small(get(name)) for name in ("state_mean", "state_scale"))
+
+    def codes(self, latent: Ints, now: Ints) -> Ints:
+        """What takes the stage's channels from ``now`` to ``latent``, both (k, h, w): the stage's channels alone."""
+        if not self.refines:
+            return latent
+        return np.where(now == 0, latent, np.abs(latent) - self.factor.astype(now.dtype) * np.abs(now))
+
+    def take(self, codes: Ints, now: Ints) -> None:
+        """Bring ``now``, (latent, h, w), up to date with the stage's codes; what no file of ours holds is clipped."""
+        for channel, factor, code in zip(self.channels, self.factor[:, 0, 0], codes, strict=True):
+            old = now[channel].astype(np.int32)
+            new = np.where(old == 0, code, np.sign(old) * (factor * np.abs(old) + code))
+            now[channel] = np.clip(new, -CODE_LIMIT, CODE_LIMIT)
+
+    def passes(self, codes: Ints, now: Ints) -> Iterator[tuple[Positions, Tables, NDArray[np.int8]]]:
+        """Per pass: its positions (p,), and (k, p) the table and the mean's integer part of each code.
+
+        ``codes``, (k, h, w), is read anew before each pass, so a decoder fills it in as it goes.
+        """
+        height, width = now.shape[1:]
+        areas = windows(height, width)
+        before = self._look_back(now, areas) if self.seen else None
+        current = _blank(height, width, len(self.current.bias)) if self.count > 1 else None
+        which = lattice(height, width, self.count).astype(np.int8).ravel()
+        for p in range(self.count):
+            positions = np.flatnonzero(which == p)
+            if not len(positions):
+                continue
+            tables = np.empty((len(codes), len(positions)), np.int16)
+            whole = np.empty((len(codes), len(positions)), np.int8)
+
+            def predict(
+                area: Window, p: int = p, positions: Positions = positions, tables: Any = tables, whole: Any = whole
+            ) -> None:
+                part = slice(*np.searchsorted(positions, (area.start, area.stop)))
+                if part.start < part.stop:
+                    hidden = self._hidden(before, current, _padded(positions[part], width), width, p)
+                    predicted = self._predict(hidden, codes, now, area, area.inside(positions[part]), p)
+                    tables[:, part], whole[:, part] = predicted
+
+            for_each(predict, areas)
+            yield positions, tables, whole
+            if current is not None and p + 1 < self.count:
+                self._look_around(codes, current, positions)
+
+    def _look_back(self, now: Ints, areas: tuple[Window, ...]) -> Activations:
+        """``before`` of all positions, with a border of zeros."""
+        assert self.before is not None
+        assert self.gather_before is not None
+        height, width = now.shape[1:]
+        single, gathered = (_blank(height, width, len(self.before.bias)) for _ in range(2))
+
+        def dense(area: Window) -> None:
+            assert self.before is not None
+            total = now[: self.seen, area.rows, area.columns] * self.worth
+            features = _features(total.reshape(self.seen, -1))
+            single[area.padded] = _relu(self.before(features)).reshape(*area.shape, -1)
+
+        def gather(area: Window) -> None:
+            assert self.gather_before is not None
+            at = _padded(np.arange(area.start, area.stop), width)
+            gathered[area.padded] = _relu(self.gather_before(single, at, width)).reshape(*area.shape, -1)
+
+        for_each(dense, areas)
+        for_each(gather, areas)
+        return gathered
+
+    def _look_around(self, codes: Ints, current: Activations, positions: Positions) -> None:
+        """Fill in ``current`` where a pass has told its codes."""
+        width = codes.shape[2]
+        flat, cells = codes.reshape(len(codes), -1), current.reshape(-1, current.shape[2])
+
+        def dense(part: slice) -> None:
+            at = positions[part]
+            cells[_padded(at, width)] = _relu(self.current(_features(np.take(flat, at, 1))))
+
+        size = Window.SIZE
+        for_each(dense, [slice(i, i + size) for i in range(0, len(positions), size)])
+
+    def _hidden(
+        self, before: Activations | None, current: Activations | None, at: Positions, width: int, p: int
+    ) -> Whole:
+        """What the last layers make means and scales of, (positions, channels)."""
+        hidden: Whole = np.repeat(self.by_pass[p][None], len(at), 0)
+        if before is not None and self.spread_before is not None:
+            hidden += self.spread_before(before, at, width)
+        if current is not None and self.taps[p]:
+            hidden += self.spread_current[p](current, at, width)
+        return _relu(self.mix(_relu(hidden)))
+
+    def _predict(self, hidden: Whole, codes: Ints, now: Ints, area: Window, at: Positions, p: int) -> tuple[Ints, Ints]:
+        """Tables and the means' integer parts, (k, positions) each, at some positions of a window."""
+        # Not float32 from here on: these sums may pass 2^24, but 32 bits hold them.
+        out = (self.out.transposed @ hidden.T + self.out.bias[:, None]).astype(np.int32)
+        mean, scale = out[: len(codes)], out[len(codes) :]
+        if self.taps[p]:
+            near = np.clip(area.cut(codes), -INPUT_LIMIT, INPUT_LIMIT)
+            mean += ACTIVATION_SCALE * _weigh(near, self.neighbours, at, area, self.taps[p])
+            scale += _weigh(_log(np.abs(near)), self.activity, at, area, self.taps[p])
+        if self.refines:
+            old = np.abs(area.cut(now, self.channels))
+            member = np.minimum(np.take(old.reshape(len(old), -1), at, 1), CLASSES - 1)
+            fresh = member == 0
+            scale += _weigh(_log(np.minimum(old, INPUT_LIMIT)), self.own, at, area, range(len(OFFSETS)))
+            rows = np.arange(len(member))[:, None]
+            mean *= fresh
+            mean += self.state_mean[rows, member]
+            scale *= fresh
+            scale += self.state_scale[rows, member]
+        kind = np.where(fresh, self.family, EVEN) if self.refines else self.family
+        even = np.clip((mean + UNIT // MEAN_SCALE // 2) // (UNIT // MEAN_SCALE), *_MEANS)
+        unit = UNIT // DEAD_ZONE_MEAN_SCALE
+        part = np.clip((mean + unit // 2) // unit + MEANS // 2, 0, MEANS - 1)
+        scale //= UNIT // 4
+        index = np.clip(scale + SCALES // 2, 0, SCALES - 1)
+        is_even = kind == EVEN
+        part = np.where(is_even, even % MEAN_SCALE, part)
+        return (kind * SCALES + index) * MEANS + part, np.where(is_even, even // MEAN_SCALE, 0)
+
+
+_MEANS = (-MEAN_LIMIT * MEAN_SCALE, MEAN_LIMIT * MEAN_SCALE)
+
+
+class _Dense:
+    """(positions, inputs) integers -> (positions, outputs) integers."""
+
+    def __init__(self, weight: NDArray[np.int64], bias: NDArray[np.int64], largest: int) -> None:
+        _check(np.abs(weight).sum(1) * largest + np.abs(bias))
+        self.transposed = np.ascontiguousarray(weight, np.float32)
+        self.weight = np.ascontiguousarray(weight.T, np.float32)
+        self.bias = bias.astype(np.float32)
+
+    def __call__(self, x: Whole) -> Whole:
+        product: Whole = x @ self.weight
+        product += self.bias
+        return product
+
+
+class _Spread:
+    """3x3 convolution of a padded (h + 2, w + 2, inputs) map, evaluated at chosen positions only."""
+
+    def __init__(self, weight: NDArray[np.int64], bias: NDArray[np.int64] | None = None) -> None:
+        self.bias = np.zeros(len(weight), np.float32) if bias is None else bias.astype(np.float32)
+        self.bound = np.abs(weight).sum((1, 2, 3)) * ACTIVATION_MAX + np.abs(self.bias).astype(np.int64)
+        _check(self.bound)
+        self.inputs = weight.shape[1]
+        self.offsets = OFFSETS
+        # (outputs, inputs, 3, 3) -> nine (inputs, outputs) matrices in one
+        self.weight = np.ascontiguousarray(weight.transpose(2, 3, 1, 0).reshape(-1, len(weight)), np.float32)
+
+    def only(self, taps: list[int]) -> _Spread:
+        """The same for maps that are zero, or count as zero, everywhere but at these taps."""
+        result = object.__new__(_Spread)
+        result.bias, result.bound, result.inputs = self.bias, self.bound, self.inputs
+        result.offsets = tuple(OFFSETS[tap] for tap in taps)
+        nine = self.weight.reshape(len(OFFSETS), self.inputs, -1)
+        result.weight = np.ascontiguousarray(nine[taps].reshape(-1, nine.shape[2]) if taps else nine[:0, 0])
+        return result
+
+    def __call__(self, padded: Activations, at: Positions, width: int) -> Whole:
+        """At positions of the padded map, flattened."""
+        around = np.array([dy * (width + 2) + dx for dy, dx in self.offsets])
+        near = np.take(padded.reshape(-1, self.inputs), at[:, None] + around, 0)
+        product: Whole = near.reshape(len(at), -1).astype(np.float32) @ self.weight
+        product += self.bias
+        return product
+
+
+def _known(count: int, p: int) -> list[int]:
+    """Taps of a 3x3 kernel where the passes before ``p`` have told their codes: the same at each of its positions."""
+    which = lattice(6, 6, count)
+    row, column = np.argwhere(which[2:4, 2:4] == p)[0] + 2
+    return [tap for tap, (dy, dx) in enumerate(OFFSETS) if which[row + dy, column + dx] < p]
+
+
+def _depthwise(weight: NDArray[np.int64], largest: int) -> NDArray[np.int32]:
+    """(k, 3, 3) -> (9, k, 1)."""
+    _check(np.abs(weight).sum((1, 2)) * largest)
+    return np.ascontiguousarray(weight.reshape(len(weight), -1).T[:, :, None], np.int32)
+
+
+def _weigh(cut: Ints, weight: NDArray[np.int32], at: Positions, area: Window, taps: Any) -> NDArray[np.int32]:
+    """3x3 depthwise convolution of a window with its border (k, rows + 2, columns + 2), at some of its positions."""
+    flat = cut.reshape(len(cut), -1)
+    total = np.zeros((len(cut), len(at)), np.int32)
+    for tap in taps:
+        dy, dx = OFFSETS[tap]
+        total += np.take(flat, at + (dy * cut.shape[2] + dx), 1) * weight[tap]
+    return total
+
+
+def _features(codes: Ints) -> Whole:
+    """(c, positions) codes -> (positions, 2c): clipped values, companded magnitudes."""
+    clipped = np.clip(codes, -INPUT_LIMIT, INPUT_LIMIT)
+    both = np.empty((2 * len(codes), codes.shape[1]), np.float32)
+    both[: len(codes)] = clipped
+    both[len(codes) :] = _log(np.abs(clipped))
+    return both.T
+
+
+def _log(magnitudes: Ints) -> NDArray[np.int32]:
+    """Companded magnitudes, at most ``INPUT_LIMIT``."""
+    return np.take(log_table().astype(np.int32), magnitudes)
+
+
+def _relu(x: Whole) -> Whole:
+    """In place."""
+    x *= np.float32(1 / WEIGHT_SCALE)  # dividing by a power of two is exact
+    np.floor(x, out=x)
+    return np.clip(x, 0, ACTIVATION_MAX, out=x)
+
+
+def _blank(height: int, width: int, count: int) -> Activations:
+    return np.zeros((height + 2, width + 2, count), np.uint8)
+
+
+def _padded(positions: Positions, width: int) -> Positions:
+    """Indices into the flattened map with a border of one."""
+    return positions + 2 * (positions // width) + (width + 3)
+
+
+def _small(values: NDArray[np.int64]) -> NDArray[np.int32]:
+    if np.abs(values).max() >= 1 << 30:
+        raise _inexact()
+    return values.astype(np.int32)
+
+
+def _check(bound: NDArray[np.int64]) -> None:
+    if int(bound.max()) >= EXACT:
+        raise _inexact()
+
+
+def _inexact() -> BadFileError:
+    return BadFileError("The model's entropy weights are too large to be exact: export the model again.")

@@ -1,0 +1,1 @@
+"""Latent optimisation in the encoder (``--effort``) with NumPy and ONNX Runtime."""

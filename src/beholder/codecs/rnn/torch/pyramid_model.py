@@ -1,0 +1,106 @@
+"""Trainable form of :mod:`beholder.codecs.rnn.entropy.pyramid`: entropy model of contrast, mean colours and slopes."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from beholder.codecs.rnn.entropy.pyramid import before, count_features, inputs, pyramid
+from beholder.codecs.rnn.entropy.stage_network import ACTIVATION_MAX, ACTIVATION_SCALE
+from beholder.codecs.rnn.entropy.tables import DEAD_ZONE_MEAN_SCALE, LOG_SCALE_RANGE, MEAN_LIMIT, MEAN_SCALE, SCALES
+from beholder.codecs.rnn.layout import Layout
+from beholder.codecs.rnn.torch.integers import IntLayer, floor_through, round_maybe
+from beholder.codecs.rnn.torch.laplace import dead_zone_bits, laplace_bits
+
+PASSES = 11
+WIDTH = 48
+
+
+class PyramidContext(nn.Module):
+    """Entropy model of one channel of the thumbnail; the interface is that of
+    :class:`beholder.codecs.rnn.torch.entropy_models.StageContext`."""
+
+    def __init__(self, layout: Layout, stage: int, width: int = WIDTH) -> None:
+        super().__init__()
+        self.earlier = before(layout, stage)
+        self.worth = int(layout.worth(stage).max()) or 1
+        differences, every = count_features(len(self.earlier))
+        self.by_pass = nn.Parameter(torch.zeros(PASSES, width))
+        self.enter = IntLayer(every, 2 * width, bias=False)
+        self.mix = IntLayer(width, width)
+        self.out = IntLayer(width, 2)
+        self.linear = IntLayer(differences, 2, bias=False)
+        for layer in (self.out, self.linear):
+            nn.init.zeros_(layer.conv.weight)
+        assert self.out.conv.bias is not None
+        nn.init.zeros_(self.out.conv.bias)
+        self.quantise = False
+
+    def set_quantise(self, on: bool) -> None:
+        self.quantise = on
+        for layer in self.modules():
+            if isinstance(layer, IntLayer):
+                layer.quantise = on
+
+    def forward(self, total: Tensor, old: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (of the latent for truncated codes, in steps) and log scale, both (b, 1, h, w).
+
+        Args:
+            total: (b, seen, h, w) quantised latent before this stage, in units of the finest step.
+            old: not used: these channels are coded once here.
+            codes: (b, 1, h, w) this stage's codes.
+        """
+        b, _, height, width = codes.shape
+
+        def constant(array: np.ndarray) -> Tensor:
+            return torch.from_numpy(array).to(codes.device)
+
+        planes = [*(total[:, c].detach().long() // self.worth for c in self.earlier), codes[:, 0].detach().long()]
+        steps = pyramid(height, width)
+        seen = [inputs(planes, step, torch, constant) for step in steps]
+        reference, differences, every = (torch.cat([x[i] for x in seen], 1).to(codes.dtype) for i in range(3))
+        sizes = [len(step.where[0]) for step in steps]
+        number = constant(np.repeat(np.arange(len(steps)), sizes))
+        corners = constant(np.repeat([step.kind for step in steps], sizes)) == 1
+        by_pass = round_maybe(self.by_pass, self.quantise)
+        sides, diagonal = self.enter(_channels(every / ACTIVATION_SCALE)).chunk(2, 1)
+        hidden = torch.where(corners[:, None], diagonal, sides) + by_pass[number].T[..., None]
+        out = self.out(self._activate(self.mix(self._activate(hidden))))[..., 0]
+        linear = self.linear(_channels(differences / MEAN_SCALE))[..., 0]
+        more = torch.where(corners, linear[:, 1], linear[:, 0]) + out[:, 0]
+        log_scale = out[:, 1]
+        low, high = LOG_SCALE_RANGE
+        if self.quantise:
+            more = floor_through(more + 0.5 / MEAN_SCALE, MEAN_SCALE)
+            step = (high - low) / (SCALES - 1)
+            log_scale = low + step * floor_through(log_scale * 4, 1).add(SCALES // 2).clamp(0, SCALES - 1)
+        else:
+            log_scale = (log_scale * 4 * (high - low) / (SCALES - 1) + (low + high) / 2).clamp(low, high)
+        mean = (reference / MEAN_SCALE + more).clamp(-MEAN_LIMIT - 0.5, MEAN_LIMIT + 0.5)
+        rows, columns = (np.concatenate([s.where[i] for s in steps]) for i in range(2))
+        place = constant(np.argsort(rows * width + columns))
+        shape = (b, 1, height, width)
+        return mean[:, place].reshape(shape), log_scale[:, place].reshape(shape)
+
+    def bits(self, codes: Tensor, old: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+        """What each code costs, given :meth:`forward`'s prediction; differentiable."""
+        if not self.earlier:
+            return laplace_bits(codes, mean, log_scale)
+        far = laplace_bits(codes, mean - 0.5 * torch.sign(mean.detach()), log_scale)
+        most = 1 - 1 / DEAD_ZONE_MEAN_SCALE
+        near = mean.clamp(-1, most)
+        if self.quantise:
+            near = floor_through(near + 0.5 / DEAD_ZONE_MEAN_SCALE, DEAD_ZONE_MEAN_SCALE).clamp(-1, most)
+        close = dead_zone_bits(codes, near, log_scale, torch.zeros_like(mean))
+        return torch.where(mean.detach().abs() < 1, close, far)
+
+    def _activate(self, x: Tensor) -> Tensor:
+        if self.quantise:
+            x = floor_through(x, ACTIVATION_SCALE)
+        return x.clamp(0, ACTIVATION_MAX / ACTIVATION_SCALE)
+
+
+def _channels(x: Tensor) -> Tensor:
+    """(b, p, n) -> (b, n, p, 1)."""
+    return x.transpose(1, 2)[..., None]

@@ -1,0 +1,111 @@
+"""Weights to go on with or to begin from: checkpoints of `beholder train codec`, folders of `beholder export`.
+
+So the codec that ships can be trained further on photographs of one's own.  Tensors that the new settings do not have,
+or have in another shape, begin anew.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from beholder.codecs.rnn.entropy.stage_network import ACTIVATION_SCALE, WEIGHT_SCALE
+from beholder.codecs.rnn.layout import ITERATIONS
+from beholder.codecs.rnn.onnx_model import EYE, log_ratio
+from beholder.codecs.rnn.torch.entropy_models import ContextModel
+from beholder.codecs.rnn.torch.model import Swift, SwiftConfig
+from beholder.errors import BadFileError
+
+State = dict[str, Tensor]
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's dictionary; BadFileError in one sentence if it is missing or no checkpoint."""
+    if not path.is_file():
+        raise BadFileError(f"There is no checkpoint {path}: train first, or check --job-id.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        state["settings"], state["step"]
+    except Exception:
+        raise BadFileError(f"{path} is no checkpoint of `beholder train codec`: give its last.pt.") from None
+    return state
+
+
+def begin_from(path: Path, modules: list[nn.Module]) -> int:
+    """Copy the weights in ``path`` into ``modules`` (codec, entropy model); how many tensors begin anew.
+
+    Raises:
+        BadFileError: ``path`` holds neither a checkpoint nor an exported codec, or one that shares no weight.
+    """
+    states = exported(path)[1] if path.is_dir() else load_checkpoint(path)["average"]
+    anew = shared = 0
+    for module, state in zip(modules, states, strict=False):
+        own = module.state_dict()
+        fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+        # Where coefficients are quantised is the layout's and the transform's business, not learned.
+        fitting = {name: value for name, value in fitting.items() if name in dict(module.named_parameters())}
+        module.load_state_dict(own | fitting)
+        anew += len(dict(module.named_parameters())) - len(fitting)
+        shared += len(fitting)
+    if not shared:
+        raise BadFileError(f"{path} shares no weights with these settings: give a codec of the same architecture.")
+    return anew
+
+
+def exported(folder: Path) -> tuple[SwiftConfig, list[State]]:
+    """Sizes, and the weights of codec and entropy model, of a folder that `beholder export` wrote.
+
+    Raises:
+        BadFileError: it holds no whole codec.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    try:
+        config = SwiftConfig.read(json.loads((folder / "model.json").read_text())["settings"]["model"])
+        codec: dict[str, Any] = {}
+        networks = ["analysis", "recurrence", "synthesis", *(["eye"] if (folder / EYE).is_file() else [])]
+        for network in networks:
+            for tensor in onnx.load(str(folder / f"{network}.onnx")).graph.initializer:
+                name = tensor.name.removeprefix("codec.").removesuffix(".half")
+                codec[name] = torch.from_numpy(np.array(numpy_helper.to_array(tensor)))
+        with np.load(folder / "entropy.npz", allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        ratio = log_ratio(arrays)
+        arrays.setdefault("searched_ratio", np.repeat(ratio[:1], ITERATIONS, 0))  # codecs of before lack it
+        codec["quantiser.log_ratio"] = torch.from_numpy(ratio)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadFileError(
+            f"{folder} is no codec model ({error}): give a folder that `beholder export` wrote, or a last.pt."
+        ) from None
+    for name in ("centroid", "searched", "searched_ratio"):
+        if name in arrays:  # codecs of before lack "searched"
+            codec[f"quantiser.{name}"] = torch.from_numpy(arrays[name])
+    own = Swift(config)
+    names = own.state_dict()
+    weights = {name: value.float() for name, value in codec.items() if name in names and value.is_floating_point()}
+    # Codecs of before the eye had a synthesis of its own.
+    for name, former in (("eye_linear", "linear"), ("eye_borders", "borders")):
+        own_name, shared = f"synthesis.{name}", weights.get(f"synthesis.{former}.weight")
+        if own_name not in weights and shared is not None:
+            weights[own_name] = shared.reshape(names[own_name].shape)
+    return config, [weights, _floats(ContextModel(own.layout, config.context), arrays)]
+
+
+def _floats(context: ContextModel, arrays: dict[str, np.ndarray]) -> State:
+    """Integers of ``entropy.npz`` -> the entropy model's weights."""
+    state: State = {}
+    for name, like in context.state_dict().items():
+        _, stage, *rest = name.split(".")
+        key = ".".join([stage, *(part for part in rest if part != "conv")])
+        if key in arrays:
+            unit = WEIGHT_SCALE * (1 if key.endswith("weight") else ACTIVATION_SCALE)
+            state[name] = torch.from_numpy(arrays[key] / unit).float().reshape(like.shape)
+        elif key.endswith("spread_before.bias"):  # exported as part of by_pass
+            state[name] = torch.zeros_like(like)
+    return state

@@ -1,0 +1,81 @@
+"""Tables of probabilities fitted to codes: those of real pictures are no exact Laplace distributions.
+
+Pictures are encoded as the encoder does it, some with search, and each table's symbols are counted.  Since the search
+asks the tables what codes cost, that happens twice: with Laplace's, then with those fitted to what came out (as for
+entropy-constrained quantisers: Chou, Lookabaugh and Gray, 1989).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beholder.codecs.rnn import onnx_model as runtime
+from beholder.codecs.rnn.entropy.tables import integers, table_sizes
+from beholder.codecs.rnn.layout import ITERATIONS
+from beholder.training.photos import PhotoCrops
+
+Ints = NDArray[np.int64]
+
+ROUNDS = 2
+CROP = 256
+PLAIN = 0.3
+"""Share of the crops that are encoded without search, at the highest quality."""
+LAST_ITERATIONS = (0, 1, 1, 1, 2, 2, 2, 3, 3, 4, 4, 5, 6, 7)
+"""Of the others, drawn from these."""
+PRIOR = 500
+"""So many symbols of the table as it was count beside those of the pictures."""
+
+
+def fit_tables(
+    folder: Path, photos: Path, crops: int = 800, progress: Callable[[int, int], None] = lambda done, total: None
+) -> None:
+    """Replace the tables of the model in ``folder`` by those that fit codes of photographs.
+
+    Args:
+        folder: as `beholder export` writes it; `model.json` stays as it is.
+        photos: a folder.
+        crops: how many are encoded each time, of 256x256 pixels.
+        progress: called after each: how many of how many are done.
+
+    Raises:
+        BadImageError: there are no photographs.
+    """
+    path = folder / "entropy.npz"
+    with np.load(path, allow_pickle=False) as archive:
+        arrays: dict[str, NDArray[Any]] = {name: archive[name] for name in archive.files}
+    first = arrays["tables"].astype(np.float64)
+    done = 0
+    for number in range(ROUNDS):
+        model = runtime.Model(folder)
+        counts = np.zeros(len(first), np.int64)
+        for pixels, t, effort in _samples(photos, crops, number):
+            latents = model.states(pixels, 0.0, t + 1, effort if model.searches_for_eye else 0)
+            counts += model.entropy.prices(latents).counts(latents)
+            done += 1
+            progress(done, ROUNDS * crops)
+        arrays["tables"] = _fitted(first, counts, arrays["reach"].astype(np.int64))
+        np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+
+
+def _samples(photos: Path, crops: int, number: int) -> Iterator[tuple[NDArray[np.uint8], int, int]]:
+    """Crops, the last iteration that is sent of each, and the effort."""
+    rng = np.random.default_rng(number)
+    source = PhotoCrops(photos, CROP, seed=number)
+    for i in range(crops):
+        plain = rng.random() < PLAIN
+        t = ITERATIONS - 1 if plain else int(rng.choice(LAST_ITERATIONS))
+        yield source.batch(i, 1)[0], t, 0 if plain else 1
+
+
+def _fitted(tables: NDArray[np.float64], counts: Ints, reach: Ints) -> NDArray[np.uint16]:
+    ends = np.cumsum(table_sizes(reach))[:-1]
+    fitted = []
+    for before, seen in zip(np.split(tables, ends), np.split(counts, ends), strict=True):
+        mass = seen + PRIOR * before / before.sum()
+        fitted.append(integers(mass / mass.sum()))
+    return np.concatenate(fitted)

@@ -1,0 +1,254 @@
+"""How `swift` learns: rate and distortion of all eight qualities at once, for observers from alpha 0 to 1.
+
+    loss = mean over samples of d(alpha, t) + mean over t of beta_t * bpp_t
+
+Every batch holds every quality t.  ``beta_t`` is no constant but the price that keeps the mean rate of quality t
+at its target: it rises while the rate is above and falls while it is below (dual ascent).
+
+``searched`` in the settings is the share of samples whose codes the encoder's search has found (optimise/), from step
+``searched_from`` on and once the entropy model computes in integers; entropy model and decoder then know such codes as
+well as plain ones.  ``human_share`` is how much of d_human a machine's loss has besides: what MS-SSIM wants serves
+classifiers that take no part as well as more of those that do (docs/results/codec.md).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from beholder.codecs.rnn.layout import ITERATIONS
+from beholder.codecs.rnn.torch import batch_optimise as batch_search
+from beholder.codecs.rnn.torch.entropy_models import ContextModel
+from beholder.codecs.rnn.torch.human_distortion import human_distortion
+from beholder.codecs.rnn.torch.machine_distortion import FeatureDistortion
+from beholder.codecs.rnn.torch.model import Swift, SwiftConfig
+from beholder.codecs.rnn.torch.objective import ContextPrices, Judges
+from beholder.training.distributed import Processes
+
+PRICE_RATE = 0.004
+DECODER_QUALITIES = (0, 1, 1, 2, 2, 3, 4, 5, 6, 7)
+"""Iterations that the part "decoder" draws from: machines read small files."""
+
+
+class SwiftTrainee(nn.Module):
+    """The codec, its entropy model and the prices of rate."""
+
+    target: Tensor
+    log_price: Tensor
+
+    def __init__(self, settings: dict[str, Any], alpha: float | None) -> None:
+        super().__init__()
+        config = SwiftConfig.read(settings["model"])
+        self.codec = Swift(config)
+        self.context = ContextModel(self.codec.layout, config.context)
+        self.alpha = alpha
+        self.quantise_from = settings.get("quantise_from", settings["steps"])
+        self.parts = read_parts(settings)
+        self.searched = float(settings.get("searched", 0.0))
+        if not 0 <= self.searched <= 1:
+            raise KeyError("searched")
+        self.searched_from = int(settings.get("searched_from", 0))
+        self.human_share = float(settings.get("human_share", 0.0))
+        if not 0 <= self.human_share <= 1:
+            raise KeyError("human_share")
+        self.searching = False
+        self.judges = Judges(self.codec, lambda latents: ContextPrices(self.context))
+        self.quantised = False
+        self.part = "all"
+        self.together = Processes()
+        target = torch.as_tensor(settings["bpp_targets"], dtype=torch.float32)
+        self.register_buffer("target", target, persistent=False)
+        self.register_buffer("log_price", torch.log(1.2 / target))
+        self.machine: FeatureDistortion | None = None
+        if alpha != 0 and any(name != "entropy" for name, _ in self.parts):
+            self.machine = FeatureDistortion(**settings.get("machine", {}))
+
+    def accelerate(self, mixed: bool, backend: str | None) -> None:
+        """16-bit floats in the networks, and compiled kernels.
+
+        What decides about codes stays as it is: analysis, quantiser and the entropy model's integers need float32.
+        """
+        codec = self.codec
+        networks: list[Any] = [codec.recurrence, codec.synthesis, *([self.machine] if self.machine is not None else [])]
+        for network in networks:
+            network.mixed = mixed
+        if backend is not None:
+            parts: list[nn.Module] = [codec.recurrence, codec.synthesis, *self.context.stages]
+            for part in [*parts, *(self.machine.networks if self.machine is not None else [])]:
+                part.compile(backend=backend)
+
+    def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
+        """The linear transforms begin as a lapped DCT and move slowly; per-channel tables have far to go.
+
+        At the full rate the wide convolutions that correct the picture overshoot within their first steps, so far that
+        no activation is left that reacts to anything."""
+        codec = self.codec
+        linear: list[Tensor] = [codec.analysis.linear.weight, codec.synthesis.linear.weight]
+        linear += [codec.analysis.borders.weight, codec.synthesis.borders.weight]
+        tables: list[Tensor] = [
+            p for name, p in self.context.named_parameters() if "state_" in name or name.endswith("by_pass")
+        ]
+        eye: list[Tensor] = [codec.synthesis.eye_linear, codec.synthesis.eye_borders]
+        speeds: dict[float, list[Tensor]] = {
+            0.03: linear,
+            0.5: eye,
+            10.0: tables,
+        }
+        special = {id(p) for group in speeds.values() for p in group}
+        rest = [p for p in (*codec.parameters(), *self.context.parameters()) if id(p) not in special]
+        groups = [(lr, rest), *((lr * speed, group) for speed, group in speeds.items() if group)]
+        return [{"params": group, "lr": rate, "peak": rate} for rate, group in groups]
+
+    def averaged(self) -> list[nn.Module]:
+        """The modules whose exponential moving average is kept."""
+        return [self.codec, self.context]
+
+    def begin_step(self, step: int, average: list[nn.Module]) -> None:
+        """Switch what the schedule says.
+
+        From ``quantise_from`` on, the entropy model computes in integers, as the files' decoder does.  When the part
+        "all" ends, the codec becomes its average; from then on analysis, and so every code, stays what it is.
+        """
+        if step >= self.quantise_from and not self.quantised:
+            self.quantised = True
+            self.context.set_quantise(True)
+        self.searching = self.quantised and bool(self.searched) and step >= self.searched_from
+        part = next((name for name, until in self.parts if step < until), self.parts[-1][0])
+        if part == self.part:
+            return
+        if self.part == "all":
+            self.codec.load_state_dict(average[0].state_dict())
+        self.part = part
+        if part == "decoder":
+            for codec in (self.codec, average[0]):
+                assert isinstance(codec, Swift)
+                codec.synthesis.begin_machine()
+        self.context.requires_grad_(part == "entropy")
+        self.codec.requires_grad_(part == "decoder")
+        self.codec.analysis.requires_grad_(False)
+        for tensor in self.codec.synthesis.eye_parameters():
+            tensor.requires_grad_(part == "eye")
+        self.codec.quantiser.requires_grad_(part in ("decoder", "eye"))
+
+    def draw_alpha(self, count: int, generator: torch.Generator) -> Tensor:
+        """Half the samples are the eye's, a quarter a machine's, a quarter between; in the part "decoder", whose
+        networks the eye does not use, none, three quarters and a quarter."""
+        if self.alpha is not None or self.part == "eye":
+            return torch.full((count,), self.alpha or 0.0)
+        # Fixed shares rather than chances: kernels are prepared once for each shape they meet.
+        alpha = torch.rand(count, generator=generator)
+        eye, machine = (0, 3 * count // 4) if self.part == "decoder" else (count // 2, count // 4)
+        alpha[:eye] = 0
+        alpha[eye : eye + machine] = 1
+        return alpha
+
+    def loss(self, image: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """image (n, 3, h, w) in [0, 1] -> scalar loss and figures for the log."""
+        n, _, height, width = image.shape
+        # All processes draw for the whole batch and take their rows.
+        count = n * self.together.world
+        alpha = self.together.rows(self.draw_alpha(count, generator)).to(image.device)
+        qualities = torch.tensor(DECODER_QUALITIES if self.part == "decoder" else range(ITERATIONS))
+        order = torch.cat([qualities[torch.randperm(len(qualities), generator=generator)] for _ in range(count)])
+        t = self.together.rows(order[:count]).to(image.device)
+        if self.part != "all":
+            with torch.no_grad():
+                latent, every, target = self.latent(image, alpha, t)
+            states = self.codec.quantise(latent, alpha, target)
+        if self.part == "entropy":
+            bits = self.context.bits([codes for codes, _ in states]) / (height * width)
+            bits = (bits * every).sum(0) / every.sum(0).clamp(min=1)
+            return bits.sum(), {f"train/bpp_{i + 1}": float(v) for i, v in enumerate(bits.detach().cumsum(0))}
+        if self.part in ("decoder", "eye"):
+            decoded = self.codec.decode([belief for _, belief in states], alpha, t, target)
+            distortion = self.distortion(decoded, image, alpha).mean()
+            return distortion, {"train/distortion": float(distortion.detach())}
+        decoded, latents = self.codec(image, alpha, t)
+        bpp = (self.context.bits(latents) / (height * width)).cumsum(1)
+        distortion = self.distortion(decoded, image, alpha)
+        price = torch.exp(self.log_price)
+        rate = (price * bpp).mean()
+        loss = distortion.mean() + rate
+        with torch.no_grad():
+            mean = bpp.mean(0)
+            self.together.average([mean])
+            error = mean / self.target - 1
+            if torch.isfinite(loss):  # or one bad step would spoil the prices for good
+                self.log_price += PRICE_RATE * error.clamp(-1, 1)
+            usual = torch.log(1.2 / self.target)
+            self.log_price.copy_(torch.minimum(torch.maximum(self.log_price, usual - 1.5), usual + 1.0))
+        bpp, rate, distortion = bpp.detach(), rate.detach(), distortion.detach()
+        figures = {f"train/bpp_{i + 1}": float(bpp[:, i].mean()) for i in range(ITERATIONS)}
+        figures |= {"train/distortion": float(distortion.mean()), "train/rate": float(rate)}
+        figures |= {f"train/price_{i + 1}": float(price[i]) for i in range(ITERATIONS)}
+        return loss, figures
+
+    def latent(self, image: Tensor, alpha: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What is quantised: a share of the samples is searched for, as the encoder does with more effort.
+
+        Returns:
+            The latent; (n, iterations) 1 where a sample's codes are meant, since those searched for serve one ``t``;
+            and (n,) the number of iterations that they were searched for, 0 where they were not.
+        """
+        latent = self.codec.analysis(image, alpha)
+        every, target = latent.new_ones(len(image), ITERATIONS), torch.zeros_like(t)
+        if self.searching:
+            numbers = torch.arange(len(image)) * self.together.world + self.together.rank
+            chosen = ((numbers + 1) * self.searched).ceil() > (numbers * self.searched).ceil()
+            rows = chosen.nonzero()[:, 0].to(image.device)
+            for row in rows[(alpha[rows] > 0) & (alpha[rows] < 1)].tolist():
+                one = slice(row, row + 1)
+                latent[one] = self.judges.improve(image[one], latent[one], float(alpha[row]), int(t[row]))
+            for last in range(ITERATIONS):
+                for observer in (0, 1):
+                    some = rows[(alpha[rows] == observer) & (t[rows] == last)]
+                    if len(some):
+                        machine = self.judges.machine if observer else None
+                        latent[some] = batch_search.improve(
+                            self.codec, self.context, image[some], latent[some], last, machine=machine
+                        )
+            target[rows] = t[rows] + 1
+            sent = torch.arange(ITERATIONS, device=image.device)[None] < target[:, None]
+            every[rows] = sent[rows].to(every)
+        return latent, every, target
+
+    def distortion(self, decoded: Tensor, image: Tensor, alpha: Tensor) -> Tensor:
+        """(1 - alpha + human_share alpha) d_human + alpha d_machine, one value a sample; a side of weight 0 is not
+        computed."""
+        total = torch.zeros_like(alpha)
+        weight = 1 - alpha + self.human_share * alpha
+        human, machine = weight > 0, alpha > 0
+        if human.any():
+            d = human_distortion(decoded[human], image[human])
+            total = total.index_put((human.nonzero()[:, 0],), weight[human] * d, accumulate=True)
+        if machine.any():
+            assert self.machine is not None
+            d = self.machine.forward(decoded[machine], image[machine])
+            total = total.index_put((machine.nonzero()[:, 0],), alpha[machine] * d, accumulate=True)
+        return total
+
+    @torch.no_grad()
+    def reconstruct(self, image: Tensor, alpha: float) -> list[tuple[Tensor, Tensor]]:
+        """Per quality: the decoded batch in [0, 1] and the estimated bpp of each sample."""
+        n, _, height, width = image.shape
+        observer = torch.full((n,), alpha, device=image.device)
+        states = self.codec.encode(image, observer)
+        bpp = (self.context.bits([latent for latent, _ in states]) / (height * width)).cumsum(1)
+        beliefs = [belief for _, belief in states]
+        memories = self.codec.remember(beliefs, observer)
+        result = []
+        for i, (belief, memory) in enumerate(zip(beliefs, memories, strict=True)):
+            t = torch.full((n,), i, device=image.device)
+            result.append((self.codec.synthesis(belief, memory, observer, t).clamp(0, 1), bpp[:, i]))
+        return result
+
+
+def read_parts(settings: dict[str, Any]) -> list[tuple[str, int]]:
+    """What learns until which step: "all", then, for the same codes, only the "entropy" model, only the "decoder", or
+    only what the "eye" sees: centroids and linear synthesis."""
+    parts = [(str(name), int(until)) for name, until in settings.get("parts", [["all", settings["steps"]]])]
+    if any(name not in ("all", "entropy", "decoder", "eye") for name, _ in parts):
+        raise KeyError("parts")
+    return parts

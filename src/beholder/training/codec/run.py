@@ -1,0 +1,340 @@
+"""`beholder train codec`: the loop that every architecture shares.
+
+Photographs in; under ``runs/JOB``: ``last.pt`` (everything needed to go on exactly where it stopped),
+``tensorboard/`` (scalars, reconstructions at every rate) and ``settings.json``.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from beholder.codecs.rnn.torch.human_distortion import ms_ssim
+from beholder.codecs.rnn.torch.weights import begin_from, load_checkpoint
+from beholder.errors import BadFileError, BadOptionError, OutputError
+from beholder.training import distributed as processes
+from beholder.training.distributed import Processes
+from beholder.training.photos import PhotoCrops, find_photos, validation_set
+from beholder.training.speed import Speed
+
+CHECKPOINT_SECONDS = 180
+FROZEN = "machine."
+"""Prefix of weights that never change (the observers' in the loss) and stay out of checkpoints."""
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+@dataclass(frozen=True)
+class CodecJob:
+    """What the command line gives.  ``alpha`` None trains one network for every observer; ``start`` are the weights to
+    begin from, instead of random ones: a checkpoint or an exported codec."""
+
+    train_data: Path
+    val_data: Path
+    job_id: str
+    alpha: float | None
+    settings: dict[str, Any]
+    runs: Path = Path("runs")
+    resume: bool = False
+    device: str = "auto"
+    start: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        return self.runs / self.job_id
+
+
+def read_settings(config: str | Path) -> dict[str, Any]:
+    """A JSON config: a path, or the name of one that ships (swift, paper_gru, ...)."""
+    path = Path(config)
+    if not path.is_file():
+        path = CONFIGS / f"{config}.json"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.json")))
+        raise BadOptionError(f"There is no config {config}: give a JSON file or one of {known}.")
+    try:
+        settings = json.loads(path.read_text())
+    except ValueError as error:
+        raise BadOptionError(f"The config {path} is not valid JSON ({error}): correct it.") from None
+    if not isinstance(settings, dict):
+        raise BadOptionError(f"The config {path} is no JSON object: compare it with one that ships.")
+    missing = {"architecture", "steps", "phases", "lr"} - set(settings)
+    if missing:
+        raise BadOptionError(f"The config {path} lacks {', '.join(sorted(missing))}: add them.")
+    return settings
+
+
+def build(settings: dict[str, Any], alpha: float | None) -> nn.Module:
+    """The trainee of an architecture: `swift`, or `paper` with its own options."""
+    try:
+        if settings["architecture"] == "swift":
+            from beholder.training.codec.module import SwiftTrainee
+
+            return SwiftTrainee(settings, alpha)
+        if settings["architecture"] == "paper":
+            from beholder.training.weber2020.module import PaperTrainee
+
+            return PaperTrainee(settings, alpha)
+    except (KeyError, TypeError) as error:
+        raise BadOptionError(
+            f"The config's settings cannot be used ({error}): compare them with a config that ships."
+        ) from error
+    raise BadOptionError(f"Unknown architecture {settings['architecture']!r}: choose swift or paper.")
+
+
+class CodecTraining:
+    """State of one run: model, optimiser, moving average, step.
+
+    Several ``together`` take every n-th picture of each batch and average their gradients: all hold the same weights.
+    """
+
+    def __init__(self, job: CodecJob, together: Processes | None = None) -> None:
+        self.job = job
+        self.together = together or Processes()
+        settings = job.settings
+        batches = {phase["batch"] for phase in settings["phases"]}
+        if any(size % self.together.world for size in batches):
+            raise BadOptionError(
+                f"Batches of {min(batches)} cannot be shared by {self.together.world} processes evenly."
+            )
+        self.device = torch.device(_device(job.device))
+        if self.together.world > 1 and self.device.type == "cuda":
+            self.device = torch.device("cuda", self.together.local)
+        torch.manual_seed(settings.get("seed", 0))
+        self.model = cast(Any, build(settings, job.alpha))
+        if job.start is not None and not job.resume:
+            anew = begin_from(job.start, self.model.averaged())
+            if self.together.first:
+                print(f"Weights from {job.start}; {anew} tensors begin anew.")
+        self.model.together = self.together
+        self.model.to(self.device)
+        if self.device.type == "cpu":
+            self.model.to(memory_format=torch.channels_last)
+        self.mixed = _choice(settings, "mixed", self.device) is True
+        if hasattr(self.model, "accelerate"):
+            backend = _choice(settings, "compile", self.device)
+            self.model.accelerate(self.mixed, "inductor" if backend is True else backend or None)
+        self.optimiser = torch.optim.Adam(self.model.parameter_groups(settings["lr"]), betas=(0.9, 0.99))
+        self.average = [copy.deepcopy(m).requires_grad_(False) for m in self.model.averaged()]
+        self.step = 0
+        self.skipped = 0
+        if job.resume:
+            self._load()
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.job.folder / "last.pt"
+
+    def save(self) -> None:
+        """Write ``last.pt`` whole or not at all."""
+        state = {
+            "step": self.step,
+            "skipped": self.skipped,
+            "settings": self.job.settings,
+            "alpha": self.job.alpha,
+            "model": {k: v for k, v in self.model.state_dict().items() if not k.startswith(FROZEN)},
+            "average": [m.state_dict() for m in self.average],
+            "optimiser": self.optimiser.state_dict(),
+        }
+        temporary = self.checkpoint.with_suffix(".tmp")
+        torch.save(state, temporary)
+        os.replace(temporary, self.checkpoint)
+
+    def _load(self) -> None:
+        state = load_checkpoint(self.checkpoint)
+        try:
+            self._restore(state)
+        except (KeyError, RuntimeError, ValueError):
+            raise BadFileError(
+                f"{self.checkpoint} does not fit these settings: give those of the job's settings.json."
+            ) from None
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        if state["alpha"] != self.job.alpha:
+            raise BadOptionError(f"The job was started with --alpha {state['alpha']}: resume with the same.")
+        self.step, self.skipped = state["step"], state["skipped"]
+        frozen = {k: v for k, v in self.model.state_dict().items() if k.startswith(FROZEN)}
+        self.model.load_state_dict({k: v for k, v in state["model"].items() if not k.startswith(FROZEN)} | frozen)
+        for module, saved in zip(self.average, state["average"], strict=True):
+            module.load_state_dict(saved)
+        self.optimiser.load_state_dict(state["optimiser"])
+
+    def phase(self, step: int) -> dict[str, int]:
+        """Crop and batch in force at ``step``; phases are listed with the step before which they end."""
+        phases = self.job.settings["phases"]
+        return next((p for p in phases if step < p["until"]), phases[-1])
+
+    def learning_rate(self, peak: float) -> float:
+        """Linear warm-up, then a cosine to 2 % of the peak, in each part of the schedule anew."""
+        settings = self.job.settings
+        warm = min(1.0, (self.step + 1) / settings.get("warmup", 1))
+        ends = [until for _, until in settings.get("parts", [])] or [settings["steps"]]
+        end = next((until for until in ends if self.step < until), ends[-1])
+        start = max((until for until in ends if until <= self.step and until < end), default=0)
+        done = min(1.0, (self.step - start) / max(1, end - start))
+        return peak * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+
+    def train_step(self, pixels: np.ndarray) -> dict[str, float]:
+        """One optimiser step on (n, 3, h, w) uint8 pixels, all processes' batch; not finite, it changes nothing."""
+        settings = self.job.settings
+        self.model.begin_step(self.step, self.average)
+        generator = torch.Generator().manual_seed(settings.get("seed", 0) * 1_000_003 + self.step)
+        torch.manual_seed(self.step)  # binarizers draw from the global generator
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate(group["peak"])
+        mine = np.ascontiguousarray(self.together.rows(pixels))
+        image = torch.from_numpy(mine).to(self.device).float() / 255
+        loss, figures = self.model.loss(image, generator)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.together.average([p.grad for p in self.model.parameters() if p.grad is not None])
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.get("clip", 1.0))
+        if torch.isfinite(norm):
+            self.optimiser.step()
+            self._follow(settings.get("ema", 0.999))
+        else:
+            self.skipped += 1
+        self.step += 1
+        mean = loss.detach().clone()
+        self.together.average([mean])
+        return figures | {"train/loss": float(mean), "train/gradient": float(norm)}
+
+    @torch.no_grad()
+    def _follow(self, decay: float) -> None:
+        decay = min(decay, (1 + self.step) / (10 + self.step))
+        for slow, fast in zip(self.average, self.model.averaged(), strict=True):
+            for a, b in zip(slow.parameters(), fast.parameters(), strict=True):
+                a.lerp_(b.detach(), 1 - decay)
+
+    def with_average(self) -> Any:
+        """A copy of the model that holds the averaged weights."""
+        model = copy.deepcopy(self.model)
+        for target, source in zip(model.averaged(), self.average, strict=True):
+            target.load_state_dict(source.state_dict())
+        return model.eval()
+
+
+def _choice(settings: dict[str, Any], name: str, device: torch.device) -> Any:
+    """A setting that is on by default on a GPU; `compile` may also name a backend of torch.compile."""
+    value = settings.get(name, device.type == "cuda")
+    if not isinstance(value, bool | str) or (name == "mixed" and not isinstance(value, bool)):
+        raise BadOptionError(f"{name} is {value!r} in the config: write true or false.")
+    return value
+
+
+def _device(wanted: str) -> str:
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return wanted
+
+
+def train_codec(job: CodecJob) -> Path:
+    """Run or resume a job to its last step; the checkpoint's path.  SIGINT and SIGTERM save and stop.
+
+    Under ``torchrun`` all processes train one network together; the first one writes and prints.
+    """
+    if (job.folder / "last.pt").exists() and not job.resume:
+        raise OutputError(f"The job {job.folder} exists: add --resume, or choose another --job-id.")
+    find_photos(job.train_data)  # complain before anything is written
+    together = processes.start(cuda=_device(job.device) == "cuda")
+    try:
+        return _train(CodecTraining(job, together))
+    finally:
+        processes.stop(together)
+
+
+def _train(run: CodecTraining) -> Path:
+    from torch.utils.tensorboard import SummaryWriter
+
+    job = run.job
+    validation = torch.from_numpy(validation_set(job.val_data)).float() / 255
+    try:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        (job.folder / "settings.json").write_text(json.dumps(job.settings, indent=2) + "\n")
+    except OSError as error:
+        raise OutputError(f"{job.folder} cannot be written ({error.strerror}): choose another.") from None
+    first = run.together.first
+    writer = SummaryWriter(str(job.folder / "tensorboard"), purge_step=run.step) if first else None
+    stop: list[int] = []
+    previous = {s: signal.signal(s, lambda number, _: stop.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        _loop(run, validation.to(run.device), writer, stop)
+    finally:
+        if writer is not None:
+            run.save()
+            writer.close()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if stop and first:
+        print(f"Stopped at step {run.step}; go on with --resume.")
+    return run.checkpoint
+
+
+def _loop(run: CodecTraining, validation: Tensor, writer: Any, stop: list[int]) -> None:
+    settings = run.job.settings
+    saved = printed = time.monotonic()
+    seen = 0
+    speed = Speed(run.device, run.mixed)
+    phase: dict[str, int] | None = None
+    batches: Any = None
+    while run.step < settings["steps"] and not run.together.most(len(stop), run.device):
+        if run.phase(run.step) != phase:
+            phase = run.phase(run.step)
+            crops = PhotoCrops(run.job.train_data, phase["crop"], settings.get("seed", 0))
+            batches = crops.batches(run.step, phase["batch"])
+        pixels = next(batches)
+        with speed.counting(phase, getattr(run.model, "part", "")):
+            figures = run.train_step(pixels)
+        seen += len(pixels)
+        now = time.monotonic()
+        if writer is None:
+            continue
+        if run.step % settings.get("log_every", 50) == 0:
+            for name, value in figures.items():
+                writer.add_scalar(name, value, run.step)
+            rate = seen / (now - printed)
+            share = speed.share(rate / phase["batch"] / run.together.world)
+            writer.add_scalar("speed/images_per_second", rate, run.step)
+            writer.add_scalar("speed/share_of_peak", share, run.step)
+            bpp = " ".join(f"{v:.3f}" for k, v in figures.items() if "/bpp_" in k)
+            print(
+                f"step {run.step}/{settings['steps']}  loss {figures['train/loss']:.4f}"
+                f"  {rate:.1f} images/s ({share:.1%} of the peak)" + (f"  bpp {bpp}" if bpp else ""),
+                flush=True,
+            )
+            printed, seen = now, 0
+        if run.step % settings.get("validate_every", 500) == 0 or run.step == settings["steps"]:
+            validate(run, validation, writer)
+            printed, seen = time.monotonic(), 0
+        if now - saved > CHECKPOINT_SECONDS:
+            run.save()
+            saved = now
+
+
+def validate(run: CodecTraining, validation: Tensor, writer: Any) -> None:
+    """MS-SSIM and estimated bpp of the averaged weights at every quality, and pictures."""
+    model = run.with_average()
+    alphas = (0.0, 1.0) if run.job.alpha is None else (run.job.alpha,)
+    for alpha in alphas:
+        parts = [model.reconstruct(batch, alpha) for batch in torch.split(validation, 8)]
+        line = []
+        for i in range(len(parts[0])):
+            decoded = torch.cat([p[i][0] for p in parts])
+            bpp = float(torch.cat([p[i][1] for p in parts]).mean())
+            quality = float(ms_ssim(decoded, validation).mean())
+            writer.add_scalar(f"val_alpha{alpha:g}/ms_ssim_{i + 1}", quality, run.step)
+            writer.add_scalar(f"val_alpha{alpha:g}/bpp_{i + 1}", bpp, run.step)
+            strip = torch.cat([validation[0], decoded[0]], 2)
+            writer.add_image(f"val_alpha{alpha:g}/quality_{i + 1}", strip, run.step)
+            line.append(f"{bpp:.3f}:{quality:.4f}")
+        print(f"  val alpha {alpha:g}  bpp:MS-SSIM  {'  '.join(line)}", flush=True)

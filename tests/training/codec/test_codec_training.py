@@ -1,0 +1,419 @@
+"""`beholder train codec` as a whole, at toy size: it learns, resumes exactly, survives accidents and says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.photos import make_photo
+from helpers.toy_training import SIZES
+
+torch = pytest.importorskip("torch")
+
+from beholder.codecs.rnn.optimise import loop as search  # noqa: E402
+from beholder.codecs.rnn.torch import batch_optimise as batch_search  # noqa: E402
+from beholder.codecs.rnn.torch.weights import load_checkpoint  # noqa: E402
+from beholder.errors import BadFileError, BadImageError, BadOptionError, OutputError  # noqa: E402
+from beholder.training.codec import module as swift  # noqa: E402
+from beholder.training.codec.run import CodecJob, CodecTraining, read_settings, train_codec  # noqa: E402
+from beholder.training.photos import PhotoCrops  # noqa: E402
+from beholder.training.speed import Speed  # noqa: E402
+
+SWIFT_SETTINGS: dict[str, Any] = {
+    "architecture": "swift",
+    "model": SIZES,
+    "bpp_targets": [0.122, 0.244, 0.366, 0.488, 0.61, 0.732, 0.854, 0.976],
+    "steps": 6,
+    "phases": [{"until": 6, "crop": 48, "batch": 8}],
+    "lr": 0.002,
+    "log_every": 1,
+    "quantise_from": 3,
+    "parts": [["all", 3], ["entropy", 5], ["decoder", 6]],
+    "seed": 3,
+}
+PAPER_SETTINGS: dict[str, Any] = {
+    "architecture": "paper",
+    "model": {"iterations": 2, "width": 0.0625},
+    "steps": 6,
+    "phases": [{"until": 4, "crop": 48, "batch": 2}, {"until": 6, "crop": 64, "batch": 1}],
+    "lr": 0.002,
+    "log_every": 1,
+    "seed": 3,
+}
+BOTH = pytest.mark.parametrize("settings", [SWIFT_SETTINGS, PAPER_SETTINGS], ids=["swift", "paper"])
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for i, size in enumerate([(128, 96), (90, 140)]):
+        make_photo(*size, seed=i).save(folder / f"{i}.png")
+    (folder / "val").mkdir()
+    make_photo(256, 256, seed=9).save(folder / "val" / "val.png")
+    return folder
+
+
+def job(photos: Path, runs: Path, settings: dict[str, Any], **options: Any) -> CodecJob:
+    options = {"job_id": "toy", "alpha": 0.0, "device": "cpu"} | options
+    return CodecJob(photos, photos / "val", settings=settings, runs=runs, **options)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Bit-identical tensors in nested dictionaries and lists."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+def state(run: CodecTraining) -> dict[str, Any]:
+    """A copy of everything that training changes, but for the count of steps."""
+    parts = {
+        "model": run.model.state_dict(),
+        "average": [m.state_dict() for m in run.average],
+        "optimiser": run.optimiser.state_dict()["state"],
+    }
+
+    def copy(x: Any) -> Any:
+        if isinstance(x, dict):
+            return {k: copy(v) for k, v in x.items()}
+        return [copy(v) for v in x] if isinstance(x, list) else x.clone() if hasattr(x, "clone") else x
+
+    return copy(parts)
+
+
+@BOTH
+def test_loss_falls_on_the_same_photographs(photos: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
+    run = CodecTraining(
+        job(photos, tmp_path, settings | {"parts": [["all", 30]], "steps": 30, "quantise_from": 30, "lr": 0.005})
+    )
+    batch = PhotoCrops(photos, 48).batch(0, 8 if settings is SWIFT_SETTINGS else 2)
+    losses = [run.train_step(batch)["train/loss"] for _ in range(9)]
+    assert run.skipped == 0
+    assert np.isfinite(losses).all()
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+
+
+@BOTH
+def test_interrupted_and_resumed_is_the_same_run(
+    photos: Path, tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGINT after three steps saves; three more steps give the weights of six in one go, bit by bit."""
+    whole = load_checkpoint(train_codec(job(photos, tmp_path / "whole", settings)))
+    step = CodecTraining.train_step
+
+    def interrupted(run: CodecTraining, pixels: np.ndarray) -> dict[str, float]:
+        figures = step(run, pixels)
+        if run.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return figures
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(CodecTraining, "train_step", interrupted)
+    path = train_codec(job(photos, tmp_path / "parts", settings))
+    assert signal.getsignal(signal.SIGINT) is handler
+    half = load_checkpoint(path)
+    assert half["step"] == 3
+    assert not same(half["model"], whole["model"])
+    train_codec(job(photos, tmp_path / "parts", settings, resume=True))
+    resumed = load_checkpoint(path)
+    assert resumed["step"] == whole["step"] == 6
+    assert same(resumed, whole)
+    assert not path.with_suffix(".tmp").exists()
+
+
+@BOTH
+def test_what_a_job_leaves(photos: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    settings = settings | {"steps": 2}
+    path = train_codec(job(photos, tmp_path, settings))
+    assert path == tmp_path / "toy" / "last.pt"
+    assert json.loads((tmp_path / "toy" / "settings.json").read_text()) == settings
+    events = EventAccumulator(str(tmp_path / "toy" / "tensorboard"))
+    events.Reload()
+    tags = events.Tags()
+    qualities = settings["model"].get("iterations", 8)
+    for i in range(1, qualities + 1):
+        assert f"val_alpha0/quality_{i}" in tags["images"]
+        assert {f"val_alpha0/ms_ssim_{i}", f"val_alpha0/bpp_{i}", f"train/bpp_{i}"} <= set(tags["scalars"])
+    assert [e.step for e in events.Scalars("train/loss")] == [1, 2]
+    rates = [events.Scalars(f"val_alpha0/bpp_{i}")[-1].value for i in range(1, qualities + 1)]
+    assert rates == sorted(rates)
+    assert rates[0] > 0
+    picture = events.Images(f"val_alpha0/quality_{qualities}")[-1]
+    assert (picture.width, picture.height) == (512, 256)  # original beside reconstruction
+
+
+@BOTH
+@pytest.mark.parametrize("accident", ["loss", "gradient"])
+def test_a_step_that_is_not_finite_changes_nothing(
+    photos: Path, tmp_path: Path, settings: dict[str, Any], accident: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = CodecTraining(job(photos, tmp_path, settings))
+    batch = PhotoCrops(photos, 48).batch(0, 2)
+    run.train_step(batch)
+    distortion = run.model.distortion
+
+    def broken(*arguments: Any) -> Any:
+        d = distortion(*arguments)
+        return d * float("nan") if accident == "loss" else d + (d - d.detach()).sqrt()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run.model, "distortion", broken)
+        before = state(run)
+        run.train_step(batch)
+    after = state(run)
+    if accident == "gradient" and settings is SWIFT_SETTINGS:
+        # The prices of rate follow the measured rate, which was fine.
+        assert after["model"].pop("log_price").isfinite().all()
+        del before["model"]["log_price"]
+    assert same(after, before)
+    assert (run.step, run.skipped) == (2, 1)
+    figures = run.train_step(batch)
+    assert np.isfinite(list(figures.values())).all()
+    assert not same(state(run), before)
+    assert run.skipped == 1
+
+
+def test_learning_rate_warms_up_then_falls(photos: Path, tmp_path: Path) -> None:
+    run = CodecTraining(job(photos, tmp_path, PAPER_SETTINGS | {"steps": 100, "warmup": 10}))
+    rates = []
+    for run.step in range(100):
+        rates.append(run.learning_rate(1.0))
+    assert rates[0] == pytest.approx(0.1, rel=0.01)
+    assert max(rates) == pytest.approx(rates[9])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(0.02, abs=0.001)
+
+
+class Machine(torch.nn.Module):
+    """Stands in for the classifiers of the loss, which take long."""
+
+    def __init__(self, **_: Any) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1), requires_grad=False)
+
+    def forward(self, decoded: Any, original: Any) -> Any:
+        return torch.log(self.weight * (decoded - original).square().mean((1, 2, 3)) + 1e-4)
+
+
+def test_one_network_for_every_observer(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alpha `any`: half the samples the eye's, a quarter a machine's, the rest between; the machine is frozen."""
+
+    monkeypatch.setattr(swift, "FeatureDistortion", Machine)
+    run = CodecTraining(job(photos, tmp_path, SWIFT_SETTINGS, alpha=None))
+    alpha = run.model.draw_alpha(8, torch.Generator().manual_seed(0))
+    assert alpha[:4].tolist() == [0] * 4
+    assert alpha[4:6].tolist() == [1] * 2
+    assert all(0 < float(a) < 1 for a in alpha[6:])
+    batch = PhotoCrops(photos, 48).batch(0, 8)
+    assert np.isfinite(run.train_step(batch)["train/loss"])
+    assert run.skipped == 0
+    run.checkpoint.parent.mkdir()
+    run.save()
+    assert not [name for name in load_checkpoint(run.checkpoint)["model"] if name.startswith("machine")]
+    resumed = CodecTraining(job(photos, tmp_path, SWIFT_SETTINGS, alpha=None, resume=True))
+    assert same(state(resumed), state(run))
+
+
+def test_jobs_that_cannot_start(photos: Path, tmp_path: Path) -> None:
+    settings = PAPER_SETTINGS | {"steps": 1}
+    with pytest.raises(BadFileError, match="no checkpoint"):
+        train_codec(job(photos, tmp_path, settings, resume=True))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for train, val in ((empty, photos / "val"), (photos, empty), (photos / "missing", photos / "val")):
+        with pytest.raises(BadImageError):
+            train_codec(CodecJob(train, val, "toy", 0.0, settings, tmp_path / "runs"))
+        assert not (tmp_path / "runs").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        train_codec(job(photos, tmp_path / "file", settings))
+
+
+def test_jobs_that_exist(photos: Path, tmp_path: Path) -> None:
+    settings = PAPER_SETTINGS | {"steps": 1}
+    path = train_codec(job(photos, tmp_path, settings))
+    with pytest.raises(OutputError, match="--resume"):
+        train_codec(job(photos, tmp_path, settings))
+    with pytest.raises(BadOptionError, match="alpha"):
+        train_codec(job(photos, tmp_path, settings, alpha=0.5, resume=True))
+    other = settings | {"model": {"iterations": 2, "width": 0.125}}
+    with pytest.raises(BadFileError, match="does not fit"):
+        train_codec(job(photos, tmp_path, other, resume=True))
+    data = path.read_bytes()
+    for damaged in (data[: len(data) // 2], b"", b"not a checkpoint", data[:100] + bytes(500) + data[600:]):
+        path.write_bytes(damaged)
+        with pytest.raises(BadFileError, match=r"^[^\n]*\.$"):
+            train_codec(job(photos, tmp_path, settings, resume=True))
+        assert path.read_bytes() == damaged
+
+
+def test_checkpoints_run_no_code(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "owned",))
+
+    torch.save({"settings": {}, "step": Evil()}, tmp_path / "last.pt")
+    with pytest.raises(BadFileError, match="no checkpoint"):
+        load_checkpoint(tmp_path / "last.pt")
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", "\x00", '{"architecture": "swift"}'])
+def test_bad_config_files(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(BadOptionError, match=r"config\.json"):
+        read_settings(tmp_path / "config.json")
+
+
+def test_unknown_configs_and_options(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadOptionError, match=r"paper_gru.*paper_lstm.*swift"):
+        read_settings("fast")
+    model = SWIFT_SETTINGS["model"] | {"depth": 3}
+    with pytest.raises(BadOptionError, match="depth"):
+        CodecTraining(job(photos, tmp_path, SWIFT_SETTINGS | {"model": model}))
+    with pytest.raises(BadOptionError, match="model"):
+        CodecTraining(job(photos, tmp_path, {k: v for k, v in SWIFT_SETTINGS.items() if k != "model"}))
+
+
+@pytest.mark.parametrize("part", ["entropy", "decoder", "eye"])
+def test_codes_stay_once_a_part_learns_alone(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """After "all" the codec is the average of what it was; then only the named part moves."""
+    settings = SWIFT_SETTINGS | {"parts": [["all", 2], [part, 6]], "quantise_from": 6, "lr": 0.01}
+    monkeypatch.setattr(swift, "FeatureDistortion", Machine)
+    run = CodecTraining(job(photos, tmp_path, settings, alpha=None))
+    batch = PhotoCrops(photos, 48).batch(0, 8)
+    for _ in range(2):
+        run.train_step(batch)
+    before = {k: v.clone() for m in run.average for k, v in m.state_dict().items()}
+    learning = {k: v.clone() for k, v in run.model.context.state_dict().items()}
+    for _ in range(3):
+        run.train_step(batch)
+    after = dict(run.model.codec.state_dict())
+    moved = {name.split(".")[0] for name, value in after.items() if not torch.equal(value, before[name])}
+    context = run.model.context.state_dict()
+    entropy_moved = any(not torch.equal(value, learning[name]) for name, value in context.items())
+    if part == "entropy":
+        assert moved == set()
+        assert entropy_moved
+    else:
+        assert moved == ({"quantiser", "synthesis"} if part == "eye" else {"quantiser", "recurrence", "synthesis"})
+        assert not entropy_moved
+        for name in ("eye_linear", "eye_borders", "eye_network.leave.weight"):
+            assert torch.equal(after[f"synthesis.{name}"], before[f"synthesis.{name}"]) == (part != "eye")
+        assert torch.equal(after["synthesis.linear.weight"], before["synthesis.linear.weight"]) == (part == "eye")
+
+
+def test_unknown_parts_are_refused(photos: Path, tmp_path: Path) -> None:
+    for wrong in ({"parts": [["encoder", 6]]}, {"searched": 2}, {"human_share": -1}):
+        with pytest.raises(BadOptionError, match=next(iter(wrong))):
+            CodecTraining(job(photos, tmp_path, SWIFT_SETTINGS | wrong))
+
+
+@pytest.mark.parametrize("part", ["entropy", "decoder"])
+def test_networks_learn_from_codes_that_were_searched_for(photos: Path, tmp_path: Path, part: str) -> None:
+    """Every second sample's codes serve its own iteration; the others', and the search's weights, stay."""
+    settings = SWIFT_SETTINGS | {"parts": [[part, 6]], "quantise_from": 0, "searched": 0.5}
+    run = CodecTraining(job(photos, tmp_path, settings))
+    batch = next(PhotoCrops(photos, 48, 1).batches(0, 8))
+    run.model.begin_step(0, run.average)
+    image, alpha, t = torch.from_numpy(batch).float() / 255, torch.zeros(8), torch.arange(8)
+    before = [p.detach().clone() for p in run.model.parameters()]
+    latent, every, target = run.model.latent(image, alpha, t)
+    assert all(torch.equal(a, b) and b.grad is None for a, b in zip(before, run.model.parameters(), strict=True))
+    changed = (latent != run.model.codec.analysis(image, alpha)).flatten(1).any(1)
+    assert not changed[1::2].any()
+    assert changed[::2].sum() >= 2
+    assert every.sum(1).tolist() == [1, 8, 3, 8, 5, 8, 7, 8]
+    assert target.tolist() == [1, 0, 3, 0, 5, 0, 7, 0]
+    assert np.isfinite(run.train_step(batch)["train/loss"])
+    assert run.skipped == 0
+
+
+@pytest.mark.parametrize(("alpha", "t"), [(0.0, 0), (0.0, 3), (1.0, 1)])
+def test_a_batch_is_searched_as_the_encoder_searches_one(photos: Path, tmp_path: Path, alpha: float, t: int) -> None:
+    """What both minimise ends alike, far below where it began, and no sample knows of another."""
+    model = CodecTraining(job(photos, tmp_path, SWIFT_SETTINGS)).model
+    machine = Machine() if alpha else None
+    model.judges.__dict__["machine"] = machine
+    model.context.set_quantise(True)
+    image = torch.from_numpy(PhotoCrops(photos, 64, 1).batch(0, 3)).float() / 255
+    latent = model.codec.analysis(image, torch.full((3,), alpha)).detach()
+    pace = search.Pace(rounds=8, rate=0.25, refresh=4)
+    together = batch_search.improve(model.codec, model.context, image, latent, t, pace, machine)
+    for one in range(3):
+        rows = slice(one, one + 1)
+        alone = batch_search.improve(model.codec, model.context, image[rows], latent[rows], t, pace, machine)
+        judge = model.judges(alpha, t, (image[one] * 255).byte().numpy())
+        judge.pace = lambda effort: pace
+        gains = [model.codec.quantiser.gain(judge.observer, i, judge.target)[0].numpy() for i in judge.passed]
+        start = latent[one].numpy()
+        encoder = search.descend(judge, start, np.ones_like(start[:1]), gains, alpha, 1)
+        first: list[float] = []
+
+        def cost(y: np.ndarray, judge: Any = judge, gains: Any = gains, first: list[float] = first) -> float:
+            whole = [np.trunc(y * gain) for gain in gains]
+            bits = judge.prices(whole).bits(whole)
+            first.append((search.MACHINE_PRICE if alpha else search.EYE_PRICE[t]) / bits)
+            return first[0] * bits + judge.distortion(whole)
+
+        before, ours, theirs, by_itself = (cost(y) for y in (start, together[one].numpy(), encoder, alone[0].numpy()))
+        assert before - theirs > 0.03
+        assert ours == pytest.approx(theirs, abs=0.2 * (before - theirs))
+        assert by_itself == pytest.approx(ours, abs=0.1 * (before - theirs))
+
+
+def test_16_bit_networks_and_compiling_learn_the_same(photos: Path, tmp_path: Path) -> None:
+    """Rates are those of the same codes; distortions differ by rounding."""
+    crops = next(PhotoCrops(photos, 48, 1).batches(0, 8))
+    figures = {}
+    for name, extra in {"plain": {}, "mixed": {"mixed": True}, "compiled": {"compile": "eager"}}.items():
+        run = CodecTraining(job(photos, tmp_path / name, SWIFT_SETTINGS | extra, alpha=1.0))
+        figures[name] = run.train_step(crops)
+        run.train_step(crops)
+        assert run.skipped == 0
+    for name in ("mixed", "compiled"):
+        for i in range(8):
+            assert figures[name][f"train/bpp_{i + 1}"] == pytest.approx(
+                figures["plain"][f"train/bpp_{i + 1}"], rel=1e-4
+            )
+        assert figures[name]["train/distortion"] == pytest.approx(figures["plain"]["train/distortion"], rel=2e-2)
+    with pytest.raises(BadOptionError, match="mixed"):
+        CodecTraining(job(photos, tmp_path / "bad", SWIFT_SETTINGS | {"mixed": "yes"}))
+
+
+def test_the_share_of_the_peak_counts_each_kind_of_step_once() -> None:
+    speed = Speed(torch.device("cpu"), False)
+    speed.peak = 2 * 64**3 * 10.0
+    a = torch.ones(64, 64)
+    for repeats, part in ((1, "a"), (3, "b"), (5, "a")):
+        with speed.counting({"crop": 48}, part):
+            for _ in range(repeats):
+                a @ a
+        # The third is of the first's kind: what was counted then stands.
+        assert speed.share(2) == pytest.approx({1: 0.2, 3: 0.6, 5: 0.2}[repeats])
+
+
+class Product(torch.nn.Module):
+    def forward(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return x @ weight
+
+
+def test_operations_on_views_of_parameters_are_counted() -> None:
+    """torch's own counter fails on a module that is given such a view while no gradients are kept."""
+    speed = Speed(torch.device("cpu"), False)
+    speed.peak = 2 * 3**3 * 10.0
+    weight = torch.nn.Parameter(torch.ones(1, 3, 3))
+    with speed.counting({"crop": 48}, "a"), torch.no_grad():
+        Product()(torch.ones(3, 3), weight[0])
+    assert speed.share(5) == pytest.approx(0.5)

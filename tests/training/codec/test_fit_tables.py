@@ -1,0 +1,54 @@
+"""Tables fitted to photographs: distributions still, and shorter files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("torch", reason="torch is not installed")  # for what draws the crops
+
+from beholder.codecs.rnn import Rnn
+from beholder.codecs.rnn import onnx_model as runtime
+from beholder.codecs.rnn.entropy.tables import PROBABILITY_BITS, laplace_tables, table_sizes
+from beholder.errors import BadImageError
+from beholder.training.codec.fit_tables import fit_tables
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """The model that ships, with Laplace's tables."""
+    folder = tmp_path / "model"
+    shutil.copytree(runtime.default_folder(), folder)
+    with np.load(folder / "entropy.npz") as archive:
+        arrays = dict(archive)
+    arrays["tables"] = laplace_tables()[0]
+    np.savez(folder / "entropy.npz", **arrays)
+    return folder
+
+
+def test_files_get_smaller(model: Path, tmp_path: Path, big_photo: Image.Image) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    big_photo.save(photos / "one.png")
+    before, seen = len(Rnn(model, effort=1).encode(big_photo, 3)), []
+    fit_tables(model, photos, crops=6, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(i + 1, 12) for i in range(12)]
+    runtime.load.cache_clear()
+    codec = Rnn(model, effort=1)
+    arrays = codec.model._arrays
+    ends = np.cumsum(table_sizes(arrays["reach"].astype(np.int64)))[:-1]
+    for table in np.split(arrays["tables"].astype(np.int64), ends):
+        assert table.sum() == 1 << PROBABILITY_BITS
+        assert table.min() > 0
+    data = codec.encode(big_photo, 3)
+    assert len(data) < before
+    assert codec.decode(data).size == big_photo.size
+
+
+def test_no_photographs(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadImageError, match="no folder"):
+        fit_tables(model, tmp_path / "none")
