@@ -65,10 +65,19 @@ def test_arrays_of_one_to_four_channels(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "array", [np.zeros((4, 4, 3)), np.zeros((4, 4, 5), np.uint8), np.zeros((0, 4, 3), np.uint8), np.zeros(4, np.uint8)]
+    "array",
+    [
+        np.zeros((4, 4, 3), complex),
+        np.zeros((5, 4, 5), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros(4, np.uint8),
+        np.zeros((2, 4, 4, 3), np.uint8),
+        np.full((4, 4), "a"),
+        np.full((4, 4, 3), -0.5),
+    ],
 )
 def test_other_arrays_are_refused(array: np.ndarray) -> None:
-    with pytest.raises(BadImageError, match="uint8"):
+    with pytest.raises(BadImageError, match=r"uint8|negative"):
         beholder.compress(array, "jpeg")
 
 

@@ -5,53 +5,58 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from beholder import codecs, observers
 from beholder.codecs.base import Codec, check_alpha
-from beholder.errors import BadFileError, BadImageError, BadOptionError, TargetMissedWarning
+from beholder.errors import BadOptionError, TargetMissedWarning, note
 from beholder.evaluation import one_image
 from beholder.evaluation.one_image import Evaluation
+from beholder.image import strip_metadata
+from beholder.limits import limit_pixels
 from beholder.observers import Observer
-from beholder.reading import open_image
+from beholder.reading import FileSource, ImageSource, open_image, read_file
 from beholder.targets.choose import AUTO, Choice, available, choose
 from beholder.targets.kinds import Target
 from beholder.targets.search import Found
 
-ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
-"""A path, the bytes of an image file, a Pillow image of any mode, or uint8 of shape (H, W[, 1 to 4])."""
-
-MAX_FILE_BYTES = 1 << 30
-"""Largest compressed file we read."""
+Folder = str | os.PathLike[str]
 
 
 def compress(
     image: ImageSource,
     compression: str = "rnn",
     alpha: float = 0.0,
-    quality: int | None = None,
+    quality: SupportsIndex | None = None,
     *,
-    model: str | os.PathLike[str] | None = None,
+    model: Folder | None = None,
     effort: int = 0,
     target: Target | None = None,
+    strip: bool = False,
+    max_pixels: int | None = None,
 ) -> bytes:
     """Compress an image to the bytes of a complete file.
 
+    What a picture or a codec cannot carry along (further frames, XMP metadata, a profile, ...), what was guessed, and
+    an option that has no effect are told by a :class:`beholder.BeholderWarning`.
+
     Args:
-        image: a path, the bytes of an image file, a Pillow image, or a uint8 array (H, W), (H, W, 1..4).
-        compression: a codec's name; ``beholder codecs`` lists them.
-        alpha: the observer, 0 (the human eye) to 1 (a machine); for codecs that know one.
-        quality: on the codec's own scale; None for its default (``rnn``: 4 of 1..8).
+        image: a path; the bytes of an image file (``bytes``, ``bytearray``, ``memoryview``); a binary file object; a
+            Pillow image of any mode; a NumPy array or torch tensor (H, W), (H, W, C) or (C, H, W) with 1 to 4 channels,
+            of bool, uint8, uint16 (0..65,535), or floating point (0..1).  It is not changed.
+        compression: a codec's name, in any case; ``beholder codecs`` lists them.
+        alpha: the observer, 0 (human) to 1 (machine); for codecs that know one.
+        quality: on the codec's own scale, a Python or NumPy integer; None for its default (``rnn``: 4 of 1..8).
         model: a folder with a trained ``rnn`` codec that ``beholder export`` wrote; None for ours.
         effort: of ``rnn``: 0 is fast, 1 and 2 search for better codes, in slightly larger files (above alpha 0 they
             need torch).
         target: instead of a quality, what the file must reach, such as ``beholder.Bpp(0.25)`` or
             ``beholder.KeepLabel("efficientnet_lite0")``; ``compression`` may then be ``auto``.  Where no file
             reaches it, the nearest is returned with a TargetMissedWarning; :func:`compress_to_target` tells more.
+        strip: leave out EXIF data, GPS position included, and convert colours to sRGB instead of keeping a profile.
+        max_pixels: the largest width x height to open; None for 200 million.
 
     Raises:
         BadImageError: the image is missing, damaged, too large or no image.
@@ -61,13 +66,26 @@ def compress(
     if target is not None:
         if quality is not None:
             raise BadOptionError("A quality and a target are given: the target finds the quality, so leave one out.")
-        best = compress_to_target(image, target, compression, alpha, model=model, effort=effort).best
+        best = compress_to_target(
+            image, target, compression, alpha, model=model, effort=effort, strip=strip, max_pixels=max_pixels
+        ).best
         if not best.reached:
             warnings.warn(missed(best), TargetMissedWarning, stacklevel=2)
         return best.data
     codec = open_codec(compression, model, effort)
     check_options(codec, alpha, quality)
-    return codec.encode(_open(image), quality, alpha=alpha)
+    with limit_pixels(max_pixels):
+        return codec.encode(open_picture(image, strip=strip), quality, alpha=alpha)
+
+
+def open_picture(image: ImageSource, *, strip: bool = False) -> Image.Image:
+    """Open what is to be compressed, without its metadata if ``strip`` says so.
+
+    Raises:
+        BadImageError: as :func:`compress`.
+    """
+    picture = open_image(image)
+    return strip_metadata(picture) if strip else picture
 
 
 def compress_to_target(
@@ -76,13 +94,15 @@ def compress_to_target(
     compression: str = "rnn",
     alpha: float = 0.0,
     *,
-    model: str | os.PathLike[str] | None = None,
+    model: Folder | None = None,
     effort: int = 0,
+    strip: bool = False,
+    max_pixels: int | None = None,
 ) -> Choice:
     """Search for the smallest file that reaches a quality, or the best one within a rate.
 
     Args:
-        image, alpha, model, effort: as for :func:`compress`.
+        image, alpha, model, effort, strip, max_pixels: as for :func:`compress`.
         target: what the file must reach.
         compression: a codec's name, or ``auto`` for the best of all that can run here.
 
@@ -95,7 +115,8 @@ def compress_to_target(
     contestants = open_contestants(compression, model, effort)
     check_alpha(alpha)
     target.check()
-    return choose(contestants, _open(image), target, alpha=alpha)
+    with limit_pixels(max_pixels):
+        return choose(contestants, open_picture(image, strip=strip), target, alpha=alpha)
 
 
 def missed(found: Found) -> str:
@@ -104,47 +125,54 @@ def missed(found: Found) -> str:
 
 
 def decompress(
-    data: bytes | str | os.PathLike[str],
-    quality: int | None = None,
+    data: FileSource,
+    quality: SupportsIndex | None = None,
     *,
-    model: str | os.PathLike[str] | None = None,
+    model: Folder | None = None,
+    strip: bool = False,
+    max_pixels: int | None = None,
 ) -> Image.Image:
     """Decompress a file of any codec, which is told by its first bytes.
 
     Args:
-        data: the bytes of the file, or its path.
-        quality: decode a progressive file (``.bhd``) only as far as this quality; others ignore it.
+        data: the bytes of the file (``bytes``, ``bytearray``, ``memoryview``), its path, or a binary file object.
+        quality: decode a progressive file (``.bhd``) only as far as this quality; others ignore it, with a note.
         model: a folder with the trained ``rnn`` codec that wrote the file; None for ours.
+        strip: leave out EXIF data, and convert colours to sRGB instead of keeping a profile.
+        max_pixels: the largest width x height to decode; None for 200 million.
 
     Returns:
-        An image in mode L, LA, RGB or RGBA; ``info`` holds ``icc_profile`` and ``exif`` where stored.
+        An upright image in mode L, LA, RGB or RGBA; ``info`` holds ``icc_profile`` and ``exif`` where stored.
 
     Raises:
-        BadFileError: the file is missing, damaged, truncated or foreign.
+        BadFileError: the file is missing, damaged, truncated, foreign or too large.
         NotAvailableError: its codec is not installed.
     """
-    data = bytes(data) if isinstance(data, bytes | bytearray | memoryview) else read_compressed(data)
-    return recognise(data, model).decode(data, quality)
+    with limit_pixels(max_pixels):
+        whole = read_file(data)
+        picture = recognise(whole, model).decode(whole, quality)
+    return strip_metadata(picture) if strip else picture
 
 
 def evaluate(
     image: ImageSource,
     compression: str = "rnn",
     alpha: float = 0.0,
-    quality: int | None = None,
+    quality: SupportsIndex | None = None,
     *,
     classifier: str | os.PathLike[str] | Observer = "efficientnet_lite0",
     labels: str | os.PathLike[str] | None = None,
     topk: int = 5,
     protocol: str = "native",
-    model: str | os.PathLike[str] | None = None,
+    model: Folder | None = None,
     effort: int = 0,
     keep_metadata: bool = False,
+    max_pixels: int | None = None,
 ) -> Evaluation:
     """Compress an image, decompress it from the bytes, measure and classify both.
 
     Args:
-        image, compression, alpha, quality, model, effort: as for :func:`compress`.
+        image, compression, alpha, quality, model, effort, max_pixels: as for :func:`compress`.
         classifier: an observer, its name (``beholder observers`` lists them), or the path of an ONNX file.
         labels: the label file of such a file, with one class a line.
         topk: number of predictions, 1 to the number of classes.
@@ -161,17 +189,18 @@ def evaluate(
     # Cheap checks first: nobody likes to wait for a typo.
     rules = one_image.check(observer, topk, protocol)
     name = os.fspath(image) if isinstance(image, str | os.PathLike) else "image"
-    return one_image.evaluate_image(
-        _open(image),
-        codec,
-        observer,
-        name=str(name),
-        quality=quality,
-        alpha=alpha,
-        topk=topk,
-        protocol=rules,
-        keep_metadata=keep_metadata,
-    )
+    with limit_pixels(max_pixels):
+        return one_image.evaluate_image(
+            open_image(image),
+            codec,
+            observer,
+            name=str(name),
+            quality=codec.scale.check(codec.name, quality),
+            alpha=alpha,
+            topk=topk,
+            protocol=rules,
+            keep_metadata=keep_metadata,
+        )
 
 
 def open_codec(name: str, model: str | os.PathLike[str] | None = None, effort: int = 0) -> Codec:
@@ -183,8 +212,7 @@ def open_codec(name: str, model: str | os.PathLike[str] | None = None, effort: i
     """
     if model is None and not effort:
         return codecs.get(name)
-    if name != "rnn":
-        codecs.get(name)
+    if codecs.get(name).name != "rnn":
         raise BadOptionError(f"The codec {name} takes no {'effort' if model is None else 'model'}: only rnn does.")
     from beholder.codecs.rnn import Rnn
 
@@ -225,49 +253,12 @@ def info(data: bytes) -> dict[str, Any]:
     return {"codec": codec.name, "width": width, "height": height, "bytes": len(data), "bpp": bpp, **header}
 
 
-def check_options(codec: Codec, alpha: float, quality: int | None) -> None:
-    """Raise BadOptionError for a quality or an alpha outside its range, before any work is done."""
+def check_options(codec: Codec, alpha: float, quality: SupportsIndex | None) -> None:
+    """Raise BadOptionError for a quality or an alpha outside its range, before any work is done.
+
+    An alpha that the codec does not know is told.
+    """
     codec.scale.check(codec.name, quality)
     check_alpha(alpha)
-
-
-def read_compressed(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a compressed file, of at most ``MAX_FILE_BYTES``.
-
-    Raises:
-        BadFileError: it is missing, unreadable, empty or too large.
-    """
-    name = os.fspath(path)
-    try:
-        with open(name, "rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
-        raise BadFileError(f"There is no file {name}: check the path.") from None
-    except IsADirectoryError:
-        raise BadFileError(f"{name} is a folder: give the path of one compressed file.") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise BadFileError(f"{name} cannot be read ({reason}): check the path.") from None
-    if not data:
-        raise BadFileError(f"{name} is empty: get the whole file.")
-    if len(data) > MAX_FILE_BYTES:
-        raise BadFileError(f"{name} is larger than {MAX_FILE_BYTES >> 20} MiB: it is no compressed image.")
-    return data
-
-
-def _open(image: ImageSource) -> Image.Image:
-    if isinstance(image, np.ndarray):
-        return open_image(_from_array(image))
-    return open_image(image)
-
-
-def _from_array(array: NDArray[Any]) -> Image.Image:
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]
-    channels = array.shape[2] if array.ndim == 3 else 1
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or channels > 4 or not array.size:
-        raise BadImageError(
-            f"An array of shape {array.shape} and type {array.dtype} is no image: "
-            "give uint8 of shape (height, width, 3)."
-        )
-    return Image.fromarray(np.ascontiguousarray(array))
+    if alpha and not codec.takes_alpha:
+        note(f"The codec {codec.name} takes no alpha: {alpha:g} has no effect.")

@@ -38,12 +38,12 @@ class InterruptedWorkError(BeholderError):
     """Work was stopped from the keyboard; the sentence says how to go on.  The command line exits with code 130."""
 
 
-class TargetMissedWarning(UserWarning):
-    """No file of the codec reaches the target: the nearest one is returned."""
-
-
 class BeholderWarning(UserWarning):
     """A result that stands, although something was left out, guessed or had no effect."""
+
+
+class TargetMissedWarning(BeholderWarning):
+    """No file of the codec reaches the target: the nearest one is returned."""
 
 
 def note(sentence: str) -> None:

@@ -1,7 +1,8 @@
 """Pictures in one of four 8-bit modes, upright.
 
 Everything past this module sees only ``L``, ``LA``, ``RGB`` and ``RGBA``, 8 bits a sample, with at most
-two entries in ``image.info``: ``icc_profile`` and ``exif`` (bytes).  :func:`normalise` maps
+two entries in ``image.info``: ``icc_profile``, which then describes these pixels, and ``exif`` (bytes), without an
+orientation.  :func:`normalise` maps
 
 ========================  ======  ===================================================================
 Pillow mode               result  how
@@ -18,32 +19,29 @@ Pillow mode               result  how
                                   ``255 - min(255, ink + black)``; the CMYK profile is dropped
 ``YCbCr``, ``HSV``        RGB     Pillow's conversion
 ``LAB``                   RGB     CIE L*a*b* (D50) to sRGB with LittleCMS
-``I;16`` and variants     L       0..65535 divided by 257, rounded; LA with a transparent grey
-``I``, ``F``              L       by the largest value: up to 255 as it is (``F`` up to 1.0: times 255),
-                                  above it as 16 bits, divided by 257; rounded, clipped to 0..255, NaN = 0
+``I;16`` and variants     L       0..65535 (of a TIFF file with fewer bits: 0..2^bits - 1) to 0..255, rounded;
+                                  LA with a transparent grey
+``I``, ``F``              L       by the range of the values: see :func:`beholder.arrays.to_8_bits`
 ========================  ======  ===================================================================
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from contextvars import ContextVar
-from io import BytesIO
-
 import numpy as np
 from PIL import Image, ImageCms
 
-from beholder.errors import BadFileError, BadImageError
+from beholder.arrays import to_8_bits
+from beholder.colour import CMS_ERRORS, convert, fit_profile, to_srgb
+from beholder.errors import BadImageError, note
+from beholder.limits import MAX_PIXELS as MAX_PIXELS
+from beholder.limits import check_size as check_size
+from beholder.metadata import exif_of, orientation_of
 
 MODES = frozenset({"L", "LA", "RGB", "RGBA"})
 """The modes that every other module has to deal with."""
-MAX_PIXELS = 178_956_970
-"""Largest width x height we open or decode (512 MiB as RGB; also where Pillow refuses)."""
-_most_pixels = ContextVar("_most_pixels", default=MAX_PIXELS)
 
-_KEPT_INFO = ("icc_profile", "exif")
-_ORIENTATION_TAG = 0x0112
+_BITS_PER_SAMPLE = 258
+_XMP = ("xmp", "XML:com.adobe.xmp")
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -55,50 +53,62 @@ _UPRIGHT = {
 }
 
 
-def normalise(image: Image.Image) -> Image.Image:
-    """Return ``image`` in mode L, LA, RGB or RGBA by the table of this module, as a new image.
+def normalise(image: Image.Image, *, turn: bool = True, own: bool = False) -> Image.Image:
+    """Return ``image`` upright, in mode L, LA, RGB or RGBA by the table of this module, as a new image.
 
-    ``info`` keeps only ``icc_profile`` (unless the colours were converted with it) and ``exif``.
-    Pixels are not turned: see :func:`upright`.
+    ``info`` keeps only ``icc_profile``, where it fits the new pixels, and ``exif``, without an orientation.  What is
+    left out is told.
+
+    Args:
+        image: in any Pillow mode; it is not changed.
+        turn: whether the EXIF orientation is applied; it is removed in either case.
+        own: whether the caller has no more use for ``image``, whose pixels may then become those of the result.
 
     Raises:
         BadImageError: the mode is unknown.
     """
-    mode = image.mode
-    keep: tuple[str, ...] = _KEPT_INFO
-    if mode.startswith("I;16") or mode in ("I", "F"):
-        result = _deep_grey(image)
-    elif mode == "CMYK":
-        keep = ("exif",)
-        result = _cmyk_to_rgb(image)
-    elif mode == "LAB":
-        keep = ("exif",)
-        result = _colour_convert(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
-    else:
-        target = _target_mode(image)
-        result = image.copy() if target == mode else _convert(image, target)
-    result.info = {key: image.info[key] for key in keep if isinstance(image.info.get(key), bytes)}
+    image.load()
+    if any(image.info.get(key) for key in _XMP):
+        note("XMP metadata are left out.")
+    exif, orientation = exif_of(image), orientation_of(image)
+    result = _to_known_mode(image, own)
+    if turn and orientation in _UPRIGHT:
+        profile = result.info.get("icc_profile")
+        result = result.transpose(_UPRIGHT[orientation])
+        result.info = {} if profile is None else {"icc_profile": profile}
+    result = fit_profile(result)
+    if exif is not None:
+        result.info["exif"] = exif
     return result
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """Turn and mirror ``image`` as its EXIF orientation says and remove that tag from ``info["exif"]``.
+def strip_metadata(image: Image.Image) -> Image.Image:
+    """Return ``image`` (L, LA, RGB or RGBA) in sRGB, without a profile and EXIF data."""
+    result = to_srgb(image)
+    if result is image:
+        result = image.copy()
+    result.info = {}
+    return result
 
-    EXIF data that cannot be parsed is dropped.
-    """
-    try:
-        exif = image.getexif()
-        if _ORIENTATION_TAG not in exif:
-            return image
-        transpose = _UPRIGHT.get(exif[_ORIENTATION_TAG])
-        del exif[_ORIENTATION_TAG]
-        remaining = exif.tobytes() if len(exif) and "exif" in image.info else None
-    except Exception:  # Pillow's parser raises whatever the bytes provoke
-        transpose = remaining = None
-    result = image.copy() if transpose is None else image.transpose(transpose)
-    result.info = {key: value for key, value in image.info.items() if key != "exif"}
-    if remaining is not None:
-        result.info["exif"] = remaining
+
+def _to_known_mode(image: Image.Image, own: bool) -> Image.Image:
+    """Convert to a new image whose ``info`` holds a profile alone."""
+    mode = image.mode
+    profile = image.info.get("icc_profile") or None
+    if mode.startswith("I;16") or mode in ("I", "F"):
+        result = _deep_grey(image)
+    elif mode == "CMYK":
+        result, profile = _cmyk_to_rgb(image, profile), None
+    elif mode == "LAB":
+        result, profile = convert(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))), None
+    else:
+        target = _target_mode(image)
+        if target != mode:
+            result = _convert(image, target)
+        else:
+            # A plain image in any case: one that a plugin opened would write its file's tags again when saved.
+            result = image._new(image.im) if own else image._new(image.im.copy())
+    result.info = {"icc_profile": bytes(profile)} if isinstance(profile, bytes | bytearray) else {}
     return result
 
 
@@ -116,33 +126,6 @@ def flatten(image: Image.Image) -> Image.Image:
     result.paste(_convert(image, opaque), mask=image.getchannel("A"))
     result.info = dict(image.info)
     return result
-
-
-@contextlib.contextmanager
-def at_most_pixels(limit: int) -> Iterator[None]:
-    """Let :func:`check_size` refuse images of more than ``limit`` pixels, in this thread or task."""
-    token = _most_pixels.set(limit)
-    try:
-        yield
-    finally:
-        _most_pixels.reset(token)
-
-
-def check_size(width: int, height: int, block: int = 1) -> None:
-    """Raise BadFileError unless both sides are positive and their product is within the limit of pixels.
-
-    The limit is ``MAX_PIXELS``, or what :func:`at_most_pixels` set.  Codecs that pad both sides to a multiple of
-    ``block`` count the padded pixels, for these take memory and time.
-    """
-    if width < 1 or height < 1:
-        raise BadFileError(f"The file claims an image of {width} x {height} pixels: it is damaged.")
-    most = _most_pixels.get()
-    padded = -(-width // block) * block, -(-height // block) * block
-    if padded[0] * padded[1] > most:
-        note = f" (coded as {padded[0]} x {padded[1]})" if width * height <= most else ""
-        raise BadFileError(
-            f"An image of {width} x {height} pixels{note} is above the limit of {most:,} pixels: use a smaller one."
-        )
 
 
 def _target_mode(image: Image.Image) -> str:
@@ -167,12 +150,8 @@ def _convert(image: Image.Image, mode: str) -> Image.Image:
 def _deep_grey(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     if image.mode.startswith("I;16"):
-        scale = 1 / 257
-    else:
-        values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=65535.0, neginf=0.0)
-        largest = values.max(initial=0.0)
-        scale = 1 / 257 if largest > 255 else 255.0 if image.mode == "F" and largest <= 1 else 1.0
-    grey = np.clip(np.rint(values * scale), 0, 255).astype(np.uint8)
+        values = values.astype(np.uint16)  # in the byte order of this machine
+    grey = to_8_bits(values, "The image", _white(image))
     transparent = image.info.get("transparency")
     if image.mode.startswith("I;16") and isinstance(transparent, int):
         alpha = np.where(values == transparent, 0, 255).astype(np.uint8)
@@ -180,16 +159,19 @@ def _deep_grey(image: Image.Image) -> Image.Image:
     return Image.fromarray(grey, "L")
 
 
-def _cmyk_to_rgb(image: Image.Image) -> Image.Image:
-    profile = image.info.get("icc_profile")
-    if profile:
-        with contextlib.suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
-            return _colour_convert(image, ImageCms.ImageCmsProfile(BytesIO(profile)))
+def _white(image: Image.Image) -> float | None:
+    """What the file says that white is; None where only the values can tell."""
+    if image.mode.startswith("I;16"):
+        bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0]
+        return float((1 << bits) - 1) if 8 < bits <= 16 else 65_535
+    # Pillow stretches the samples of these formats to 16 bits.
+    return 65_535 if image.mode == "I" and image.format in ("PNG", "PPM") else None
+
+
+def _cmyk_to_rgb(image: Image.Image, profile: object) -> Image.Image:
+    if isinstance(profile, bytes):
+        try:
+            return convert(image, profile)
+        except CMS_ERRORS:
+            note("The colour profile does not fit CMYK pixels: their colours are converted without it.")
     return image.convert("RGB")
-
-
-def _colour_convert(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
-    result = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    if result is None:
-        raise ImageCms.PyCMSError("LittleCMS returned no image")
-    return result

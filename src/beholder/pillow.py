@@ -97,7 +97,7 @@ class _CodecImageFile(ImageFile.ImageFile):
         raise NotImplementedError
 
     def _decode(self, data: bytes, quality: int | None, model: Folder | None) -> Image.Image:
-        return api.open_codec(self.codec, model).decode(data, quality)
+        return api.open_codec(self.codec, model).decode(data, quality, as_stored=True)
 
     def load(self, quality: int | None = None, model: Folder | None = None) -> Any:
         """Decode the pixels.
@@ -256,10 +256,13 @@ def _save(codec_name: str, image: Image.Image, file: IO[bytes], filename: str | 
     try:
         codec = api.open_codec(codec_name, options.get("model"), options.get("effort", 0))
         alpha, quality = options.get("alpha", 0.0), options.get("quality")
-        api.check_options(codec, alpha, quality)
         if alpha and not codec.takes_alpha:
             raise BadOptionError(f"The codec {codec_name} takes no alpha: only rnn does.")
-        data = codec.encode(normalise(source), quality, alpha=alpha)
+        api.check_options(codec, alpha, quality)
+        picture = normalise(source, turn=False)
+        if found["exif"]:
+            picture.info["exif"] = found["exif"]  # as Pillow's own formats: pixels as they are, orientation and all
+        data = codec.encode(picture, quality, alpha=alpha)
     except (BadOptionError, BadImageError) as error:
         raise OptionError(str(error)) from None
     file.write(data)

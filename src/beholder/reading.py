@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import os
-import warnings
 from io import BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from PIL import Image, UnidentifiedImageError
 
-from beholder import codecs
+from beholder import arrays, codecs
+from beholder.arrays import ArrayLike
+from beholder.codecs.opening import load_picture
 from beholder.errors import BadFileError, BadImageError, BeholderError, NotAvailableError
-from beholder.image import MAX_PIXELS, check_size, normalise, upright
+from beholder.image import normalise
+from beholder.limits import MAX_FILE_BYTES, check_size
 
-Source = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image
+FileSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
+"""A file: its path, its bytes, or a binary file object, which is read from its beginning where it can seek, and is left
+open at the position where it was."""
+ImageSource = FileSource | Image.Image | ArrayLike
+"""A picture: an image file, a Pillow image of any mode, a NumPy array or a tensor (see :mod:`beholder.arrays`)."""
+
+TAKEN = "a path, bytes, a binary file object, a Pillow image, a NumPy array or a torch tensor"
+TAKEN_FILE = "a path, bytes or a binary file object"
 
 _HEAD = 64
 # Reading EPS would start Ghostscript on a stranger's program.  beholder.pillow may have registered BHD and BPG, but the
@@ -27,7 +36,7 @@ def load(path: Path | str) -> Image.Image:
     """Open the picture at ``path`` upright, in mode L, LA, RGB or RGBA.
 
     The size in the header is checked before any pixel is decoded.  EXIF orientation is applied and its
-    tag removed.  Of an animation the first frame is taken.
+    tag removed.  Of an animation the first frame is taken, with a note.
 
     Raises:
         BadImageError: the file is missing, a folder, unreadable, no image, damaged or too large.
@@ -35,18 +44,16 @@ def load(path: Path | str) -> Image.Image:
     return open_image(path)
 
 
-def open_image(source: Source) -> Image.Image:
-    """Like :func:`load`, from a path, the bytes of a file, a binary file object or a Pillow image.
+def open_image(source: ImageSource) -> Image.Image:
+    """Like :func:`load`, from anything that :data:`ImageSource` names.  ``source`` is not changed.
 
-    Formats that Pillow does not know are tried with Beholder's own codecs.
+    Formats that a codec of Beholder's reads are opened by that codec, others by Pillow.
 
     Raises:
-        BadImageError: see :func:`load`.
+        BadImageError: see :func:`load`; or ``source`` is nothing of the kind.
     """
     if isinstance(source, Image.Image):
-        return _finish(source, "The image")
-    if isinstance(source, bytes):
-        return _read(BytesIO(source), "The image")
+        return _from_pillow(source)
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         try:
@@ -59,56 +66,121 @@ def open_image(source: Source) -> Image.Image:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise BadImageError(f"{name} cannot be read ({reason}): check the path.") from None
-    return _read(source, str(getattr(source, "name", "The image")))
+    if arrays.is_array(source):
+        return arrays.picture_of(source)  # type: ignore[arg-type]
+    try:
+        data, name = read_source(source)  # type: ignore[arg-type]
+    except BadFileError as error:
+        raise BadImageError(str(error)) from None
+    except TypeError:
+        raise BadImageError(f"{_describe(source)} is no image: give {TAKEN}.") from None
+    return _read(BytesIO(data), name)
+
+
+def read_file(source: FileSource, limit: int = MAX_FILE_BYTES) -> bytes:
+    """Return the bytes of a compressed file, of at most ``limit``, from anything that :data:`FileSource` names.
+
+    Raises:
+        BadFileError: the file is missing, unreadable, empty or too large, or ``source`` is nothing of the kind.
+    """
+    if isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+        try:
+            with open(name, "rb") as file:
+                data = file.read(limit + 1)
+        except FileNotFoundError:
+            raise BadFileError(f"There is no file {name}: check the path.") from None
+        except IsADirectoryError:
+            raise BadFileError(f"{name} is a folder: give the path of one compressed file.") from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise BadFileError(f"{name} cannot be read ({reason}): check the path.") from None
+    else:
+        try:
+            data, name = read_source(source, limit)
+        except TypeError:
+            raise BadFileError(f"{_describe(source)} is no compressed file: give {TAKEN_FILE}.") from None
+    if not data:
+        raise BadFileError(f"{name} is empty: get the whole file.")
+    if len(data) > limit:
+        raise BadFileError(f"{name} is larger than {limit >> 20} MiB: it is no compressed image.")
+    return data
+
+
+def read_source(source: bytes | bytearray | memoryview | IO[bytes], limit: int = MAX_FILE_BYTES) -> tuple[bytes, str]:
+    """Return the bytes of a file in memory or of a file object, at most ``limit`` + 1 of these, and a name for it.
+
+    Raises:
+        BadFileError: the file object is closed, fails, or was opened as text.
+        TypeError: ``source`` is neither.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source), "The file"
+    read: Any = getattr(source, "read", None)
+    if not callable(read):
+        raise TypeError(type(source).__name__)
+    name = str(getattr(source, "name", "The file"))
+    try:
+        start = source.tell() if source.seekable() else None
+    except (AttributeError, OSError, ValueError):
+        start = None
+    try:
+        if start is not None:
+            source.seek(0)
+        data = read(limit + 1)
+        if start is not None:
+            source.seek(start)
+    except Exception as error:  # a stranger's object
+        raise BadFileError(f"{name} cannot be read ({error}): give an open file.") from None
+    if not isinstance(data, bytes | bytearray):
+        raise BadFileError(f'{name} gives text instead of bytes: open it with mode "rb".')
+    return bytes(data), name
+
+
+def _from_pillow(image: Image.Image) -> Image.Image:
+    try:
+        check_size(*image.size)
+        return normalise(image)
+    except BadFileError as error:
+        raise BadImageError(f"The image cannot be used: {error}") from None
+    except BeholderError:
+        raise
+    except MemoryError:
+        raise BadImageError("The image does not fit into memory: use a smaller image.") from None
+    except Exception as error:
+        raise _damaged("The image", error) from None
 
 
 def _read(file: IO[bytes], name: str) -> Image.Image:
+    """Open a file that is read from its beginning."""
+    head = file.read(_HEAD)
+    if not head:
+        raise BadImageError(f"{name} is empty: it is not an image.")
+    codec = None
+    with contextlib.suppress(BadFileError):
+        codec = codecs.recognise(head)
     try:
-        with warnings.catch_warnings():
-            # Pillow warns at half of MAX_PIXELS; we have our own limit.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            Image.init()
-            opened = Image.open(file, formats=[f for f in Image.ID if f not in _REFUSED_FORMATS])
-    except Image.DecompressionBombError:
-        raise BadImageError(f"{name} is above the limit of {MAX_PIXELS:,} pixels: use a smaller image.") from None
+        if codec is not None:
+            return codec.decode(head + file.read(MAX_FILE_BYTES))
+        if not file.seekable():
+            file = BytesIO(head + file.read(MAX_FILE_BYTES))
+        Image.init()
+        known = [format for format in Image.ID if format not in _REFUSED_FORMATS]
+        return normalise(load_picture(file, known, name), own=True)
+    except (BadFileError, NotAvailableError) as error:
+        raise BadImageError(f"{name} cannot be opened: {error}") from None
     except UnidentifiedImageError:
-        return _read_with_codecs(file, name)
-    except Exception as error:  # plugins raise whatever the bytes provoke
-        raise _damaged(name, error) from None
-    with opened:
-        return _finish(opened, name)
-
-
-def _finish(image: Image.Image, name: str) -> Image.Image:
-    try:
-        check_size(*image.size)
-    except BadFileError as error:
-        raise BadImageError(f"{name} cannot be used: {error}") from None
-    try:
-        image.load()
-        return normalise(upright(image))
+        raise BadImageError(f"{name} is not an image in a format that can be read.") from None
     except BeholderError:
         raise
     except MemoryError:
         raise BadImageError(f"{name} does not fit into memory: use a smaller image.") from None
-    except Exception as error:
+    except Exception as error:  # plugins raise whatever the bytes provoke
         raise _damaged(name, error) from None
 
 
-def _read_with_codecs(file: IO[bytes], name: str) -> Image.Image:
-    with contextlib.suppress(OSError, ValueError):
-        file.seek(0)
-    head = file.read(_HEAD)
-    if not head:
-        raise BadImageError(f"{name} is empty: it is not an image.")
-    try:
-        codec = codecs.recognise(head)
-    except BadFileError:
-        raise BadImageError(f"{name} is not an image in a format that can be read.") from None
-    try:
-        return normalise(codec.decode(head + file.read()))
-    except (BadFileError, NotAvailableError) as error:
-        raise BadImageError(f"{name} cannot be opened: {error}") from None
+def _describe(source: object) -> str:
+    return "None" if source is None else f"An object of type {type(source).__name__}"
 
 
 def _damaged(name: str, error: Exception) -> BadImageError:

@@ -1,65 +1,117 @@
-"""Pictures out: decompressed images as files of common formats."""
+"""Pictures as the bytes of a file in a format that everybody opens."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from beholder.errors import BadOptionError, OutputError
+from beholder.colour import GREY_SPACE, RGB_SPACE, profile_space, to_srgb
+from beholder.errors import BadOptionError, OutputError, note
 from beholder.image import flatten
+from beholder.metadata import descriptive_exif, has_directories
 
-PICTURES: dict[str, tuple[str, dict[str, Any]]] = {
-    ".png": ("PNG", {}),
-    ".webp": ("WEBP", {"lossless": True, "exact": True}),
-    ".tif": ("TIFF", {"compression": "tiff_adobe_deflate"}),
-    ".tiff": ("TIFF", {"compression": "tiff_adobe_deflate"}),
-    ".bmp": ("BMP", {}),
-    ".ppm": ("PPM", {}),
-    ".jpg": ("JPEG", {"quality": 95, "subsampling": "4:4:4"}),
-    ".jpeg": ("JPEG", {"quality": 95, "subsampling": "4:4:4"}),
+_BOTH = frozenset({GREY_SPACE, RGB_SPACE})
+
+
+@dataclass(frozen=True)
+class _Format:
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    opaque: bool = False
+    profiles: frozenset[str] = _BOTH
+    exif: bool = True
+    longest_side: int | None = None
+
+
+_TIFF = _Format("TIFF", {"compression": "tiff_adobe_deflate"})
+_JPEG = _Format("JPEG", {"quality": 95, "subsampling": "4:4:4"}, opaque=True, longest_side=65_500)
+_FORMATS = {
+    ".png": _Format("PNG"),
+    ".webp": _Format("WEBP", {"lossless": True, "exact": True}, profiles=frozenset({RGB_SPACE}), longest_side=16_383),
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".bmp": _Format("BMP", opaque=True, profiles=frozenset(), exif=False),
+    ".ppm": _Format("PPM", opaque=True, profiles=frozenset(), exif=False),
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
 }
-"""Suffix -> Pillow's name of the format and the options it is saved with: lossless where the format can be."""
+SUFFIXES = tuple(_FORMATS)
+"""Of the pictures that are written, in small letters."""
 STREAM = "-"
 """Stands for standard output, which gets PNG."""
 
-_OPAQUE = ("JPEG", "BMP", "PPM")
-_LONGEST_SIDE = {"WEBP": 16_383, "JPEG": 65_500}
-
 
 def check_picture_suffix(output: str) -> None:
-    """Raise BadOptionError unless we write pictures with this suffix."""
-    suffix = Path(output).suffix.lower()
-    if output != STREAM and suffix not in PICTURES:
+    """Raise BadOptionError unless pictures are written with the suffix of ``output``."""
+    suffix = _suffix(output)
+    if suffix not in _FORMATS:
         raise BadOptionError(
-            f"Pictures with the suffix {suffix or '(none)'} are not written: choose one of {', '.join(PICTURES)}."
+            f"Pictures with the suffix {suffix or '(none)'} are not written: choose one of {', '.join(_FORMATS)}."
         )
 
 
 def picture_bytes(image: Image.Image, output: str) -> bytes:
-    """``image`` in the format that the suffix of ``output`` asks for (PNG for standard output).
+    """Return ``image`` (L, LA, RGB or RGBA) in the format that the suffix of ``output`` asks for.
 
-    Transparency is composited on white where the format has none; ICC profile and EXIF data are kept where
-    it has room.
+    Transparency is composited on white where the format has none, and colours are converted to sRGB where it holds no
+    such profile.  EXIF data that it cannot hold are left out with a note.
+
+    Args:
+        image: a picture as :mod:`beholder.image` describes it.
+        output: name of the file, or ``-`` for PNG.
 
     Raises:
+        BadOptionError: see :func:`check_picture_suffix`.
         OutputError: the format cannot hold an image of this size.
     """
-    kind, options = PICTURES[".png" if output == STREAM else Path(output).suffix.lower()]
-    limit = _LONGEST_SIDE.get(kind)
-    if limit and max(image.size) > limit:
+    check_picture_suffix(output)
+    target = _FORMATS[_suffix(output)]
+    if target.longest_side and max(image.size) > target.longest_side:
         raise OutputError(
-            f"{output} cannot hold {image.width} x {image.height} pixels, since {kind} ends at {limit:,} a side: "
-            "choose .png."
+            f"{output} cannot hold {image.width} x {image.height} pixels, since {target.name} ends at "
+            f"{target.longest_side:,} a side: choose .png."
         )
-    if kind in _OPAQUE:
+    if target.opaque:
         image = flatten(image)
-    metadata = {key: image.info[key] for key in ("icc_profile", "exif") if image.info.get(key)}
-    out = BytesIO()
+    if image.info.get("icc_profile") and profile_space(image.info["icc_profile"]) not in target.profiles:
+        image = to_srgb(image)
+    profile = image.info.get("icc_profile")
+    exif = image.info.get("exif")
+    options = target.options | ({"icc_profile": profile} if profile and target.profiles else {})
+    if exif and target.exif:
+        try:
+            return _save(image, target, options | _exif_options(exif, target))
+        except Exception:  # Pillow's writers parse EXIF data, each in its own way
+            pass
     try:
-        image.save(out, kind, **options, **metadata)
-    except (OSError, ValueError) as error:  # such as EXIF data longer than a JPEG segment
+        data = _save(image, target, options)
+    except (OSError, ValueError) as error:
         raise OutputError(f"{output} cannot be written ({error}): choose .png.") from None
+    if exif:
+        note(f"The EXIF data do not fit into {target.name} and are left out.")
+    return data
+
+
+def _suffix(output: str) -> str:
+    return ".png" if output == STREAM else Path(output).suffix.lower()
+
+
+def _exif_options(exif: bytes, target: _Format) -> dict[str, Any]:
+    if target.name != "TIFF":
+        return {"exif": exif}
+    # A TIFF file is itself a directory of tags, of which those that lay out the pixels are its own.  Pillow writes
+    # further directories without compression alone.
+    options: dict[str, Any] = {"exif": descriptive_exif(exif)}
+    return options | {"compression": "raw"} if has_directories(exif) else options
+
+
+def _save(image: Image.Image, target: _Format, options: dict[str, Any]) -> bytes:
+    plain = image.copy()
+    plain.info = {}  # some of Pillow's writers look there for what they are not given
+    out = BytesIO()
+    plain.save(out, target.name, **options)
     return out.getvalue()

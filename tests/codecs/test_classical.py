@@ -14,6 +14,7 @@ from PIL import Image, ImageCms
 
 from beholder import codecs
 from beholder.codecs.base import Codec
+from beholder.colour import to_srgb
 from beholder.errors import BadFileError, BadImageError, BadOptionError, NotAvailableError
 from beholder.extras import install_command
 from beholder.image import MODES, flatten
@@ -21,8 +22,7 @@ from beholder.metrics import psnr
 
 NAMES = ("jpeg", "webp", "avif", "jpeg2000", "jxl", "heic")
 KEEPS_GREY = {"jpeg", "avif", "jpeg2000", "jxl", "heic"}
-STORES_PROFILE = {"jpeg", "webp", "avif", "heic"}
-STORES_EXIF = {"jpeg", "webp", "avif", "jxl", "heic"}
+STORES_PROFILE = {"jpeg", "webp", "avif", "heic", "jpeg2000"}
 SIGNATURES = {
     "jpeg": b"\xff\xd8\xff\xe0",
     "webp": b"RIFF\x40\x00\x00\x00WEBPVP8 ",
@@ -93,22 +93,18 @@ def test_profile_and_exif(codec: Codec, photo: Image.Image) -> None:
     photo.info = {"icc_profile": profile, "exif": exif.tobytes()}
     decoded = codec.decode(codec.encode(photo))
     assert decoded.info.get("icc_profile") == (profile if codec.name in STORES_PROFILE else None)
-    assert decoded.getexif().get(0x010E) == ("described" if codec.name in STORES_EXIF else None)
+    assert decoded.getexif().get(0x010E) == "described"
 
 
-@pytest.mark.parametrize("name", ["jpeg2000", "jxl"])
-def test_colours_are_converted_where_the_profile_has_no_room(name: str) -> None:
-    codec = codecs.get(name)
-    if codec.unavailable():
-        pytest.skip(str(codec.unavailable()))
+def test_colours_are_those_of_the_profile(codec: Codec) -> None:
     image = Image.new("RGB", (40, 30), (120, 60, 200))
     # sRGB with the primaries red and blue exchanged in its table of tags.
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     swapped = profile.replace(b"rXYZ", b"----").replace(b"bXYZ", b"rXYZ").replace(b"----", b"bXYZ")
     image.info["icc_profile"] = swapped
     decoded = codec.decode(codec.encode(image, 95))
-    assert np.abs(_rgb(decoded) - np.array([200, 60, 120])).mean() < 4
-    assert "icc_profile" not in decoded.info
+    assert ("icc_profile" in decoded.info) == (codec.name in STORES_PROFILE)
+    assert np.abs(_rgb(to_srgb(decoded)) - np.array([200, 60, 120])).mean() < 4
 
 
 def test_oversized_exif_does_not_stop_jpeg(photo: Image.Image) -> None:
@@ -182,7 +178,7 @@ def test_huge_sizes_are_refused_by_the_header(name: str, photo: Image.Image) -> 
         # SizeHeader, low bit first: not small, 30-bit height 2**30, ratio 1 (square).
         bits = 0 | 3 << 1 | (2**30 - 1) << 3 | 1 << 33
         data[2:8] = bits.to_bytes(6, "little")
-    with pytest.raises(BadFileError, match=r"limit of 178,956,970|more pixels than"):
+    with pytest.raises(BadFileError, match=r"limit of 200,000,000"):
         codec.decode(bytes(data))
 
 

@@ -20,8 +20,10 @@ from beholder.codecs.base import Codec
 from beholder.codecs.comparable import comparable
 from beholder.errors import BadFileError, BadOptionError, NotAvailableError, OutputError
 from beholder.files import save_atomically
+from beholder.image import strip_metadata
+from beholder.limits import limit_pixels
 from beholder.metrics import ms_ssim
-from beholder.reading import open_image
+from beholder.reading import read_file
 from beholder.saving import picture_bytes
 from beholder.targets import AUTO, Target, choose
 
@@ -94,13 +96,18 @@ class Compress(Task):
     effort: int = 0
     measure: bool = True
     """Decode each file again and measure MS-SSIM."""
+    strip: bool = False
+    """Leave out EXIF data and convert colours to sRGB."""
+    max_pixels: int | None = None
+    """The largest width x height; None for the usual limit."""
 
     def describe(self) -> str:
         codec = self.contestants()[0]
         quality = codec.scale.check(codec.name, self.quality)
         how = f"quality {quality}" if self.target is None else f"{self.target.name}: {self.target.describe()}"
         parts = [self.compression, how, f"alpha {self.alpha:g}", f"effort {self.effort}"]
-        return ", ".join(parts + ([f"model {self.model}"] if self.model else []))
+        more = [f"model {self.model}"] if self.model else []
+        return ", ".join(parts + more + (["stripped"] if self.strip else []))
 
     def check(self) -> None:
         """Raise BeholderError for options that would fail with every file."""
@@ -128,8 +135,12 @@ class Compress(Task):
         return tuple(dict.fromkeys(codec.suffix for codec in self.contestants()))
 
     def run(self, source: Path, stem: Path, folder: Path | None, force: bool) -> Row:
+        with limit_pixels(self.max_pixels):
+            return self._compress(source, stem, folder, force)
+
+    def _compress(self, source: Path, stem: Path, folder: Path | None, force: bool) -> Row:
         contestants = self.contestants()
-        picture = open_image(source)
+        picture = api.open_picture(source, strip=self.strip)
         choice = None
         if self.target is not None:
             choice = choose(contestants, picture, self.target, alpha=self.alpha)
@@ -166,10 +177,21 @@ class Decompress(Task):
     quality: int | None = None
     model: str | None = None
     suffix: str = ".png"
+    strip: bool = False
+    """Leave out EXIF data and convert colours to sRGB."""
+    max_pixels: int | None = None
+    """The largest width x height; None for the usual limit."""
 
     def describe(self) -> str:
         quality = "all of each file" if self.quality is None else f"quality {self.quality}"
-        return f"{self.suffix}, {quality}" + (f", model {self.model}" if self.model else "")
+        model = f", model {self.model}" if self.model else ""
+        return f"{self.suffix}, {quality}{model}{', stripped' if self.strip else ''}"
+
+    def picture(self, data: bytes, codec: Codec) -> Image.Image:
+        """What ``data`` of ``codec`` holds, as this task wants it."""
+        with limit_pixels(self.max_pixels):
+            picture = codec.decode(data, self.quality)
+        return strip_metadata(picture) if self.strip else picture
 
     def wanted(self, path: Path, head: bytes) -> bool:
         return _is_compressed(head)
@@ -178,9 +200,9 @@ class Decompress(Task):
         return (self.suffix,)
 
     def run(self, source: Path, stem: Path, folder: Path | None, force: bool) -> Row:
-        data = api.read_compressed(source)
+        data = read_file(source)
         codec = api.recognise(data, self.model)
-        picture = codec.decode(data, self.quality)
+        picture = self.picture(data, codec)
         png = picture_bytes(picture, f"{stem}{self.suffix}")
         output = _write(source, stem, self.suffix, folder, png, force)
         pixels = picture.width * picture.height
@@ -213,7 +235,7 @@ class Describe(Task):
         return ()
 
     def run(self, source: Path, stem: Path, folder: Path | None, force: bool) -> Row:
-        data = api.read_compressed(source)
+        data = read_file(source)
         facts = api.info(data)
         return Row(
             source=str(source),

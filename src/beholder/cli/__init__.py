@@ -23,14 +23,15 @@ import io
 import os
 import re
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from beholder import __version__
 from beholder.cli.commands import data, doctor, evaluate, listings, photos, prepare, reports, serve, training
-from beholder.errors import BeholderError, InterruptedWorkError
+from beholder.errors import BeholderError, BeholderWarning, InterruptedWorkError
 
 PROGRAM = "beholder"
 EXIT_ERROR = 2
@@ -81,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # A file name that the terminal cannot show must not end the program.
             stream.reconfigure(errors="backslashreplace")
     try:
-        status = _command().main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+        with _notes_on_stderr():
+            status = _command().main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
     except InterruptedWorkError as error:  # in place of the plain word below
         print(error, file=sys.stderr)
@@ -115,6 +117,25 @@ def _command() -> Any:
                 text.help = _MARKUP.sub(r"\\", text.help)
         waiting += getattr(one, "commands", {}).values()
     return command
+
+
+@contextlib.contextmanager
+def _notes_on_stderr() -> Iterator[None]:
+    """Print each of the library's warnings once, as a note."""
+    printed: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if not issubclass(category, BeholderWarning):
+            theirs(message, category, *place, **more)
+        elif str(message) not in printed:
+            printed.add(str(message))
+            with contextlib.suppress(OSError):
+                print("Note:", " ".join(str(message).split()), file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", BeholderWarning)
+        theirs, warnings.showwarning = warnings.showwarning, show
+        yield
 
 
 def _fail(sentence: str) -> int:

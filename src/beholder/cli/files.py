@@ -9,14 +9,43 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from beholder.errors import OutputError
+from beholder.errors import BadOptionError, OutputError
 
 STREAM = "-"
 
 
 def read_stdin() -> bytes:
-    """All bytes of standard input."""
-    return sys.stdin.buffer.read()
+    """All bytes of standard input, or so many that whoever reads them says that they are too many."""
+    from beholder.limits import MAX_FILE_BYTES
+
+    return sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+
+
+def choose_codec(compression: str | None, output: str | None) -> str:
+    """The name of the codec that ``--compression`` and the suffix of ``--output`` ask for; rnn where neither does.
+
+    Raises:
+        BadOptionError: they contradict each other, or the suffix is that of a format no codec writes.
+    """
+    from beholder import codecs
+    from beholder.data.files import SUFFIXES
+    from beholder.targets import AUTO
+
+    if compression == AUTO:
+        return AUTO
+    suffix = "" if output in (None, STREAM) else Path(str(output)).suffix.lower()
+    expected = codecs.by_suffix(suffix) if suffix else None
+    chosen = None if compression is None else codecs.get(compression)
+    if expected is None and suffix in SUFFIXES:
+        raise BadOptionError(f"No codec writes {suffix} files: choose one of {', '.join(codecs.suffixes())}.")
+    if chosen is None:
+        return expected.name if expected else "rnn"
+    if expected is not None and expected.name != chosen.name:
+        raise BadOptionError(
+            f"{output} has the suffix of {expected.name}, not of {chosen.name}: use {chosen.suffix}, or another "
+            "--compression."
+        )
+    return chosen.name
 
 
 def default_output(source: str, suffix: str) -> str:
@@ -32,9 +61,9 @@ def with_suffix(name: str, suffix: str) -> str:
     if name == STREAM:
         return STREAM
     from beholder import codecs
-    from beholder.saving import PICTURES
+    from beholder.saving import SUFFIXES
 
-    known = {codecs.get(codec).suffix for codec in codecs.names()} | set(PICTURES)
+    known = {*codecs.suffixes(), *SUFFIXES}
     path = Path(name)
     return str(path.with_suffix(suffix) if path.suffix.lower() in known else path.parent / (path.name + suffix))
 

@@ -24,9 +24,10 @@ def compress(task: Compress, image: str, output: str | None, options: Options) -
     Raises:
         BeholderError: the image cannot be read, or its file cannot be written.
     """
+    from beholder import api
     from beholder.codecs.comparable import comparable
+    from beholder.limits import limit_pixels
     from beholder.metrics import ms_ssim
-    from beholder.reading import open_image
     from beholder.targets import AUTO, choose
 
     contestants = task.contestants()
@@ -37,9 +38,11 @@ def compress(task: Compress, image: str, output: str | None, options: Options) -
         print(f"{image} -> {_output(image, output, codec, False) if not chosen else 'a file of the best codec'}")
         print("Nothing was written.")
         return
-    picture = open_image(files.read_stdin() if image == files.STREAM else image)
+    with limit_pixels(task.max_pixels):
+        picture = api.open_picture(files.read_stdin() if image == files.STREAM else image, strip=task.strip)
     started = time.perf_counter()
-    with progress.bar("Optimising") if task.effort else contextlib.nullcontext(codec.progress) as codec.progress:
+    bar = progress.bar("Optimising") if task.effort else contextlib.nullcontext(codec.progress)
+    with limit_pixels(task.max_pixels), bar as codec.progress:
         choice = None if task.target is None else choose(contestants, picture, task.target, alpha=task.alpha)
         if choice is None:
             quality = codec.scale.check(codec.name, task.quality)
@@ -77,14 +80,15 @@ def decompress(task: Decompress, file: str, output: str, options: Options) -> No
         BeholderError: the file cannot be read, or the picture cannot be written.
     """
     from beholder import api, saving
+    from beholder.reading import read_file
 
     files.check_output(output, file, options.force)
     if options.dry_run:
         print(f"{file} -> {output}\nNothing was written.")
         return
-    data = files.read_stdin() if file == files.STREAM else api.read_compressed(file)
+    data = read_file(files.read_stdin() if file == files.STREAM else file)
     codec = api.recognise(data, task.model)
-    picture = codec.decode(data, task.quality)
+    picture = task.picture(data, codec)
     files.write(output, saving.picture_bytes(picture, output), force=options.force)
     if options.as_json:
         facts = {"file": file, "output": output, "codec": codec.name, "width": picture.width, "height": picture.height}

@@ -67,6 +67,19 @@ Labels = Annotated[
         help="What the classes of an ONNX file are called, one a line.",
     ),
 ]
+Strip = Annotated[
+    bool,
+    typer.Option("--strip", help="Leave out EXIF data, GPS position included, and convert colours to sRGB."),
+]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(
+        "--max-pixels",
+        metavar="N",
+        show_default=False,
+        help="The largest width x height to open. Default: 200 million.",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 

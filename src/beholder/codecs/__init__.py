@@ -9,6 +9,8 @@ package adds its own by an entry point in the group ``beholder.codecs``::
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -16,7 +18,7 @@ from importlib.metadata import entry_points
 from beholder.codecs.base import Codec, QualityScale
 from beholder.errors import BadFileError, BadOptionError, NotAvailableError
 
-__all__ = ["Codec", "QualityScale", "get", "names", "recognise"]
+__all__ = ["Codec", "QualityScale", "by_suffix", "get", "names", "recognise", "suffixes"]
 
 ENTRY_POINT_GROUP = "beholder.codecs"
 
@@ -38,7 +40,7 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Codec:
-    """Return the codec called ``name``; the same object every time.
+    """Return the codec called ``name``, in capital or small letters; the same object every time.
 
     A codec whose software is missing is returned all the same: see ``Codec.unavailable``.
 
@@ -47,9 +49,28 @@ def get(name: str) -> Codec:
         NotAvailableError: the codec's own module cannot be imported.
     """
     table = _table()
+    if isinstance(name, str) and name not in table:
+        name = next((known for known in table if known.lower() == name.lower()), name)
     if name not in table:
         raise BadOptionError(f"There is no codec {name!r}: choose one of {', '.join(table)}.")
     return _instance(table[name])
+
+
+def by_suffix(suffix: str) -> Codec | None:
+    """Return the codec whose files end in ``suffix`` (with its dot, in any case), or None."""
+    suffix = suffix.lower()
+    return next((codec for codec in _loadable() if suffix in (codec.suffix, *codec.other_suffixes)), None)
+
+
+def suffixes() -> list[str]:
+    """Return the suffix that each codec gives its files."""
+    return [codec.suffix for codec in _loadable()]
+
+
+def _loadable() -> Iterator[Codec]:
+    for name in names():
+        with contextlib.suppress(NotAvailableError):  # a broken plugin must not hide the codecs after it
+            yield get(name)
 
 
 def recognise(data: bytes) -> Codec:
@@ -59,11 +80,7 @@ def recognise(data: bytes) -> Codec:
         BadFileError: no codec knows these bytes.
     """
     head = bytes(data[:64])
-    for name in names():
-        try:
-            codec = get(name)
-        except NotAvailableError:  # a broken plugin must not hide the codecs after it
-            continue
+    for codec in _loadable():
         if codec.recognises(head):
             return codec
     raise BadFileError("The file is not in a format that any codec here knows.")

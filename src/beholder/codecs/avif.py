@@ -8,6 +8,7 @@ from PIL import Image
 
 from beholder.codecs.base import QualityScale
 from beholder.codecs.pillow_codec import PillowCodec
+from beholder.errors import BadFileError, note
 
 _MONOCHROME = 0x10
 
@@ -18,6 +19,7 @@ class Avif(PillowCodec):
     name = "avif"
     title = "AVIF 4:2:0 (libaom)"
     suffix = ".avif"
+    other_suffixes = (".avifs",)
     scale = QualityScale(0, 100, 60, "quality")
     modes = frozenset({"L", "LA", "RGB", "RGBA"})
     format = "AVIF"
@@ -38,12 +40,32 @@ class Avif(PillowCodec):
         }
 
     def _decode(self, data: bytes, quality: int | None) -> Image.Image:
-        image = super()._decode(data, quality)
+        try:
+            image = super()._decode(data, quality)
+        except BadFileError:
+            # libavif refuses a file for EXIF data that browsers do not even look at.
+            without = _without_exif(data)
+            if without is None:
+                raise
+            image = super()._decode(without, quality)
+            note("EXIF data that cannot be read are left out.")
         if _is_monochrome(data) and image.mode in ("RGB", "RGBA"):
             grey = image.convert("LA" if image.mode == "RGBA" else "L")
             grey.info = dict(image.info)
             return grey
         return image
+
+
+def _without_exif(data: bytes) -> bytes | None:
+    """Return a file whose EXIF items have a type that nobody knows, or None where it has no such items."""
+    changed, position = bytearray(data), 0
+    # ItemInfoEntry of ISO/IEC 14496-12: version, flags, an identity of 2 or 4 bytes by version, 2 bytes, the type.
+    while (position := data.find(b"infe", position)) >= 0:
+        place = position + (12 if data[position + 4 : position + 5] == b"\x02" else 14)
+        if data[place : place + 4] == b"Exif":
+            changed[place : place + 4] = b"skip"
+        position += 4
+    return bytes(changed) if changed != data else None
 
 
 def _is_monochrome(data: bytes) -> bool:

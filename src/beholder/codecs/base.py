@@ -6,14 +6,17 @@ one of the four modes of :mod:`beholder.image` (``L``, ``LA``, ``RGB``, ``RGBA``
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 from PIL import Image
 
-from beholder.errors import BadOptionError
-from beholder.image import flatten
+from beholder.colour import GREY_SPACE, RGB_SPACE, profile_space, to_srgb
+from beholder.errors import BadFileError, BadOptionError, BeholderError, NotAvailableError, note
+from beholder.image import flatten, normalise
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,11 @@ class QualityScale:
     unit: str
     higher_is_better: bool = True
 
-    def check(self, codec: str, quality: int | None) -> int:
+    def check(self, codec: str, quality: SupportsIndex | None) -> int:
         """Return ``quality`` (or the default for None); raise BadOptionError outside the scale."""
         if quality is None:
             return self.default
-        if isinstance(quality, bool) or not isinstance(quality, int):
-            raise BadOptionError(f"The quality of {codec} is an integer, not {quality!r}.")
+        quality = integer_quality(codec, quality)
         if not self.lowest <= quality <= self.highest:
             raise BadOptionError(
                 f"Quality {quality} is outside the scale of {codec}: choose {self.unit} "
@@ -52,9 +54,15 @@ class Codec(ABC):
     """One line for listings, with the implementation that does the work."""
     suffix: str
     """File extension with its dot."""
+    other_suffixes: tuple[str, ...] = ()
+    """Further extensions that files of this format have."""
     scale: QualityScale
     modes: frozenset[str] = frozenset({"L", "RGB"})
     """Modes stored as they are; images with transparency are composited on white where it is not."""
+    profiles: frozenset[str] = frozenset({GREY_SPACE, RGB_SPACE})
+    """Colour spaces whose ICC profiles a file holds; under another one, colours are converted to sRGB."""
+    oriented_by_exif: bool = True
+    """Whether the EXIF orientation of a file applies to its pixels; some formats have another way and ignore it."""
     takes_alpha: bool = False
     """Whether ``alpha`` (0 = the human eye, 1 = a machine) steers this codec."""
     progressive: bool = False
@@ -81,15 +89,15 @@ class Codec(ABC):
 
     @abstractmethod
     def _decode(self, data: bytes, quality: int | None) -> Image.Image:
-        """Decompress; codecs that are not progressive ignore ``quality``."""
+        """Decompress to a loaded image of any mode with the file's metadata in ``info``."""
 
-    def encode(self, image: Image.Image, quality: int | None = None, *, alpha: float = 0.0) -> bytes:
+    def encode(self, image: Image.Image, quality: SupportsIndex | None = None, *, alpha: float = 0.0) -> bytes:
         """Compress ``image`` to the bytes of a complete file.
 
         Args:
             image: mode L, LA, RGB or RGBA (see :func:`beholder.image.normalise`), any size from 1x1.
                 ``image.info`` may hold ``icc_profile`` and ``exif`` bytes; both are stored where the
-                format has room.
+                format has room, else colours are converted to sRGB, and EXIF data are left out with a note.
             quality: on the codec's own scale; None for its default.
             alpha: the observer, 0 (human) to 1 (machine); only codecs with ``takes_alpha`` use it.
 
@@ -102,6 +110,8 @@ class Codec(ABC):
         self._require(self.unavailable_for(alpha))
         if image.mode not in self.modes:
             image = flatten(image)
+        if profile_space(image.info.get("icc_profile")) not in self.profiles:
+            image = to_srgb(image)
         return self._encode(image, quality, alpha)
 
     def encode_many(self, image: Image.Image, qualities: Sequence[int], *, alpha: float = 0.0) -> list[bytes]:
@@ -112,29 +122,48 @@ class Codec(ABC):
         """
         return [self.encode(image, quality, alpha=alpha) for quality in qualities]
 
-    def decode(self, data: bytes, quality: int | None = None) -> Image.Image:
-        """Decompress the bytes of a file to an image in mode L, LA, RGB or RGBA.
+    def decode(self, data: bytes, quality: SupportsIndex | None = None, *, as_stored: bool = False) -> Image.Image:
+        """Decompress the bytes of a file to an upright image in mode L, LA, RGB or RGBA.
 
         Args:
             data: a complete file; for progressive codecs also a prefix that ends after a segment.
-            quality: progressive codecs decode only as far as this quality.
+            quality: progressive codecs decode only as far as this quality; others ignore it, with a note.
+            as_stored: return the pixels and the metadata as the file has them: neither turned nor in a known mode.
 
         Raises:
             BadFileError: the bytes are damaged, truncated, foreign or ask for too much memory.
         """
         self._require(self.unavailable())
-        return self._decode(data, quality)
+        if quality is not None and not self.progressive:
+            note(f"{self.name} files have one quality: quality {quality} has no effect.")
+            quality = None
+        image = self._decode(data, None if quality is None else integer_quality(self.name, quality))
+        if as_stored:
+            return image
+        try:
+            return normalise(image, turn=self.oriented_by_exif, own=True)
+        except (BeholderError, MemoryError):
+            raise
+        except Exception as error:  # a foreign image of a strange mode
+            raise BadFileError(f"The {self.name} file holds an image that cannot be used ({error}).") from None
 
     @staticmethod
     def _require(reason: str | None) -> None:
-        from beholder.errors import NotAvailableError
-
         if reason is not None:
             raise NotAvailableError(reason)
 
 
+def integer_quality(codec: str, quality: SupportsIndex) -> int:
+    """Return ``quality`` as Python's integer; raise BadOptionError for anything but an integer, NumPy's included."""
+    if isinstance(quality, bool) or not isinstance(quality, SupportsIndex):
+        raise BadOptionError(f"The quality of {codec} is an integer, not {quality!r}.")
+    return operator.index(quality)
+
+
 def check_alpha(alpha: float) -> float:
     """Return ``alpha`` if it lies in [0, 1], else raise BadOptionError."""
+    if isinstance(alpha, bool | str) or not hasattr(alpha, "__float__"):
+        raise BadOptionError(f"Alpha is a number from 0 to 1, not {alpha!r}.")
     if not 0.0 <= alpha <= 1.0:
         raise BadOptionError(f"Alpha {alpha:g} is outside [0, 1]: 0 is the human eye, 1 is a machine.")
     return alpha

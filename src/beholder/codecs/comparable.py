@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image
 
-from beholder.codecs.pillow_codec import to_srgb
+from beholder.colour import to_srgb
 from beholder.image import flatten
 
 

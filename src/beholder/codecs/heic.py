@@ -9,10 +9,11 @@ from types import ModuleType
 from PIL import Image
 
 from beholder.codecs.base import Codec, QualityScale
-from beholder.codecs.pillow_codec import check_side, damaged
-from beholder.errors import BadFileError
+from beholder.codecs.opening import damaged
+from beholder.codecs.pillow_codec import check_side
+from beholder.errors import BadFileError, note
 from beholder.extras import install_command
-from beholder.image import check_size, normalise, upright
+from beholder.image import check_size
 
 _BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 
@@ -23,8 +24,10 @@ class Heic(Codec):
     name = "heic"
     title = "HEIC 4:2:0 (x265)"
     suffix = ".heic"
+    other_suffixes = (".heif", ".hif")
     scale = QualityScale(0, 100, 50, "quality")
     modes = frozenset({"L", "LA", "RGB", "RGBA"})
+    oriented_by_exif = False
 
     def unavailable(self) -> str | None:
         if importlib.util.find_spec("pillow_heif") is None:
@@ -49,7 +52,11 @@ class Heic(Codec):
             # The pixels are decoded by to_pillow, after the size has been looked at.
             opened = _library().open_heif(BytesIO(data), convert_hdr_to_8bit=True)
             check_size(*opened.size)
-            return normalise(upright(opened.to_pillow()))
+            if len(opened) > 1:
+                note("The heic file holds more than one picture or page: only the first is used.")
+            image: Image.Image = opened.to_pillow()
+            image.load()
+            return image
         except BadFileError:
             raise
         except Exception as error:  # libheif's failures come as half a dozen types

@@ -8,10 +8,12 @@ from PIL import Image
 
 from beholder.codecs.base import QualityScale
 from beholder.codecs.pillow_codec import PillowCodec
-from beholder.errors import BadFileError
+from beholder.errors import BadFileError, note
 
-_START_OF_SCAN = b"\xff\xda"
-_END_OF_IMAGE = b"\xff\xd9"
+_START_OF_SCAN = b"\xda"
+_END_OF_IMAGE = b"\xd9"
+# Markers without a length: a data byte 0xff (stuffed with 0x00), TEM, restarts and the start of an image.
+_STANDALONE = frozenset(bytes([marker]) for marker in (0x00, 0x01, *range(0xD0, 0xD9)))
 # A progressive file has about ten scans; each costs a pass over all pixels, so a bomb has thousands.
 _MAX_SCANS = 200
 _MAX_EXIF = 65_533
@@ -23,6 +25,7 @@ class Jpeg(PillowCodec):
     name = "jpeg"
     title = "JPEG 4:2:0 (libjpeg-turbo)"
     suffix = ".jpg"
+    other_suffixes = (".jpeg", ".jpe", ".jfif")
     scale = QualityScale(1, 100, 75, "quality")
     format = "JPEG"
     max_side = 65_500
@@ -32,6 +35,8 @@ class Jpeg(PillowCodec):
 
     def _options(self, image: Image.Image, quality: int) -> dict[str, Any]:
         exif = image.info.get("exif", b"")
+        if len(exif) > _MAX_EXIF:
+            note(f"EXIF data of {len(exif):,} bytes are left out: jpeg takes {_MAX_EXIF:,}.")
         return {
             "quality": quality,
             "subsampling": "4:2:0",
@@ -41,8 +46,31 @@ class Jpeg(PillowCodec):
         }
 
     def _check_bytes(self, data: bytes) -> None:
-        # Inside entropy-coded data 0xff is always followed by 0x00, so these are real markers.
-        if data.count(_START_OF_SCAN) > _MAX_SCANS:
+        scans, whole = _walk(data)
+        if scans > _MAX_SCANS:
             raise BadFileError("The jpeg file has more scans than any picture needs: it is not opened.")
-        if data.rfind(_END_OF_IMAGE) < data.rfind(_START_OF_SCAN):
+        if not whole:
             raise BadFileError("The jpeg file is truncated: its end marker is missing.")
+
+
+def _walk(data: bytes) -> tuple[int, bool]:
+    """Return the number of scans of the first picture in a file, and whether its end marker is there.
+
+    Behind it may lie more, such as the video of a motion photo or the pictures of an MPO file.
+    """
+    scans, position = 0, 2
+    while (position := data.find(b"\xff", position)) >= 0:
+        marker = data[position + 1 : position + 2]
+        if marker == _END_OF_IMAGE:
+            return scans, True
+        if marker == b"\xff":  # fill bytes
+            position += 1
+        elif marker in _STANDALONE or not marker:
+            position += 2
+        else:
+            if marker == _START_OF_SCAN:
+                scans += 1
+                if scans > _MAX_SCANS:
+                    break
+            position += 2 + max(2, int.from_bytes(data[position + 2 : position + 4], "big"))
+    return scans, False

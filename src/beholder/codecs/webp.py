@@ -8,6 +8,7 @@ from PIL import Image
 
 from beholder.codecs.base import QualityScale
 from beholder.codecs.pillow_codec import PillowCodec
+from beholder.colour import RGB_SPACE
 from beholder.errors import BadFileError
 from beholder.image import check_size
 
@@ -20,6 +21,7 @@ class WebP(PillowCodec):
     suffix = ".webp"
     scale = QualityScale(1, 100, 75, "quality")
     modes = frozenset({"L", "LA", "RGB", "RGBA"})
+    profiles = frozenset({RGB_SPACE})
     format = "WEBP"
     max_side = 16_383
 

@@ -5,19 +5,12 @@ from __future__ import annotations
 from PIL import Image
 
 from beholder.codecs.base import Codec
-from beholder.codecs.pillow_codec import to_srgb
+from beholder.image import strip_metadata as strip_metadata
 
 KEYS = ("exif", "icc_profile")
 """What ``image.info`` may hold."""
 
 _SIDE = 16
-
-
-def strip_metadata(image: Image.Image) -> Image.Image:
-    """``image`` (mode L, LA, RGB or RGBA) in sRGB colours, without a profile and EXIF data."""
-    result = to_srgb(image).copy()
-    result.info = {}
-    return result
 
 
 def source_bytes(image: Image.Image) -> int:

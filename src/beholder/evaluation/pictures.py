@@ -10,7 +10,7 @@ from io import BytesIO
 from PIL import Image, ImageDraw, ImageFont
 
 from beholder import codecs
-from beholder.codecs.pillow_codec import to_srgb
+from beholder.colour import to_srgb
 from beholder.evaluation.one_image import Evaluation
 from beholder.image import flatten
 from beholder.observers import Prediction

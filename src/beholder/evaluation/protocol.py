@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 
 from PIL import Image
 
-from beholder.codecs.pillow_codec import to_srgb
+from beholder.colour import to_srgb
 from beholder.errors import BadOptionError
 from beholder.image import flatten
 from beholder.observers import Observer

@@ -23,7 +23,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from beholder.errors import BeholderError
-from beholder.image import at_most_pixels
+from beholder.limits import limit_pixels
 from beholder.serve import answers
 from beholder.serve.gate import BusyError, Gate
 
@@ -132,7 +132,7 @@ class _Service:
         """Run ``job`` in a thread, when there is a place for it."""
 
         def bounded() -> Result:
-            with at_most_pixels(self._limits.pixels):
+            with limit_pixels(self._limits.pixels):
                 try:
                     return job()
                 except MemoryError:

@@ -247,7 +247,9 @@ def test_metadata_survive() -> None:
 
 def test_exif_as_bpgenc_stores_it() -> None:
     """Bpgenc drops "Exif" and one of two zeros from JPEG's marker."""
-    tiff = b"MM\0*" + bytes(20)
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    tiff = exif.tobytes().removeprefix(b"Exif\0\0")
     data = reheaded(Bpg().encode(picture("L")), extensions={container.EXIF: b"\0" + tiff})
     assert Bpg().decode(data).info["exif"] == b"Exif\0\0" + tiff
 

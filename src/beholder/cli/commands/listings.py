@@ -36,13 +36,14 @@ def info(
     from beholder import api, codecs
     from beholder.batch import Describe
     from beholder.cli import files
+    from beholder.reading import read_file
 
     settings = batch.Options(recursive, jobs, quiet=quiet, as_json=as_json)
     if output is not None or batch.asked(sources, None, settings):
         batch.run(Describe(), sources, output, settings)
         return
     file = sources[0]
-    facts = api.info(files.read_stdin() if file == files.STREAM else api.read_compressed(file))
+    facts = api.info(files.read_stdin() if file == files.STREAM else read_file(file))
     if as_json:
         print(json.dumps({"file": file, **facts}))
     if as_json or quiet:

@@ -40,7 +40,16 @@ def compress(
             help="Default: IMAGE with the codec's suffix. - for stdout. Of many files and of folders: a folder.",
         ),
     ] = None,
-    compression: options.Compression = "rnn",
+    compression: Annotated[
+        str | None,
+        typer.Option(
+            "--compression",
+            "-c",
+            metavar="C",
+            show_default=False,
+            help="The codec; `beholder codecs` lists them. Default: that of OUT's suffix, else rnn.",
+        ),
+    ] = None,
     alpha: options.Alpha = 0.0,
     quality: options.Quality = None,
     bpp: targets.Bpp = None,
@@ -53,6 +62,8 @@ def compress(
     labels: options.Labels = None,
     model: options.Model = None,
     effort: options.Effort = 0,
+    strip: options.Strip = False,
+    max_pixels: options.MaxPixels = None,
     recursive: batch.Recursive = False,
     jobs: batch.Jobs = None,
     measure: batch.Measure = True,
@@ -82,9 +93,13 @@ def compress(
         labels=labels,
     )
     own = None if model is None else str(model)
-    task = Compress(compression, alpha, quality, target, own, effort, measure)
+    many = batch.asked(images, output, settings)
+    if output is not None and not many:
+        files.check_output(output, images[0], force=True)
+    chosen = files.choose_codec(compression, None if many else output)
+    task = Compress(chosen, alpha, quality, target, own, effort, measure, strip, max_pixels)
     task.check()
-    if batch.asked(images, output, settings):
+    if many:
         batch.run(task, images, output, settings)
     else:
         one_file.compress(task, images[0], output, settings)
@@ -120,6 +135,8 @@ def decompress(
         str, typer.Option("--suffix", metavar=".S", help="Format of many pictures.", rich_help_panel="Many files")
     ] = ".png",
     model: options.Model = None,
+    strip: options.Strip = False,
+    max_pixels: options.MaxPixels = None,
     recursive: batch.Recursive = False,
     jobs: batch.Jobs = None,
     resume: batch.Resume = False,
@@ -136,7 +153,7 @@ def decompress(
     settings = batch.Options(recursive, jobs, resume, force, dry_run, quiet, verbose, as_json)
     suffix = suffix if suffix.startswith(".") else f".{suffix}"
     saving.check_picture_suffix(f"picture{suffix}")
-    task = Decompress(quality, None if model is None else str(model), suffix.lower())
+    task = Decompress(quality, None if model is None else str(model), suffix.lower(), strip, max_pixels)
     if batch.asked(sources, output, settings):
         batch.run(task, sources, output, settings)
         return
@@ -173,6 +190,7 @@ def eval_image(
     model: options.Model = None,
     effort: options.Effort = 0,
     keep_metadata: options.KeepMetadata = False,
+    max_pixels: options.MaxPixels = None,
     as_json: options.Json = False,
 ) -> None:
     """Compress a photo, decompress it, measure, and classify what is left."""
@@ -194,6 +212,7 @@ def eval_image(
             model=model,
             effort=effort,
             keep_metadata=keep_metadata,
+            max_pixels=max_pixels,
         )
     saved = [] if save is None else save_evaluation(result, save)
     if as_json:

@@ -1,0 +1,106 @@
+"""Pillow's plugins, opened within our own limit of pixels and in spite of metadata that they stumble over."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Sequence
+from io import BytesIO
+from typing import IO
+
+from PIL import Image
+
+from beholder.errors import BadFileError, note
+from beholder.limits import check_size, max_pixels
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+_PNG_METADATA = _PNG_TEXTS | {b"eXIf", b"iCCP", b"sPLT", b"tIME"}
+
+_pillows_limit = threading.Lock()
+
+
+def load_picture(file: IO[bytes], formats: Sequence[str], name: str) -> Image.Image:
+    """Open and load the first frame of ``file``, which can seek, with one of Pillow's plugins.
+
+    Args:
+        file: a whole file.
+        formats: Pillow's names of those that may be tried.
+        name: the beginning of the sentences that tell what is left out.
+
+    Raises:
+        BadFileError: the picture has too many pixels.
+        UnidentifiedImageError: no plugin knows the file.
+        Exception: plugins raise whatever the bytes provoke.
+    """
+    try:
+        return _load(file, formats, name)
+    except BadFileError:
+        raise
+    except Exception:
+        file.seek(0)
+        if file.read(len(_PNG_SIGNATURE)) != _PNG_SIGNATURE:
+            raise
+        data = _PNG_SIGNATURE + file.read()
+        for left_out, what in ((_PNG_TEXTS, "texts"), (_PNG_METADATA, "metadata and colour profile")):
+            repaired = _without_chunks(data, left_out)
+            if repaired == data:
+                continue
+            try:
+                image = _load(BytesIO(repaired), formats, name)
+            except Exception:
+                continue
+            note(f"{name} has {what} that cannot be read: they are left out.")
+            return image
+        raise
+
+
+def damaged(name: str, error: Exception) -> BadFileError:
+    """Return the sentence for a file that a foreign decoder gave up on."""
+    detail = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return BadFileError(f"The {name} file is damaged or truncated ({detail}).")
+
+
+def _load(file: IO[bytes], formats: Sequence[str], name: str) -> Image.Image:
+    try:
+        return _open(file, formats, name)
+    except Image.DecompressionBombError as error:
+        # Pillow's limit is one number for the whole process.  Where ours is higher, it is lifted while we look.
+        if Image.MAX_IMAGE_PIXELS is None or max_pixels() <= 2 * Image.MAX_IMAGE_PIXELS:
+            raise BadFileError(
+                f"The picture is above the limit of {max_pixels():,} pixels ({error}): use a smaller one."
+            ) from None
+        with _pillows_limit:
+            theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                return _open(file, formats, name)
+            finally:
+                Image.MAX_IMAGE_PIXELS = theirs
+
+
+def _open(file: IO[bytes], formats: Sequence[str], name: str) -> Image.Image:
+    Image.init()
+    file.seek(0)
+    with warnings.catch_warnings():
+        # Pillow's are for programmers; what is worth saying is noted after the block.
+        warnings.simplefilter("ignore")
+        image = Image.open(file, formats=list(formats))
+        check_size(*image.size)
+        # The first picture of a Photoshop file is all its layers together.
+        several = image.format != "PSD" and getattr(image, "is_animated", False)
+        image.load()
+    if several:
+        note(f"{name} holds more than one picture or page: only the first is used.")
+    return image
+
+
+def _without_chunks(data: bytes, left_out: frozenset[bytes]) -> bytes:
+    """Return a PNG file without some kinds of chunks; what does not look like chunks stays as it is."""
+    parts, position = [data[: len(_PNG_SIGNATURE)]], len(_PNG_SIGNATURE)
+    while position + 8 <= len(data):
+        end = position + 12 + int.from_bytes(data[position : position + 4], "big")
+        if data[position + 4 : position + 8] not in left_out:
+            parts.append(data[position:end])
+        position = end
+    parts.append(data[position:])
+    return b"".join(parts)

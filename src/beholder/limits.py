@@ -1,0 +1,56 @@
+"""How much a stranger's file may ask for: pixels and bytes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+from beholder.errors import BadFileError, BadOptionError
+
+MAX_PIXELS = 200_000_000
+"""Largest width x height that is opened or decoded unless the caller allows more: 600 MB as RGB."""
+MAX_FILE_BYTES = 1 << 30
+"""Largest file that is read."""
+
+_allowed: ContextVar[int] = ContextVar("max_pixels", default=MAX_PIXELS)
+
+
+def max_pixels() -> int:
+    """Return the largest width x height that may be opened or decoded here."""
+    return _allowed.get()
+
+
+@contextlib.contextmanager
+def limit_pixels(count: int | None) -> Iterator[None]:
+    """Allow pictures of up to ``count`` pixels within the block, in this thread; None leaves the limit as it is.
+
+    Raises:
+        BadOptionError: ``count`` is not a positive integer.
+    """
+    if count is None:
+        yield
+        return
+    if isinstance(count, bool) or not hasattr(count, "__index__") or count < 1:
+        raise BadOptionError(f"The limit of pixels is a positive integer, not {count!r}.")
+    token = _allowed.set(int(count))
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
+
+
+def check_size(width: int, height: int, block: int = 1) -> None:
+    """Raise BadFileError unless both sides are positive and width x height is at most :func:`max_pixels`.
+
+    Codecs that pad both sides to a multiple of ``block`` count the padded pixels, for these take memory and time.
+    """
+    if width < 1 or height < 1:
+        raise BadFileError(f"The file claims an image of {width} x {height} pixels: it is damaged.")
+    padded, limit = (-(-width // block) * block, -(-height // block) * block), max_pixels()
+    if padded[0] * padded[1] > limit:
+        coded = f" (coded as {padded[0]} x {padded[1]})" if width * height <= limit else ""
+        raise BadFileError(
+            f"An image of {width} x {height} pixels{coded} is above the limit of {limit:,} pixels: use a smaller one, "
+            "or raise the limit with --max-pixels (max_pixels in Python)."
+        )
