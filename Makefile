@@ -6,9 +6,9 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # Installed as users get it, so that a file missing from the package shows up here.
-SOURCES := pyproject.toml constraints.txt $(shell find src -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
+SOURCES := pyproject.toml setup.py constraints.txt $(shell find src -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
 
-.PHONY: demo test clean
+.PHONY: demo test docs clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/beholder demo
@@ -17,7 +17,12 @@ test: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mkdocs build --quiet --strict
 	$(BIN)/python -m pytest -n 2
+
+# The documentation site, in site/.
+docs: $(VENV)/test.stamp
+	$(BIN)/mkdocs build --strict
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -34,4 +39,4 @@ $(VENV)/test.stamp: $(SOURCES) | $(VENV)/bin/python
 	touch $@ $(VENV)/demo.stamp
 
 clean:
-	rm -rf $(VENV) build demo-output
+	rm -rf $(VENV) build demo-output site
