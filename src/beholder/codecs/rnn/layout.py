@@ -6,7 +6,7 @@ splits cells of the coarser one (embedded dead-zone quantisation, as in JPEG 200
 iteration brings some channels to a finer level.
 
 Within an iteration, channels are coded in stages: the entropy model of a stage knows all codes of the stages before
-it.  The order comes from comparing schedules on training photographs (``scripts/schedules.py``, docs/results/codec.md).
+it.  The order comes from comparing schedules on training photographs (``scripts/schedules.py``, docs/codec.md).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PYRAMID = 0
 """Number of passes of a stage that is coded as a pyramid (pyramid.py)."""
 FULL_SHARE = 0.5
 """From this alpha on all that corrects pictures is a machine's; for the eye nothing of it is, since MS-SSIM gained
-nothing from that (docs/results/codec.md)."""
+nothing from that (docs/codec.md)."""
 CODE_LIMIT = 32767
 """Largest magnitude of a code; an escape in the bitstream holds 16 bits."""
 

@@ -8,7 +8,7 @@ at its target: it rises while the rate is above and falls while it is below (dua
 ``searched`` in the settings is the share of samples whose codes the encoder's search has found (optimise/), from step
 ``searched_from`` on and once the entropy model computes in integers; entropy model and decoder then know such codes as
 well as plain ones.  ``human_share`` is how much of d_human a machine's loss has besides: what MS-SSIM wants serves
-classifiers that take no part as well as more of those that do (docs/results/codec.md).
+classifiers that take no part as well as more of those that do (docs/codec.md).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ known, from their corners, and the middles of their sides, from the four next to
     mean += ref + W4[kind] . clip(d)              kind: corners or sides
 
 Steps grow with a block's contrast, so what neighbours hold is worth a different number of steps here: only in one
-unit can they predict (docs/results/codec.md).  ``relu`` and the units of the weights are those of
+unit can they predict (docs/codec.md).  ``relu`` and the units of the weights are those of
 :mod:`.stage_network`.
 """
 

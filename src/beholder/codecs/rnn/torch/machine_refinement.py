@@ -1,7 +1,7 @@
 """What corrects pictures for machines: :mod:`.picture_network`, told by codes, the decoder's memory and the observer.
 
 It begins as the eye's network: what is wrong with a picture is mostly wrong for everyone, and learned from scratch on
-classifiers' features it takes far longer (docs/results/codec.md).
+classifiers' features it takes far longer (docs/codec.md).
 """
 
 from __future__ import annotations

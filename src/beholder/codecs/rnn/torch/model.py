@@ -17,7 +17,7 @@ What the memory corrects is for machines: its share grows with alpha, from nothi
 synthesis and a network that corrects its picture (picture_network.py) of their own.
 
 Where the config asks for them, residual networks stand beside analysis; the codec that ships has none
-(docs/results/codec.md).  Every residual branch is scaled to the error it may correct.  With larger scales the jitter of
+(docs/codec.md).  Every residual branch is scaled to the error it may correct.  With larger scales the jitter of
 its weights, a learning rate each step, outweighs what it can learn, and training turns it off.
 """
 

@@ -3,7 +3,7 @@
     image -> YCbCr -> prefilter across block borders -> 16x16 DCT -> / step -> / masking(contrast)
 
 Networks and training start from here, so an untrained codec is already a transform coder; training may move the
-matrices.  Each choice was measured on training photographs (docs/results/codec.md).
+matrices.  Each choice was measured on training photographs (docs/codec.md).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STEP_SLOPE = 16.0
 CHROMA_STEP = 0.75
 """Chroma's step relative to luma's."""
 EYE_STEPS = ((1, 9, 1.2), (9, 17, 1.1), (113, 193, 0.9))
-"""(first channel, end, factor): steps of the eye beside these (docs/results/codec.md)."""
+"""(first channel, end, factor): steps of the eye beside these (docs/codec.md)."""
 SEARCHED_STEPS = (
     ((1, 2, 1.462), (2, 7, 1.0616), (7, 9, 1.462)),
     ((1, 2, 1.3846), (2, 7, 1.005543), (7, 9, 1.3846), (9, 17, 0.96928), (33, 65, 1.03)),
