@@ -1,7 +1,7 @@
 """Hooks of the documentation site (mkdocs.yml): links to files of the repository that are no pages.
 
-A page may link to a source file, as `../src/beholder/codecs/base.py`.  Where mkdocs.yml names a ``repo_url`` such a link goes
-there; without one its text stays alone.  Missing files are errors either way.
+A page may link to a source file, as `../src/beholder/codecs/base.py`.  Where mkdocs.yml names a ``repo_url`` such a
+link goes there; without one its text stays alone.  Missing files are errors either way.
 """
 
 from __future__ import annotations
