@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from beholder.codecs.rnn import Rnn, bitstream
+from beholder.codecs.rnn import Rnn, bitstream, tiles
 from beholder.codecs.rnn import onnx_model as runtime
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS
 from beholder.errors import BadFileError, BadOptionError, NotAvailableError
@@ -101,7 +101,7 @@ def test_tiles_do_not_show(codec: Rnn, monkeypatch: pytest.MonkeyPatch, big_phot
     blocks = (-(-stream.height // BLOCK), -(-stream.width // BLOCK))
     whole = codec.model.decode(stream.segments, *blocks, stream.alpha)
     latent = codec.model.analyse(np.ascontiguousarray(whole.transpose(2, 0, 1)), 0.0)
-    monkeypatch.setattr(runtime, "TILE", 4)
+    monkeypatch.setattr(tiles, "TILE", 4)
     tiled = codec.model.decode(stream.segments, *blocks, stream.alpha)
     assert np.abs(whole.astype(int) - tiled.astype(int)).max() <= 1
     tiled_latent = codec.model.analyse(np.ascontiguousarray(whole.transpose(2, 0, 1)), 0.0)

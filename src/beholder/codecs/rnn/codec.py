@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from beholder.codecs.base import Codec, QualityScale
@@ -84,9 +85,6 @@ class Rnn(Codec):
         check_size(image.width, image.height, BLOCK)
         # The decoder hears of alpha through the header alone.
         alpha = bitstream.quantise_alpha(alpha) / ALPHA_STEPS
-        rgb = np.asarray(image.convert("RGB"))
-        below, right = -image.height % BLOCK, -image.width % BLOCK
-        padded = np.pad(rgb, ((0, below), (0, right), (0, 0)), mode="edge")
         chunks = {
             tag: bytes(image.info[key]) for tag, key in ((ICC, "icc_profile"), (EXIF, "exif")) if image.info.get(key)
         }
@@ -101,7 +99,7 @@ class Rnn(Codec):
             grey=image.mode in ("L", "LA"),
             searched=self.effort > 0,
             chunks=chunks,
-            segments=self.model.encode(padded.transpose(2, 0, 1), alpha, quality, self.effort, self.progress),
+            segments=self.model.encode(_Padded(image), alpha, quality, self.effort, self.progress),
         )
         return bitstream.write(stream)
 
@@ -122,10 +120,11 @@ class Rnn(Codec):
         segments = _choose(stream, quality)
         runtime.check_model(self.model, stream.model)
         blocks = (-(-stream.height // BLOCK), -(-stream.width // BLOCK))
-        pixels = self.model.decode(segments, *blocks, stream.alpha, stream.target)[: stream.height, : stream.width]
-        image = Image.fromarray(pixels)
-        if stream.grey:
-            image = image.convert("L")
+        image = Image.new("L" if stream.grey else "RGB", (stream.width, stream.height))
+        tiles = self.model.decode_tiles(segments, *blocks, stream.alpha, stream.target, self.progress)
+        for rows, columns, pixels in tiles:
+            # Pasting cuts off what lies beyond the right and lower edge.
+            image.paste(Image.fromarray(pixels).convert(image.mode), (columns.start, rows.start))
         if PLANE in stream.chunks:
             image.putalpha(_read_plane(stream.chunks[PLANE], image.size))
         for tag, key in ((ICC, "icc_profile"), (EXIF, "exif")):
@@ -154,6 +153,21 @@ class Rnn(Codec):
             "segments": [len(s) for s in stream.segments],
             "chunks": {names.get(tag, f"tag {tag}"): len(chunk) for tag, chunk in stream.chunks.items()},
         }
+
+
+class _Padded:
+    """A picture's RGB pixels as (3, 16a, 16b), the last row and column repeated; windows are made when asked for."""
+
+    def __init__(self, image: Image.Image) -> None:
+        self._image = image
+        self.shape = (3, *(-(-side // BLOCK) * BLOCK for side in (image.height, image.width)))
+
+    def __getitem__(self, window: tuple[slice, slice, slice], /) -> NDArray[np.uint8]:
+        _, rows, columns = window
+        right, bottom = min(columns.stop, self._image.width), min(rows.stop, self._image.height)
+        part = np.asarray(self._image.crop((columns.start, rows.start, right, bottom)).convert("RGB"))
+        beyond = ((0, rows.stop - bottom), (0, columns.stop - right), (0, 0))
+        return np.pad(part, beyond, mode="edge").transpose(2, 0, 1)
 
 
 def _choose(stream: Bitstream, quality: int | None) -> list[bytes]:

@@ -12,8 +12,9 @@ A model is a folder:
     model.json        name, sizes, files with their SHA-256, training summary
 
 Its identity, which every file it writes carries, is a SHA-256 over the contents of what decodes; the adjoint
-only searches.  Large images run in tiles with a margin as wide as the networks see, so memory stays flat and tiles
-do not show.
+only searches.  Networks run in tiles with a margin as wide as they see, so tiles do not show.  What is held of the
+whole picture are its quantised latent, 16 bits a value, and for machines the decoder's memory: 1.5 and 1.5 bytes a
+pixel; the entropy model needs up to 1.5 more.
 """
 
 from __future__ import annotations
@@ -30,20 +31,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from beholder.codecs.rnn import tiles as tiling
 from beholder.codecs.rnn.entropy.coder import EntropyModel
 from beholder.codecs.rnn.layout import BLOCK, CODE_LIMIT, FULL_SHARE, ITERATIONS, LEVELS, Layout
 from beholder.codecs.rnn.optimise import loop as search
+from beholder.codecs.rnn.threads import one_blas_thread
+from beholder.codecs.rnn.tiles import Area, Pixels, Tile, tiles
 from beholder.errors import BadFileError, BadOptionError
 
 Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
+Ints = NDArray[Any]
+Codes = NDArray[np.int16]
 
 PARTS = ("analysis.onnx", "recurrence.onnx", "synthesis.onnx", "entropy.npz")
 EYE, ADJOINT, EYE_WEIGHTS = "eye.onnx", "eye_adjoint.onnx", "eye.weights"
 """Models of before lack them: they decode for the eye with synthesis.onnx, search with torch, and have weights in their
 graphs."""
-TILE = 64
-"""Side of a tile in latent positions: 1024 pixels."""
 MARGIN = {"analysis": 8, "recurrence": 2, "synthesis": 10, "eye": 10}
 """How far each network sees, in latent positions (an upper bound; checked by a test)."""
 
@@ -109,12 +112,13 @@ class Model:
         levels = self.layout.levels(t)
         return np.where(levels < 0, 0, ratio * np.exp2(levels)).astype(np.float32)[:, None, None]
 
-    def quantise(self, latent: Floats, alpha: float, t: int, target: int = 0) -> Ints:
+    def quantise(self, latent: Floats, alpha: float, t: int, target: int = 0) -> Codes:
         """Latent -> integers of iteration ``t``: towards 0, so that finer levels split the cells of coarser ones."""
         # Clipped alike on every level, or levels would not nest.  No image comes near half of what the finest level
         # holds, and the other half is for steps finer than the layout's.
         most = np.float32(CODE_LIMIT >> LEVELS)
-        return (np.clip(latent, -most, most) * self.gain(alpha, t, target)).astype(np.int64)
+        scaled = np.clip(latent, -most, most) * self.gain(alpha, t, target)
+        return np.clip(scaled, -CODE_LIMIT, CODE_LIMIT).astype(np.int16)
 
     def dequantise(self, integers: Ints | Floats, alpha: float, t: int, target: int = 0) -> Floats:
         """The centroids of the cells, (c, h, w); linear between whole numbers."""
@@ -148,50 +152,82 @@ class Model:
         gain = self.gain(alpha, t, target)
         return np.reciprocal(np.where(gain > 0, gain, np.float32(1)))
 
-    def analyse(self, pixels: NDArray[np.uint8], alpha: float) -> Floats:
+    def analyse(self, pixels: Pixels, alpha: float) -> Floats:
         """(3, 16a, 16b) uint8 -> latent (c, a, b)."""
-        height, width = pixels.shape[1] // BLOCK, pixels.shape[2] // BLOCK
-        latent = np.empty((self.latent, height, width), np.float32)
-        for tile in _tiles(height, width, MARGIN["analysis"]):
-            window = pixels[:, tile.outer_pixels[0], tile.outer_pixels[1]]
-            (out,) = self._run("analysis", image=window[None], alpha=_scalar(alpha))
-            latent[:, *tile.inner] = out[0][:, *tile.crop]
+        latent = np.empty((self.latent, pixels.shape[1] // BLOCK, pixels.shape[2] // BLOCK), np.float32)
+        for tile, part in self._analyse(pixels, alpha):
+            latent[:, *tile.inner] = part
         return latent
+
+    def _analyse(self, pixels: Pixels, alpha: float) -> Iterator[tuple[Tile, Floats]]:
+        height, width = pixels.shape[1] // BLOCK, pixels.shape[2] // BLOCK
+        for tile in tiles(height, width, MARGIN["analysis"]):
+            window = pixels[:, *tile.outer_pixels]
+            (out,) = self._run("analysis", image=window[None], alpha=_scalar(alpha))
+            yield tile, out[0][:, *tile.crop]
 
     def remember(self, belief: Floats, memory: Floats, alpha: float, t: int) -> Floats:
         """The decoder's memory after iteration ``t``."""
-        new_memory = np.empty_like(memory)
-        step = np.array([t], np.int64)
-        for tile in _tiles(belief.shape[1], belief.shape[2], MARGIN["recurrence"]):
-            cut = [x[None, :, *tile.outer] for x in (belief, memory)]
-            (out,) = self._run("recurrence", belief=cut[0], memory=cut[1], alpha=_scalar(alpha), t=step)
-            new_memory[:, *tile.inner] = out[0][:, *tile.crop]
+        new_memory = memory.copy()
+        self._remember(lambda area: belief[:, *area], new_memory, alpha, t)
         return new_memory
+
+    def _remember(self, belief: Callable[[Area], Floats], memory: Floats, alpha: float, t: int) -> None:
+        """Bring ``memory`` up to date in place, with what ``belief`` makes of areas."""
+        step, margin = np.array([t], np.int64), MARGIN["recurrence"]
+        height, width = memory.shape[1:]
+        above = memory[:, :0]
+        for top in range(0, height, tiling.TILE):
+            # Rows above have been overwritten already, but for a copy of the last ones.
+            bottom = min(top + tiling.TILE, height)
+            band = np.concatenate([above, memory[:, top : bottom + margin]], 1)
+            for tile in tiles(height, width, margin, top):
+                rows = slice(tile.outer[0].start - top + above.shape[1], tile.outer[0].stop - top + above.shape[1])
+                old = band[None, :, rows, tile.outer[1]]
+                inputs = {"belief": belief(tile.outer)[None], "memory": old, "alpha": _scalar(alpha), "t": step}
+                (out,) = self._run("recurrence", **inputs)
+                memory[:, *tile.inner] = out[0][:, *tile.crop]
+            end = bottom - top + above.shape[1]
+            above = band[:, max(end - margin, 0) : end].copy()
 
     def synthesise(
         self, belief: Floats, memory: Floats | None, alpha: float, t: int, target: int = 0
     ) -> NDArray[np.uint8]:
         """The image (16a, 16b, 3) as it stands after iteration ``t``; without memory, as the eye gets it."""
-        if memory is None or (alpha == 0 and self._for_eye):
-            return self._draw("eye", belief, row=_row(t, target))
-        picture = self._draw("synthesis", belief, memory, alpha=_scalar(alpha), t=np.array([t]), row=_row(t, target))
-        if alpha < FULL_SHARE and self._for_eye and "row" in self._inputs("eye"):
-            eye = self._draw("eye", belief, row=_row(t, target)).astype(np.float32)
-            share = np.float32(alpha / FULL_SHARE)
-            picture = np.round(eye + share * (picture - eye)).astype(np.uint8)
-        return picture
-
-    def _draw(
-        self, network: str, belief: Floats, memory: Floats | None = None, **inputs: NDArray[Any]
-    ) -> NDArray[np.uint8]:
-        height, width = belief.shape[1:]
-        pixels = np.empty((height * BLOCK, width * BLOCK, 3), np.uint8)
-        maps = {"belief": belief} if memory is None else {"belief": belief, "memory": memory}
-        for tile in _tiles(height, width, MARGIN[network]):
-            cut = {name: plane[None, :, *tile.outer] for name, plane in maps.items()}
-            (out,) = self._run(network, **cut, **inputs)
-            pixels[tile.inner_pixels] = out[0].transpose(1, 2, 0)[tile.crop_pixels]
+        pixels = np.empty((belief.shape[1] * BLOCK, belief.shape[2] * BLOCK, 3), np.uint8)
+        for rows, columns, part in self._synthesise(
+            lambda area: belief[:, *area], (belief.shape[1], belief.shape[2]), memory, alpha, t, target
+        ):
+            pixels[rows, columns] = part
         return pixels
+
+    def _synthesise(
+        self,
+        belief: Callable[[Area], Floats],
+        size: tuple[int, int],
+        memory: Floats | None,
+        alpha: float,
+        t: int,
+        target: int,
+    ) -> Iterator[tuple[slice, slice, NDArray[np.uint8]]]:
+        """Rows and columns of pixels, and these, (rows, columns, 3), tile by tile."""
+        row = _row(t, target)
+        for_eye = memory is None or (alpha == 0 and self._for_eye)
+        blends = not for_eye and alpha < FULL_SHARE and self._for_eye and "row" in self._inputs("eye")
+        for tile in tiles(*size, max(MARGIN["eye"], MARGIN["synthesis"])):
+            believed = belief(tile.outer)[None]
+            if for_eye or blends:
+                (picture,) = self._run("eye", belief=believed, row=row)
+            if not for_eye:
+                assert memory is not None
+                inputs = {"belief": believed, "memory": memory[None, :, *tile.outer], "alpha": _scalar(alpha)}
+                (machine,) = self._run("synthesis", **inputs, t=np.array([t]), row=row)
+                if blends:
+                    eye, share = picture.astype(np.float32), np.float32(alpha / FULL_SHARE)
+                    picture = np.round(eye + share * (machine - eye)).astype(np.uint8)
+                else:
+                    picture = machine
+            yield *tile.inner_pixels, picture[0].transpose(1, 2, 0)[tile.crop_pixels]
 
     def eye_adjoint(self, gradient: Floats, belief: Floats, t: int, target: int) -> Floats:
         """From a gradient for each of the eye's pixels, (3, 16a, 16b), to one for each value of belief, (c, a, b)."""
@@ -202,7 +238,7 @@ class Model:
 
     def encode(
         self,
-        pixels: NDArray[np.uint8],
+        pixels: Pixels,
         alpha: float,
         iterations: int,
         effort: int = 0,
@@ -210,25 +246,47 @@ class Model:
     ) -> list[bytes]:
         """(3, 16a, 16b) uint8 -> one segment an iteration; ``effort`` above 0 searches for better codes and tells
         ``progress`` how many of its rounds are over."""
-        latents = self.states(pixels, alpha, iterations, effort, progress)
-        now = np.zeros(latents[0].shape, np.int64)
-        return [self.entropy.encode(latent, now, t) for t, latent in enumerate(latents)]
+        with one_blas_thread():
+            finest = self._finest(pixels, alpha, iterations, effort, progress)
+            now = np.zeros_like(finest)
+            return [self.entropy.encode(finest, now, t, finer=self._finer(t, iterations)) for t in range(iterations)]
 
     def states(
         self,
-        pixels: NDArray[np.uint8],
+        pixels: Pixels,
         alpha: float,
         iterations: int,
         effort: int = 0,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> list[Ints]:
         """The quantised latent (c, a, b) after each iteration that :meth:`encode` writes."""
-        latent = self.analyse(pixels, alpha)
+        finest = self._finest(pixels, alpha, iterations, effort, progress)
+        coded = [self.layout.levels(t)[:, None, None] >= 0 for t in range(iterations)]
+        shifts = [self._finer(t, iterations)[:, None, None] for t in range(iterations)]
+        return [np.sign(finest) * (np.abs(finest) >> s) * c for s, c in zip(shifts, coded, strict=True)]
+
+    def _finest(
+        self, pixels: Pixels, alpha: float, iterations: int, effort: int, progress: Callable[[int, int], None]
+    ) -> Codes:
+        """The quantised latent after the last iteration; those before it split its channels less finely."""
+        height, width = pixels.shape[1] // BLOCK, pixels.shape[2] // BLOCK
+        finest = np.empty((self.latent, height, width), np.int16)
         target = iterations if effort else 0
         if effort:
             gains = [self.gain(alpha, t, target) for t in range(iterations)]
-            latent = search.improve(self._judge(alpha, iterations - 1), pixels, latent, gains, alpha, effort, progress)
-        return [self.quantise(latent, alpha, t, target) for t in range(iterations)]
+            latent = self.analyse(pixels, alpha)
+            search.improve(self._judge(alpha, iterations - 1), pixels, latent, gains, alpha, effort, progress)
+            for tile in tiles(height, width, 0):
+                finest[:, *tile.inner] = self.quantise(latent[:, *tile.inner], alpha, iterations - 1, target)
+        else:
+            for tile, latent in self._analyse(pixels, alpha):
+                finest[:, *tile.inner] = self.quantise(latent, alpha, iterations - 1)
+        return finest
+
+    def _finer(self, t: int, iterations: int) -> Ints:
+        """By how many levels each channel is finer after the last iteration than after iteration ``t``."""
+        last, now = self.layout.levels(iterations - 1), self.layout.levels(t)
+        return np.maximum(last, 0) - np.maximum(now, 0)
 
     def _judge(self, alpha: float, t: int) -> Callable[[NDArray[np.uint8]], search.Judge]:
         if alpha == 0 and self.searches_for_eye:
@@ -244,16 +302,44 @@ class Model:
     ) -> NDArray[np.uint8]:
         """Segments of an image of ``height`` x ``width`` blocks -> (16 height, 16 width, 3) uint8; ``target`` as for
         :meth:`gain`."""
+        pixels = np.empty((height * BLOCK, width * BLOCK, 3), np.uint8)
+        for rows, columns, part in self.decode_tiles(segments, height, width, alpha, target):
+            pixels[rows, columns] = part
+        return pixels
+
+    def decode_tiles(
+        self,
+        segments: list[bytes],
+        height: int,
+        width: int,
+        alpha: float,
+        target: int = 0,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Iterator[tuple[slice, slice, NDArray[np.uint8]]]:
+        """As :meth:`decode`, but tile by tile: rows and columns, and the pixels (rows, columns, 3) there.
+
+        Raises:
+            BadFileError: segments are too short or damaged; before the first tile.
+        """
         for t, segment in enumerate(segments):
             self.entropy.check_length(segment, t, height * width)
-        now = np.zeros((self.latent, height, width), np.int64)
-        memory = np.zeros((self.memory, height, width), np.float32)
-        for t, segment in enumerate(segments):
-            self.entropy.decode(segment, now, t)
-            if alpha:  # the share of what the networks correct is 0 for the eye
-                memory = self.remember(self.dequantise(now, alpha, t, target), memory, alpha, t)
         last = len(segments) - 1
-        return self.synthesise(self.dequantise(now, alpha, last, target), memory, alpha, last, target)
+        total, done = 2 * len(segments) + sum(1 for _ in tiles(height, width, 0)), 0
+        now = np.zeros((self.latent, height, width), np.int16)
+        memory = np.zeros((self.memory, height, width), np.float32) if alpha else None
+        for t, segment in enumerate(segments):
+            with one_blas_thread():
+                self.entropy.decode(segment, now, t)
+            if memory is not None:  # the share of what the networks correct is 0 for the eye
+                self._remember(functools.partial(self._believe, now, alpha, t, target), memory, alpha, t)
+            progress(done := done + 2, total)
+        believe = functools.partial(self._believe, now, alpha, last, target)
+        for part in self._synthesise(believe, (height, width), memory, alpha, last, target):
+            yield part
+            progress(done := done + 1, total)
+
+    def _believe(self, now: Codes, alpha: float, t: int, target: int, area: Area) -> Floats:
+        return self.dequantise(now[:, *area], alpha, t, target)
 
     def _run(self, network: str, **inputs: NDArray[Any]) -> list[NDArray[Any]]:
         session = self._session(network)
@@ -305,30 +391,6 @@ def check_model(model: Model, wanted: bytes) -> None:
             f"The file was written by codec model {wanted.hex()}, and this is {model.identity.hex()}: give the folder "
             "of that model with --model, or install the version of beholder that shipped it."
         )
-
-
-class _Tile:
-    """One tile: ``outer`` is what a network is shown, ``inner`` what is kept; in positions and in pixels."""
-
-    def __init__(self, row: int, column: int, height: int, width: int, margin: int) -> None:
-        bottom, right = min(row + TILE, height), min(column + TILE, width)
-        top, left = max(row - margin, 0), max(column - margin, 0)
-        self.inner = (slice(row, bottom), slice(column, right))
-        self.outer = (slice(top, min(bottom + margin, height)), slice(left, min(right + margin, width)))
-        self.crop = (slice(row - top, bottom - top), slice(column - left, right - left))
-        self.inner_pixels, self.outer_pixels, self.crop_pixels = (
-            (_pixels(rows), _pixels(columns)) for rows, columns in (self.inner, self.outer, self.crop)
-        )
-
-
-def _tiles(height: int, width: int, margin: int) -> Iterator[_Tile]:
-    for row in range(0, height, TILE):
-        for column in range(0, width, TILE):
-            yield _Tile(row, column, height, width, margin)
-
-
-def _pixels(positions: slice) -> slice:
-    return slice(positions.start * BLOCK, positions.stop * BLOCK)
 
 
 def _row(t: int, target: int) -> Ints:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from beholder.codecs.rnn.entropy.coding_order import CodingOrder
 from beholder.codecs.rnn.entropy.pyramid import PyramidNetwork
 from beholder.codecs.rnn.entropy.stage_network import Ints, Positions, StageNetwork, Tables
 from beholder.codecs.rnn.entropy.tables import (
@@ -47,8 +48,6 @@ LEAST_POSITIONS = 100
 BEYOND = 64
 """Bytes that decoding may need beyond a segment's end, where they count as zero: range coders look ahead by 8, and zero
 bytes at the end are not stored, of which 56 are as likely as any 448 random bits being zero."""
-BLOCK_CODES = 1 << 19
-"""Codes that are put in order together."""
 SAMPLE = 600
 """Shifts are chosen by about so many codes of each channel."""
 
@@ -122,7 +121,7 @@ class EntropyModel:
                     encoder.encode(shifts.astype(np.int32), _shift_model())
             for positions, predicted, whole in passes:
                 tables = predicted if shifts is None else self._shift(net, predicted, shifts)
-                order = _Order(tables)
+                order = CodingOrder(tables)
                 ordered = np.empty(tables.size, np.int16)
                 escaped = []
                 for block in order.blocks():
@@ -189,7 +188,7 @@ class EntropyModel:
             shifts = decoder.decode(_shift_model(), len(codes)).astype(np.int64)
         for positions, predicted, whole in net.passes(codes, now):
             tables = predicted if shifts is None else self._shift(net, predicted, shifts)
-            order = _Order(tables)
+            order = CodingOrder(tables)
             ordered = np.empty(tables.size, np.int16)
             for table, start, end in order.runs():
                 ordered[start:end] = decoder.decode(self._models[table], end - start)
@@ -381,38 +380,3 @@ def _shift_model() -> Any:
     import constriction
 
     return constriction.stream.model.Categorical(np.array(SHIFT_PROBABILITIES), perfect=False)
-
-
-class _Order:
-    """The order in which the codes of a pass are coded: table by table, each one's as they lie.
-
-    Args:
-        tables: (channels, positions).
-    """
-
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
-        counts = np.zeros(4 * SCALES * MEANS, np.int64)
-        for block in self.blocks():
-            counts += np.bincount(tables[block].ravel(), minlength=len(counts))
-        self._counts, self._next = counts, np.cumsum(counts) - counts
-
-    def runs(self) -> Iterator[tuple[int, int, int]]:
-        """(table, start, end) of each table's codes, in coding order."""
-        used = np.flatnonzero(self._counts)
-        ends = np.cumsum(self._counts[used])
-        return zip(used.tolist(), (ends - self._counts[used]).tolist(), ends.tolist(), strict=True)
-
-    def blocks(self) -> Iterator[slice]:
-        """Channels whose codes are put in order together: all at once would take much memory."""
-        step = max(1, BLOCK_CODES // max(self._tables.shape[1], 1))
-        return (slice(i, i + step) for i in range(0, len(self._tables), step))
-
-    def place(self, block: slice) -> tuple[Ints, Ints]:
-        """Which of a block's codes come one after another, and the places of these in coding order; blocks ascend."""
-        tables = self._tables[block].ravel()
-        lie = np.argsort(tables.astype(np.uint16), kind="stable")  # of 16-bit integers: a radix sort
-        counts = np.bincount(tables, minlength=len(self._next))
-        place = np.repeat(self._next - (np.cumsum(counts) - counts), counts) + np.arange(len(lie))
-        self._next += counts
-        return lie, place

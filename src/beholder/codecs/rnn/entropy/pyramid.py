@@ -35,8 +35,8 @@ from beholder.codecs.rnn.entropy.stage_network import (
     log_table,
 )
 from beholder.codecs.rnn.entropy.tables import DEAD_ZONE, EVEN, MEAN_LIMIT, MEAN_SCALE, MEANS, SCALES
-from beholder.codecs.rnn.entropy.windows import for_each
 from beholder.codecs.rnn.layout import MASKING_POWER, Layout
+from beholder.codecs.rnn.threads import for_each
 
 Ints = NDArray[Any]
 Positions = tuple[NDArray[np.int32], NDArray[np.int32]]

@@ -29,8 +29,9 @@ from beholder.codecs.rnn.entropy.tables import (
     SCALES,
     family,
 )
-from beholder.codecs.rnn.entropy.windows import Window, for_each, windows
+from beholder.codecs.rnn.entropy.windows import Window, windows
 from beholder.codecs.rnn.layout import CODE_LIMIT, Layout, lattice
+from beholder.codecs.rnn.threads import for_each
 from beholder.errors import BadFileError
 
 Ints = NDArray[Any]

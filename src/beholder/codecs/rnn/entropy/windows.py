@@ -1,21 +1,12 @@
-"""Windows of a map of positions, and threads that share them.
-
-NumPy releases the interpreter in its products, and a window's arrays fit into the cache, so threads of our own use the
-processor better than those of a BLAS library, which share one small product and wait for each other.
-"""
+"""Windows of a map of positions, whose arrays fit into the processor's cache."""
 
 from __future__ import annotations
 
 import functools
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-
-T = TypeVar("T")
 
 
 class Window:
@@ -67,26 +58,3 @@ def windows(height: int, width: int) -> tuple[Window, ...]:
         for y in range(0, height, rows)
         for x in range(0, width, columns)
     )
-
-
-def for_each(work: Callable[[T], None], parts: Sequence[T]) -> None:
-    """Do the work for every part, in threads where there are several parts; they must not depend on each other."""
-    if len(parts) > 1 and threads() > 1:
-        for _ in _pool(os.getpid()).map(work, parts):
-            pass
-        return
-    for part in parts:
-        work(part)
-
-
-def threads() -> int:
-    """Threads that one picture may keep busy: as many as OMP_NUM_THREADS says, or as the process has processors."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return int(wanted) if wanted.isdecimal() and int(wanted) else available
-
-
-@functools.lru_cache(maxsize=1)
-def _pool(process: int) -> ThreadPoolExecutor:
-    """One of each process: a fork has none of its parent's threads."""
-    return ThreadPoolExecutor(threads(), thread_name_prefix="beholder-codec")

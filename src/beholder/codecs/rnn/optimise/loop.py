@@ -28,12 +28,13 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from beholder.codecs.rnn.layout import BLOCK
+from beholder.codecs.rnn.threads import one_blas_thread
+from beholder.codecs.rnn.tiles import Pixels
 
 Floats = NDArray[np.float32]
-Pixels = NDArray[np.uint8]
+Picture = NDArray[np.uint8]
 
 WINDOW = 64
 """Side, in blocks, of the windows that are searched one by one: 1024 pixels, or memory would grow with the image."""
@@ -102,7 +103,7 @@ class Judge(Protocol):
 
 
 def improve(
-    judge: Callable[[Pixels], Judge],
+    judge: Callable[[Picture], Judge],
     pixels: Pixels,
     latent: Floats,
     gains: Sequence[Floats],
@@ -115,28 +116,30 @@ def improve(
     Args:
         judge: makes one for a window of the picture.
         pixels: (3, 16a, 16b).
-        latent: (c, a, b) as analysis gave it.
+        latent: (c, a, b) as analysis gave it; overwritten with the result.
         gains: (c, 1, 1) for each iteration that will be sent: 1 / step, or 0 where nothing has been coded.
         alpha: the observer.
         effort: 1 or 2.
         progress: called after each round of each window: how many of how many are over.
     """
-    result = latent.copy()
+    result = latent
     height, width = latent.shape[1:]
     if min(height, width) < SMALLEST:
         return result
     windows = [(rows, columns) for rows in _windows(height) for columns in _windows(width)]
     rounds = 0
     # NumPy's products are small: more threads would be in each other's way, and round otherwise.
-    with threadpool_limits(1, "blas"):
+    with one_blas_thread():
         for inner in windows:
             outer = tuple(slice(max(s.start - MARGIN, 0), s.stop + MARGIN) for s in inner)
-            area = tuple(slice(s.start * BLOCK, s.stop * BLOCK) for s in outer)
+            rows, columns = (
+                slice(s.start * BLOCK, min(s.stop * BLOCK, n)) for s, n in zip(outer, pixels.shape[1:], strict=True)
+            )
             start = np.ascontiguousarray(result[:, *outer])
             own = tuple(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
             free = np.zeros_like(start[:1])
             free[:, *own] = 1
-            one = judge(np.ascontiguousarray(pixels[:, *area]))
+            one = judge(np.ascontiguousarray(pixels[:, rows, columns]))
             total = one.pace(effort).rounds * len(windows)
 
             def over(total: int = total) -> None:

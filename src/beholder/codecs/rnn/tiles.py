@@ -1,0 +1,53 @@
+"""Tiles of a picture: networks run on one at a time, with a margin as wide as they see, so that tiles do not show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beholder.codecs.rnn.layout import BLOCK
+
+TILE = 64
+"""Side of a tile in latent positions: 1024 pixels."""
+
+Area = tuple[slice, slice]
+"""Rows and columns of positions."""
+
+
+class Pixels(Protocol):
+    """(3, 16a, 16b) uint8: an array, or what cuts windows from a picture when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(3, 16a, 16b)."""
+
+    def __getitem__(self, window: tuple[slice, slice, slice], /) -> NDArray[np.uint8]:
+        """All channels of some rows and columns."""
+
+
+class Tile:
+    """One tile: ``outer`` is what a network is shown, ``inner`` what is kept; in positions and in pixels."""
+
+    def __init__(self, row: int, column: int, height: int, width: int, margin: int) -> None:
+        bottom, right = min(row + TILE, height), min(column + TILE, width)
+        top, left = max(row - margin, 0), max(column - margin, 0)
+        self.inner = (slice(row, bottom), slice(column, right))
+        self.outer = (slice(top, min(bottom + margin, height)), slice(left, min(right + margin, width)))
+        self.crop = (slice(row - top, bottom - top), slice(column - left, right - left))
+        self.inner_pixels, self.outer_pixels, self.crop_pixels = (
+            (_pixels(rows), _pixels(columns)) for rows, columns in (self.inner, self.outer, self.crop)
+        )
+
+
+def tiles(height: int, width: int, margin: int, top: int | None = None) -> Iterator[Tile]:
+    """All tiles, or those of the row of tiles that begins at ``top``."""
+    for row in range(0, height, TILE) if top is None else (top,):
+        for column in range(0, width, TILE):
+            yield Tile(row, column, height, width, margin)
+
+
+def _pixels(positions: slice) -> slice:
+    return slice(positions.start * BLOCK, positions.stop * BLOCK)
