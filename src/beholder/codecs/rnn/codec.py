@@ -119,17 +119,23 @@ class Rnn(Codec):
         stream = bitstream.read(data)
         segments = _choose(stream, quality)
         runtime.check_model(self.model, stream.model)
-        blocks = (-(-stream.height // BLOCK), -(-stream.width // BLOCK))
-        image = Image.new("L" if stream.grey else "RGB", (stream.width, stream.height))
-        tiles = self.model.decode_tiles(segments, *blocks, stream.alpha, stream.target, self.progress)
-        for rows, columns, pixels in tiles:
-            # Pasting cuts off what lies beyond the right and lower edge.
-            image.paste(Image.fromarray(pixels).convert(image.mode), (columns.start, rows.start))
+        image = self._draw(stream, segments)
         if PLANE in stream.chunks:
             image.putalpha(_read_plane(stream.chunks[PLANE], image.size))
         for tag, key in ((ICC, "icc_profile"), (EXIF, "exif")):
             if tag in stream.chunks:
                 image.info[key] = stream.chunks[tag]
+        return image
+
+    def _draw(self, stream: Bitstream, segments: list[bytes]) -> Image.Image:
+        blocks = (-(-stream.height // BLOCK), -(-stream.width // BLOCK))
+        tiles = self.model.decode_tiles(segments, *blocks, stream.alpha, stream.target, self.progress)
+        # The picture takes memory: not before all codes are known to be there.
+        for number, (rows, columns, pixels) in enumerate(tiles):
+            if not number:
+                image = Image.new("L" if stream.grey else "RGB", (stream.width, stream.height))
+            # Pasting cuts off what lies beyond the right and lower edge.
+            image.paste(Image.fromarray(pixels).convert(image.mode), (columns.start, rows.start))
         return image
 
     def describe(self, data: bytes) -> dict[str, Any]:
