@@ -4,7 +4,7 @@
 
 Every image is encoded at every quality; another process, which sees nothing but the bytes, decodes them and
 compares with the original.  Rates count whole files.  Written to the output folder: ``kodak.csv`` (one row a
-file), ``summary.csv`` (means over images), ``bd_rates.csv``, ``kodak.png`` and ``kodak.svg``.
+file), ``summary.csv`` (means over images), ``bd_rates.csv``, ``kodak.png`` and ``kodak.svg`` (see ``kodak_figure.py``).
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import functools
-import json
-import math
 import os
 import signal
 import sys
@@ -26,12 +24,12 @@ from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
-from kodak_figure import PUBLISHED, Curve, plot
+from kodak_figure import Curve, curve, draw, published_curve, read_published, series
 
 from beholder import api
 from beholder.codecs import Codec
 from beholder.errors import BadOptionError, BeholderError
-from beholder.metrics import bd_rate, ms_ssim, ms_ssim_db, psnr
+from beholder.metrics import bd_rate, ms_ssim, psnr
 from beholder.reading import load
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,7 +46,7 @@ GRIDS = {
     "jxl": (5, 10, 20, 30, 40, 50, 60, 70, 80, 90),
     "heic": (5, 10, 20, 30, 40, 50, 60, 70, 80),
 }
-PUBLISHED_ANCHOR = "tfc/bpg444"
+PUBLISHED_ANCHOR = "BPG 4:4:4"
 PUBLISHED_RATES = (0.125, 1.0)  # the range of the published BD-rates
 
 
@@ -201,40 +199,17 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return sorted(summary, key=lambda entry: (entry["codec"], entry["alpha"], entry["bpp"]))
 
 
-def series(summary: Sequence[dict[str, Any]]) -> list[str]:
-    """The names of the curves: the codec, and its alpha unless that is 0."""
-    return list(dict.fromkeys(_series(entry) for entry in summary))
-
-
-def _series(entry: dict[str, Any]) -> str:
-    return str(entry["codec"]) + (f" alpha {entry['alpha']:g}" if entry["alpha"] else "")
-
-
-def curve(summary: Sequence[dict[str, Any]], name: str, metric: str) -> Curve:
-    """Mean rate against mean quality in dB of one of the ``series``."""
-    scale = ms_ssim_db if metric == "ms_ssim" else float
-    points = [(entry["bpp"], scale(entry[metric])) for entry in summary if _series(entry) == name]
-    return [(rate, quality) for rate, quality in points if math.isfinite(quality)]
-
-
-def published_curve(reference: dict[str, Any], name: str, metric: str) -> Curve:
-    """The owners' points of one published codec, quality in dB."""
-    scale = ms_ssim_db if metric == "ms_ssim" else float
-    points = reference["codecs"][name]["points"]
-    return sorted((p["bpp"], scale(p[metric])) for p in points if p.get(metric) is not None)
-
-
-def bd_rates(summary: Sequence[dict[str, Any]], reference: dict[str, Any] | None) -> list[tuple[str, str, str, float]]:
-    """BD-rates in per cent against JPEG and BPG of this run, and published BPG 4:4:4."""
-    names = series(summary)
+def bd_rates(summary: Sequence[dict[str, Any]], complete: bool) -> list[tuple[str, str, str, float]]:
+    """BD-rates in per cent against JPEG and BPG of this run and, where all images are there, published BPG 4:4:4."""
+    names = list(dict.fromkeys(map(series, summary)))
     result = []
     for metric in ("ms_ssim", "psnr"):
         anchors: list[tuple[str, Curve, tuple[float, float] | None]] = [
             (name, curve(summary, name, metric), None) for name in ("jpeg", "bpg") if name in names
         ]
-        if reference is not None:
-            points = published_curve(reference, PUBLISHED_ANCHOR, metric)
-            anchors.append(("published BPG 4:4:4", points, PUBLISHED_RATES))
+        if complete:
+            points = published_curve(read_published()[PUBLISHED_ANCHOR], metric)
+            anchors.append((f"published {PUBLISHED_ANCHOR}", points, PUBLISHED_RATES))
         for anchor, anchor_curve, rates in anchors:
             for name in names:
                 if name == anchor:
@@ -271,7 +246,6 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     names = 'separated by commas, such as "rnn,rnn effort 2,jpeg"'
     parser.add_argument("--codecs", default="rnn,jpeg,webp,bpg", help=names)
     parser.add_argument("--data", type=Path, default=data / "kodak", help="folder of kodim01..24")
-    parser.add_argument("--reference", type=Path, help="published curves (default: beside the folder)")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "kodak")
     parser.add_argument("--alpha", type=float, default=0.0, help="0 (human) to 1 (machine), for rnn")
     parser.add_argument("--limit", type=int, help="only the first N images")
@@ -307,17 +281,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     summary = summarise(rows)
     write_table(args.output / "summary.csv", list(summary[0]), [list(entry.values()) for entry in summary])
-    path = args.reference or args.data.parent / "kodak_reference.json"
-    reference = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     complete = len(images) == KODAK_IMAGES
-    rates = bd_rates(summary, reference if complete else None)
+    rates = bd_rates(summary, complete)
     write_table(args.output / "bd_rates.csv", ("anchor", "codec", "metric", "bd_rate_percent"), rates)
     for anchor, name, metric, value in rates:
         print(f"{name:10} against {anchor:20} {metric:8} {value:+8.2f} %")
     title = "Kodak" if complete else f"Kodak, only {len(images)} of {KODAK_IMAGES} images"
-    published = {} if reference is None else {name: published_curve(reference, name, "ms_ssim") for name in PUBLISHED}
-    ours = {name: curve(summary, name, "ms_ssim") for name in series(summary)}
-    plot(ours, published, title, args.output / "kodak")
+    draw(summary, title, args.output / "kodak")
     print(f"Written to {args.output}")
     return 1 if failed else 0
 
