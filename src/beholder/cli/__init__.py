@@ -31,6 +31,7 @@ import typer
 
 from beholder import __version__
 from beholder.cli.commands import data, doctor, evaluate, listings, photos, prepare, reports, serve, training
+from beholder.cli.options import COMMAND
 from beholder.errors import BeholderError, BeholderWarning, InterruptedWorkError
 
 PROGRAM = "beholder"
@@ -82,8 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # A file name that the terminal cannot show must not end the program.
             stream.reconfigure(errors="backslashreplace")
     try:
+        words = list(sys.argv[1:] if arguments is None else arguments)
         with _notes_on_stderr():
-            status = _command().main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+            context = {COMMAND: [PROGRAM, *words]}
+            status = _command().main(args=words, prog_name=PROGRAM, standalone_mode=False, obj=context)
         sys.stdout.flush()
     except InterruptedWorkError as error:  # in place of the plain word below
         print(error, file=sys.stderr)

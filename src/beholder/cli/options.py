@@ -83,4 +83,6 @@ MaxPixels = Annotated[
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
+COMMAND = "command"
+"""Where the context keeps the program and its arguments."""
 DEFAULT_CLASSIFIER = "efficientnet_lite0"

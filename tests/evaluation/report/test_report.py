@@ -20,6 +20,8 @@ from helpers.fake_results import row, sweep_rows
 from PIL import Image
 from typer.testing import CliRunner
 
+from beholder import __version__
+from beholder.cli import main
 from beholder.cli.commands import reports
 from beholder.errors import BadFileError, BeholderError, NotAvailableError
 from beholder.evaluation.plots import figures as plots
@@ -27,6 +29,7 @@ from beholder.evaluation.report import data as report_data
 from beholder.evaluation.report import gallery as report_gallery
 from beholder.evaluation.report import write as report
 from beholder.evaluation.summary.summarise import MEAN, Series, load, summarise
+from beholder.evaluation.sweep import provenance
 
 VOID = {"meta", "input", "img", "br", "link", "hr"}
 HOSTILE = "<script>alert(1)</script>\"'&{{data}}</title></script><!--<img src=x onerror=alert(2)>"
@@ -168,7 +171,7 @@ def test_the_gallery_is_at_about_equal_rate(folder: Path, text: str) -> None:
     # Of the two pictures each of rnn and JPEG the ones nearest to 0.25 bpp.
     assert "quality 2 " in (pictures[1]["alt"] or "")
     assert "quality 15 " in (pictures[3]["alt"] or "")
-    shots = report_gallery.collect(folder, load(folder).series, {})["image0000"]
+    shots = report_gallery.collect(folder, load(folder).series, {})[0].tiles
     assert [seen.classifier for seen in shots[0].seen] == ["lite0", "vgg16"]
     expected = [r for r in sweep_rows(8) if r["image"] == "image0000" and (r["codec"], r["quality"]) == ("jpeg", 15)]
     assert [seen.agrees for seen in shots[3].seen] == [r["agrees"] for r in expected]
@@ -178,9 +181,110 @@ def test_the_gallery_is_at_about_equal_rate(folder: Path, text: str) -> None:
 
 def test_labels_of_classifiers_that_are_here(folder: Path) -> None:
     settings = {"classifier_sources": {"lite0": "efficientnet_lite0", "vgg16": "/gone/vgg16.onnx"}}
-    shots = report_gallery.collect(folder, load(folder).series, settings)["image0000"]
+    shots = report_gallery.collect(folder, load(folder).series, settings)[0].tiles
     assert shots[0].seen[0].label == "tench"
     assert shots[0].seen[1].label == "class 0"
+
+
+def test_every_kept_quality_can_be_looked_at(folder: Path, text: str) -> None:
+    """The viewer has all pictures: those beside one another from the page, the others from its data."""
+    page = Page(text)
+    curves = page.data()["gallery"][0]
+    labels = [series["label"] for series in page.data()["series"]]
+    assert [labels[curve["series"]] for curve in curves] == ["rnn, \u03b1 = 0", "rnn, \u03b1 = 0.5", "JPEG"]
+    kept = {"rnn, \u03b1 = 0": ["quality 2", "quality 8"], "rnn, \u03b1 = 0.5": ["quality 2"]}
+    kept["JPEG"] = ["quality 15", "quality 80"]
+    tiles = [image["alt"] or "" for image in page.all("img")]
+    for place, curve in enumerate(curves, 1):
+        assert [facts.split(" \u00b7 ")[0] for facts, _, _ in curve["steps"]] == kept[labels[curve["series"]]]
+        for step, (facts, seen, source) in enumerate(curve["steps"]):
+            if step == curve["shown"]:
+                assert source == ""
+                assert facts in tiles[place]
+            else:
+                with Image.open(BytesIO(b64decode(source.split(",")[1]))) as picture:
+                    assert picture.size == (208, 176)
+            assert [words[0] in "\u2713\u2717" for words in seen] == [True, True]
+    assert [a["data-image"] for a in page.all("div") if a.get("class") == "viewer"] == ["0"]
+    for word in ("clipPath", "zoom", "Math.abs(one.data[i] - other.data[i])"):
+        assert word in page.text("script")
+
+
+def test_tiles_far_from_the_common_rate_say_so(tmp_path: Path, big_photo: Image.Image) -> None:
+    rows = [row(quality=q, bpp=bpp) for q, bpp in ((10, 0.25), (50, 1.0))]
+    rows += [row(codec="webp", quality=q, bpp=bpp) for q, bpp in ((1, 0.26), (2, 2.0))]
+    rows += [row(codec="bpg", quality=q, bpp=bpp) for q, bpp in ((30, 0.5), (20, 2.0))]
+    folder = fake_results.write(tmp_path, rows, parts=1)
+    place = folder / "gallery" / "a"
+    place.mkdir(parents=True)
+    for name in ("original", "jpeg-q10", "jpeg-q50", "webp-q1", "bpg-q30", "bpg-q20"):
+        big_photo.save(place / f"{name}.png")
+    facts = {shot.title: shot.facts for shot in report_gallery.collect(folder, load(folder).series, {})[0].tiles}
+    assert "rate" not in facts["JPEG"]
+    assert "rate" not in facts["WebP"]
+    assert facts["BPG"].endswith("rate +100 %")
+    assert "0.500 bpp" in facts["BPG"]
+
+
+def test_pictures_fill_a_page_but_no_more(
+    tmp_path: Path, big_photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fake_results.write(tmp_path, sweep_rows(4))
+    for number in range(4):
+        with_gallery(folder, big_photo, f"image{number:04d}")
+    series = load(folder).series
+    assert len(report_gallery.collect(folder, series, {})) == 4
+    monkeypatch.setattr(report_gallery, "_BUDGET", 1)
+    assert len(report_gallery.collect(folder, series, {})) == 1
+
+
+def test_date_version_processor_and_command_are_named_and_no_folder(tmp_path: Path) -> None:
+    secret = tmp_path / "secret place"
+    folder = fake_results.write(secret / "sweep", sweep_rows(3), data=str(secret / "photos"), model=str(secret / "m"))
+    command = [
+        "beholder",
+        "evaluate",
+        "--data",
+        str(secret / "photos"),
+        f"--output={secret}/out",
+        "--codecs",
+        "rnn,jpeg",
+    ]
+    provenance.record(folder, [*command, "--classifiers", f"{secret}/a.onnx,{secret}/b.onnx", "C:\\Users\\me\\c.txt"])
+    provenance.record(folder, ["beholder", "evaluate", "--resume", "--data", "https://me:key@host/shards?token=1"])
+    text = report.write(folder).read_text(encoding="utf-8")
+    page = Page(text)
+    told = page.text("dd")
+    assert "beholder evaluate --data photos --output=out --codecs rnn,jpeg --classifiers a.onnx,b.onnx c.txt" in told
+    assert "https://host/shards" in told
+    assert f"Beholder {__version__}, Python 3" in told
+    assert provenance.processor() in told
+    assert re.search(r"20\d\d-\d\d-\d\d \d\d:\d\d UTC", told)
+    for hidden in (str(secret), str(tmp_path), "key@", "token", "Users"):
+        assert hidden not in text
+    assert page.text("dt").count("command") == 2
+    (folder / provenance.RUNS).write_text("{damaged")
+    Page(report.write(folder).read_text(encoding="utf-8"))
+
+
+def test_a_sweep_keeps_the_record_of_its_runs(tmp_path: Path, big_photo: Image.Image) -> None:
+    (tmp_path / "photos").mkdir()
+    big_photo.save(tmp_path / "photos" / "a.png")
+    words = ["evaluate", "--data", str(tmp_path / "photos"), "--output", str(tmp_path / "out"), "--codecs", "jpeg"]
+    words += ["--qualities", "jpeg=5,10,30,60", "--classifiers", "none"]
+    assert main(words) == 0
+    assert main([*words, "--resume"]) == 0
+    runs = provenance.read(tmp_path / "out")
+    assert [run["command"].endswith("--resume") for run in runs] == [False, True]
+    assert runs[0]["command"].startswith("beholder evaluate --data photos --output out")
+    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert str(tmp_path) not in text
+    assert runs[0]["date"] in text
+
+
+def test_one_unit_for_ms_ssim(text: str) -> None:
+    assert "dB" not in Page(text).text("th", "button", "option", "figcaption").replace("PSNR (dB)", "")
+    assert "(dB)" not in re.sub(r"//.*", "", text.replace("PSNR (dB)", ""))
 
 
 def test_no_gallery_no_section(tmp_path: Path) -> None:
@@ -195,7 +299,7 @@ def test_damaged_pictures_are_left_out(tmp_path: Path, big_photo: Image.Image) -
     (folder / "gallery" / "image0000" / "jpeg-q15.png").write_bytes(b"\x89PNG")
     (folder / "gallery" / "stray").write_text("no folder")
     page = Page(report.write(folder).read_text(encoding="utf-8"))
-    assert len(page.all("img")) == 3
+    assert len(page.all("img")) == 4  # of JPEG another quality is shown
     (folder / "gallery" / "image0000" / "original.png").write_bytes(b"")
     assert not Page(report.write(folder).read_text(encoding="utf-8")).all("img")
 

@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
+    context: typer.Context,
     data: Annotated[
         str, typer.Option("--data", metavar="D", help="A folder of images, a data set, or shards (folder or URL).")
     ],
@@ -100,10 +101,17 @@ def evaluate(
         gallery=gallery,
     )
     _warn(settings)
+    words = (context.find_root().obj or {}).get(options.COMMAND)
     try:
         with _display() as progress:
             outcome = sweep.run(
-                settings, output, resume=resume, runner=_runner(workers, ray), progress=progress, tell=_say
+                settings,
+                output,
+                resume=resume,
+                runner=_runner(workers, ray),
+                progress=progress,
+                tell=_say,
+                command=words,
             )
     except KeyboardInterrupt:
         raise InterruptedWorkError(

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from beholder.evaluation.plots.style import styles, title, view_title
+from beholder.evaluation.report.gallery import Exhibit, Seen
 from beholder.evaluation.summary.compare import at_rates
-from beholder.evaluation.summary.summarise import SHARES, Row, Summary
+from beholder.evaluation.summary.summarise import SHARES, Row, Series, Summary
 from beholder.metrics import higher_is_better
 
 _STEPS = 49
 _DIGITS = 5
 
 
-def payload(summary: Summary) -> dict[str, Any]:
-    """All curves of all classifiers.
+def payload(summary: Summary, exhibits: Sequence[Exhibit] = ()) -> dict[str, Any]:
+    """All curves of all classifiers, and the pictures of the gallery.
 
     ``points[view][series]`` is a list of ``[bpp, quality, images, {name: [value, low, high]}]``;
+    ``gallery[image]`` is a list of ``{series, shown, steps}``, a step being ``[facts, what was seen, data URI]``; the
+    URI is empty where the picture stands in the page already.
     ``tradeoff.at[view][series]`` one of ``[MS-SSIM in dB, machine's measure]`` for each rate of ``tradeoff.bpp``.
     """
     looks = styles(summary.series)
@@ -41,6 +45,7 @@ def payload(summary: Summary) -> dict[str, Any]:
             [[_point(row, (*machine, *human)) for row in summary.curve(view, series)] for series in looks]
             for view in summary.views
         ],
+        "gallery": [_exhibit(exhibit, list(looks)) for exhibit in exhibits],
         "tradeoff": {
             "bpp": [_round(rate) for rate in rates],
             "measure": [summary.machine(view) for view in summary.views],
@@ -56,6 +61,26 @@ def embed(data: dict[str, Any]) -> str:
     """JSON that may stand inside a ``script`` element, whatever the strings hold."""
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _exhibit(exhibit: Exhibit, series: list[Series]) -> list[dict[str, Any]]:
+    return [
+        {
+            "series": series.index(one),
+            "shown": exhibit.chosen[one],
+            "steps": [
+                [shot.facts, [_seen(seen) for seen in shot.seen], "" if place == exhibit.chosen[one] else shot.data]
+                for place, shot in enumerate(shots)
+            ],
+        }
+        for one, shots in exhibit.curves.items()
+    ]
+
+
+def _seen(seen: Seen) -> str:
+    mark = "\u2713" if seen.agrees else "\u2717"
+    share = "" if seen.probability is None else f" {100 * seen.probability:.0f} %"
+    return f"{mark} {seen.label}{share} ({seen.classifier})"
 
 
 def _measure(name: str) -> dict[str, Any]:

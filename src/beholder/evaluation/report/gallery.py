@@ -1,11 +1,11 @@
-"""The report's gallery: originals and what codecs left of them in about as many bytes, and what each observer saw."""
+"""The report's gallery: originals, what each codec left of them at every kept quality, and what each observer saw."""
 
 from __future__ import annotations
 
 import base64
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,12 @@ LARGEST = 12
 TARGET = 0.25
 """Bits per pixel that pictures are chosen for, where the first codec comes near."""
 
-_SIDE = 320  # pixels of a crop
+NEAR = 0.1
+"""A picture whose rate is further from that of the first codec's picture than this share says so."""
+
+_SIDE = 256  # pixels of a crop
 _QUALITY = 95
+_BUDGET = 12 << 20  # bytes of pictures in a page; images that do not fit are left out
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,25 @@ class Shot:
     seen: list[Seen]
 
 
-def collect(folder: Path, series: Sequence[Series], settings: dict[str, Any]) -> dict[str, list[Shot]]:
-    """Image key -> the original and one picture of each codec; empty where nothing was kept.
+@dataclass(frozen=True)
+class Exhibit:
+    """One image: its original, and what codecs left of it."""
+
+    name: str
+    original: Shot
+    curves: dict[Series, list[Shot]]
+    """The kept qualities of each curve, rates rising."""
+    chosen: dict[Series, int]
+    """Which of them are shown side by side: those of about equal rate."""
+
+    @property
+    def tiles(self) -> list[Shot]:
+        """The original, and one picture of each curve."""
+        return [self.original, *(self.curves[one][place] for one, place in self.chosen.items())]
+
+
+def collect(folder: Path, series: Sequence[Series], settings: dict[str, Any]) -> list[Exhibit]:
+    """The images whose pictures were kept, as many as fit into a page; none where nothing was kept.
 
     Args:
         folder: a sweep's.
@@ -63,48 +84,66 @@ def collect(folder: Path, series: Sequence[Series], settings: dict[str, Any]) ->
     """
     places = sorted(path for path in _children(folder / GALLERY) if (path / "original.png").is_file())[:LARGEST]
     if not places:
-        return {}
+        return []
     rows = FolderRows(folder).of_images([place.name for place in places])
     labels = _Labels(settings)
-    result = {}
+    result: list[Exhibit] = []
+    spent = 0
     for place in places:
-        mine = [row for row in rows if row["image"] == place.name]
-        shots = _shots(place, mine, series, labels)
-        if len(shots) > 1:
-            result[place.name] = shots
+        exhibit = _exhibit(place, [row for row in rows if row["image"] == place.name], series, labels)
+        if exhibit is None:
+            continue
+        spent += sum(len(shot.data) for shots in exhibit.curves.values() for shot in shots)
+        if result and spent > _BUDGET:
+            break
+        result.append(exhibit)
     return result
 
 
-def _shots(place: Path, rows: list[dict[str, Any]], series: Sequence[Series], labels: _Labels) -> list[Shot]:
+def _exhibit(place: Path, rows: list[dict[str, Any]], series: Sequence[Series], labels: _Labels) -> Exhibit | None:
     original = _data(place / "original.png")
     if original is None:
-        return []
+        return None
     looks, there = styles(series), {path.name for path in _children(place)}
+    kept: dict[Series, list[dict[str, Any]]] = {}
+    for one in series:
+        found = {row["quality"]: row for row in reversed(rows) if _is_of(row, one) and _file(row) in there}
+        if found:
+            kept[one] = sorted(found.values(), key=lambda row: (row["bpp"], row["quality"]))
+    target = _target(kept)
+    curves: dict[Series, list[Shot]] = {}
+    chosen: dict[Series, int] = {}
+    for one, steps in kept.items():
+        shots: dict[float, Shot] = {}
+        for row in steps:
+            picture = _data(place / _file(row))
+            if picture is not None:
+                same = [other for other in rows if _is_of(other, one) and other["quality"] == row["quality"]]
+                shots[row["bpp"]] = Shot(looks[one].label, _facts(row), *picture, _decoded(same, labels))
+        if shots:
+            rates = list(shots)
+            nearest = min(range(len(rates)), key=lambda place: abs(math.log(rates[place] / target)))
+            curves[one], chosen[one] = list(shots.values()), nearest
+            off = rates[nearest] / target - 1
+            if abs(off) > NEAR:
+                shot = curves[one][nearest]
+                curves[one][nearest] = replace(shot, facts=f"{shot.facts} \u00b7 rate {100 * off:+.0f} %")
+    if not curves:
+        return None
     # The pictures are those of one size; under the protocol `paper` other observers were shown another.
-    size = next(((row["width"], row["height"]) for row in rows), None)
-    chosen = {
-        one: found for one in series if (found := [row for row in rows if _is_of(row, one) and _file(row) in there])
-    }
-    target = _target(chosen)
-    shots = [
-        Shot("Original", f"{size[0]} \u00d7 {size[1]} pixels" if size else "", *original, _originals(rows, labels))
-    ]
-    for one, candidates in chosen.items():
-        best = min(candidates, key=lambda row: (abs(math.log(row["bpp"] / target)), row["quality"]))
-        picture = _data(place / _file(best))
-        if picture is None:
-            continue
-        same = [row for row in rows if _is_of(row, one) and row["quality"] == best["quality"]]
-        facts = f"quality {best['quality']} \u00b7 {best['bpp']:.3f} bpp"
-        if best.get("ms_ssim") is not None:
-            facts += f" \u00b7 MS-SSIM {best['ms_ssim']:.4f}"
-        shots.append(Shot(looks[one].label, facts, *picture, _decoded(same, labels)))
-    return shots
+    size = f"{rows[0]['width']} \u00d7 {rows[0]['height']} pixels"
+    file = str(rows[0].get("file") or place.name)
+    return Exhibit(file, Shot("Original", size, *original, _originals(rows, labels)), curves, chosen)
 
 
-def _target(chosen: dict[Series, list[dict[str, Any]]]) -> float:
+def _facts(row: dict[str, Any]) -> str:
+    facts = f"quality {row['quality']} \u00b7 {row['bpp']:.3f} bpp"
+    return facts if row.get("ms_ssim") is None else f"{facts} \u00b7 MS-SSIM {row['ms_ssim']:.4f}"
+
+
+def _target(kept: dict[Series, list[dict[str, Any]]]) -> float:
     """The rate of the first codec's picture that comes nearest to :data:`TARGET`."""
-    rates = [row["bpp"] for row in next(iter(chosen.values()), [])]
+    rates = [row["bpp"] for row in next(iter(kept.values()), [])]
     return min(rates, key=lambda rate: abs(math.log(rate / TARGET)), default=TARGET)
 
 

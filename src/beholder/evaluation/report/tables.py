@@ -8,9 +8,10 @@ from html import escape
 from typing import Any
 
 from beholder.evaluation.plots.style import Style, styles, title, view_title
-from beholder.evaluation.report.gallery import Seen, Shot
+from beholder.evaluation.report.gallery import Exhibit, Seen, Shot
 from beholder.evaluation.summary.compare import Comparison
 from beholder.evaluation.summary.summarise import MEAN, SHARES, TIMES, Estimate, Series, Summary, signed
+from beholder.evaluation.sweep.provenance import last_name
 
 _SHORT = {
     "bpp": "bpp",
@@ -70,14 +71,14 @@ def summary_table(summary: Summary) -> str:
     return _table("summary", columns, rows, "Means over images and their 95 % intervals.")
 
 
-def facts(settings: dict[str, Any], summary: Summary) -> str:
-    """What was measured."""
-    pairs: list[tuple[str, str]] = []
+def facts(settings: dict[str, Any], runs: Sequence[dict[str, Any]], summary: Summary) -> str:
+    """What was measured, with what, when and where; of paths only the last name."""
     images = max((row.images for row in summary.rows), default=0)
-    for key in ("data", "protocol", "model", "effort"):
-        if settings.get(key):
-            pairs.append((key, str(settings[key])))
-    pairs.insert(1 if "data" in settings else 0, ("images", f"{images:,}"))
+    pairs = [("data", last_name(str(settings["data"])))] if settings.get("data") else []
+    pairs.append(("images", f"{images:,}"))
+    pairs += [(key, last_name(str(settings[key]))) for key in ("protocol", "model", "effort") if settings.get(key)]
+    if "keep_metadata" in settings:
+        pairs.append(("metadata", "compressed and counted" if settings["keep_metadata"] else "left out for all codecs"))
     qualities = settings.get("qualities")
     for codec in dict.fromkeys(series.codec for series in summary.series):
         used = qualities.get(codec) if isinstance(qualities, dict) else None
@@ -89,15 +90,19 @@ def facts(settings: dict[str, Any], summary: Summary) -> str:
     versions = settings.get("versions")
     if isinstance(versions, dict):
         pairs.append(("versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version)))
+    for run in runs:
+        pairs += [(key, str(run[key])) for key in ("date", "version", "processor", "command") if run.get(key)]
     return "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in pairs)
 
 
-def gallery(shots: dict[str, list[Shot]]) -> str:
-    """Pictures with what was seen in them."""
+def gallery(exhibits: Sequence[Exhibit]) -> str:
+    """Pictures with what was seen in them; the script makes a viewer of each ``viewer``."""
     parts = []
-    for key, pictures in shots.items():
-        figures = "".join(_figure(shot, number == 0) for number, shot in enumerate(pictures))
-        parts.append(f'<section class="shots"><h3>{escape(key)}</h3><div class="row">{figures}</div></section>')
+    for number, exhibit in enumerate(exhibits):
+        figures = "".join(_figure(shot, place == 0) for place, shot in enumerate(exhibit.tiles))
+        viewer = f'<div class="viewer" data-image="{number}" hidden></div>'
+        heading = f"<h3>{escape(exhibit.name)}</h3>"
+        parts.append(f'<section class="shots">{heading}{viewer}<div class="row">{figures}</div></section>')
     return "".join(parts)
 
 

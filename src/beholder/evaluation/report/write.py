@@ -7,6 +7,7 @@ load anything.  Whatever comes from files (names, labels, settings) is escaped.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -17,7 +18,7 @@ from beholder.evaluation.report import data as report_data
 from beholder.evaluation.report import gallery as report_gallery
 from beholder.evaluation.report import tables as report_tables
 from beholder.evaluation.summary.summarise import Summary, home, load
-from beholder.evaluation.sweep import results
+from beholder.evaluation.sweep import provenance, results
 from beholder.files import save_atomically
 
 REPORT = "report.html"
@@ -42,38 +43,42 @@ def write(folder: Path, summary: Summary | None = None) -> Path:
     if not summary.rows:
         raise BadFileError(f"The results in {folder} have no rows yet: let the sweep finish.")
     settings = _settings(folder)
-    shots = report_gallery.collect(folder, summary.series, settings)
+    exhibits = report_gallery.collect(folder, summary.series, settings)
     path = folder / REPORT
-    save_atomically(path, page(summary, settings, shots).encode("utf-8", "replace"))
+    text = page(summary, settings, provenance.read(folder), exhibits)
+    save_atomically(path, text.encode("utf-8", "replace"))
     return path
 
 
-def page(summary: Summary, settings: dict[str, Any], shots: dict[str, list[report_gallery.Shot]]) -> str:
+def page(
+    summary: Summary,
+    settings: dict[str, Any],
+    runs: Sequence[dict[str, Any]],
+    exhibits: Sequence[report_gallery.Exhibit],
+) -> str:
     """The HTML of the report."""
     light, dark = report_tables.colours(summary)
     images = max(row.images for row in summary.rows)
-    data = Path(str(settings.get("data", ""))).name
+    data = provenance.last_name(str(settings.get("data", "")))
     return _fill(
         "page.html",
         title=escape(f"Beholder: {data}" if data else "Beholder"),
         heading=escape(data or "A sweep"),
-        images=f"{images:,}",
+        images="1 image" if images == 1 else f"{images:,} images",
         style=_fill("style.css", light=light, dark=dark),
-        script=_read("script.js"),
-        data=report_data.embed(report_data.payload(summary)),
+        script=_read("script.js") + _read("viewer.js"),
+        data=report_data.embed(report_data.payload(summary, exhibits)),
         options=report_tables.options(summary),
         anchors=report_tables.anchors(summary),
         comparisons=report_tables.comparisons(summary),
         summary=report_tables.summary_table(summary),
-        facts=report_tables.facts(settings, summary),
-        gallery=_gallery(shots),
+        facts=report_tables.facts(settings, runs, summary),
+        gallery=_gallery(exhibits),
     )
 
 
-def _gallery(shots: dict[str, list[report_gallery.Shot]]) -> str:
-    if not shots:
-        return ""
-    return _fill("gallery.html", pictures=report_tables.gallery(shots))
+def _gallery(exhibits: Sequence[report_gallery.Exhibit]) -> str:
+    return _fill("gallery.html", pictures=report_tables.gallery(exhibits)) if exhibits else ""
 
 
 def _settings(folder: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from typing import cast
 from beholder import data
 from beholder.data import Source
 from beholder.errors import BadFileError, BadImageError, BadOptionError, OutputError
-from beholder.evaluation.sweep import results
+from beholder.evaluation.sweep import provenance, results
 from beholder.evaluation.sweep.images_digest import digest
 from beholder.evaluation.sweep.jobs import Batch, batches
 from beholder.evaluation.sweep.results import BatchResult, Failure, Part
@@ -67,6 +67,7 @@ def run(
     runner: Runner = inline,
     progress: Callable[[Progress], None] = lambda _: None,
     tell: Callable[[str], None] = lambda _: None,
+    command: Sequence[str] | None = None,
 ) -> Outcome:
     """Do the sweep, or what is left of it, and write its rows, ``settings.json`` and ``errors.csv`` to ``folder``.
 
@@ -78,6 +79,7 @@ def run(
         runner: who does the work.
         progress: called after each batch.
         tell: called with a sentence for people where something unexpected is done.
+        command: the program and its arguments, for the record; None for those of this process.
 
     Raises:
         OutputError: ``folder`` holds something else, or cannot be written.
@@ -91,6 +93,7 @@ def run(
     _make(folder)
     results.clean(folder)
     save_atomically(folder / results.SETTINGS, (json.dumps(settings.as_dict(), indent=2) + "\n").encode())
+    provenance.record(folder, command)
     done = _done(folder, source, todo)
     changed = {part.number for part in results.parts(folder)} - set(done)
     if changed:

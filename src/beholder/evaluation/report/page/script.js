@@ -43,6 +43,17 @@
     for (let tick = Math.ceil(low / step - 1e-9) * step; tick <= high + step * 1e-6; tick += step) result.push(Math.abs(tick) < step / 1e6 ? 0 : tick);
     return result;
   }
+  // Round values of MS-SSIM, about equally far apart in dB, as [place in dB, name].
+  function similarityTicks(low, high, count) {
+    const found = [];
+    for (const digits of [[1], [2, 5], [3, 7], [4, 6, 8, 9], [1.5, 2.5], [1.2, 1.7, 3.5, 4.5, 5.5]]) for (let power = 1; power < 8; power++) for (const digit of digits) {
+      const value = Number((1 - digit * 10 ** -power).toFixed(power + 1)), place = decibels(value);
+      if (place >= low && place <= high && found.every(([other]) => Math.abs(place - other) >= (high - low) / count)) found.push([place, String(value)]);
+    }
+    if (found.length > 2) return found;
+    const ends = [low, high].map((place) => 1 - 10 ** (-place / 10));
+    return ticks(...ends, count - 2).map((value) => [decibels(value), plain(value)]).filter(([place]) => place >= low && place <= high);
+  }
   function rateTicks(low, high) {
     const result = [];
     for (let power = -4; power < 3; power++) for (const m of [1, 2, 5]) {
@@ -59,7 +70,7 @@
   // How a measure is drawn and told.
   const view = () => Number($("view").value || 0);
   const height = (name) => data.measures[name].share ? (v) => 100 * v : data.measures[name].decibels ? decibels : (v) => v;
-  const axisName = (name) => data.measures[name].title + (data.measures[name].share ? " (%)" : data.measures[name].decibels ? " (dB)" : "");
+  const axisName = (name) => data.measures[name].title + (data.measures[name].share ? " (%)" : "");
   const told = (name, v) => data.measures[name].share ? (100 * v).toFixed(1) + " %" : data.measures[name].decibels ? v.toFixed(4) : Math.abs(v) >= 10 ? v.toFixed(2) : v.toFixed(4);
 
   function measure(box) {
@@ -69,13 +80,14 @@
   function frame(box, label, xName, yName, x, y, xTicks, yTicks) {
     box.replaceChildren();
     const svg = element("svg", { width: W, height: H, role: "application", tabindex: 0, "aria-label": label + ". Arrow keys step through the points." }, box);
-    for (const tick of yTicks) {
+    const named = (tick) => Array.isArray(tick) ? tick : [tick, plain(tick)];
+    for (const [tick, name] of yTicks.map(named)) {
       element("line", { x1: M.left, x2: W - M.right, y1: y(tick), y2: y(tick), class: "grid" }, svg);
-      element("text", { x: M.left - 7, y: y(tick) + 4, "text-anchor": "end" }, svg, plain(tick));
+      element("text", { x: M.left - 7, y: y(tick) + 4, "text-anchor": "end" }, svg, name);
     }
-    for (const tick of xTicks) {
+    for (const [tick, name] of xTicks.map(named)) {
       element("line", { x1: x(tick), x2: x(tick), y1: M.top, y2: H - M.bottom, class: "grid" }, svg);
-      element("text", { x: x(tick), y: H - M.bottom + 17, "text-anchor": "middle" }, svg, plain(tick));
+      element("text", { x: x(tick), y: H - M.bottom + 17, "text-anchor": "middle" }, svg, name);
     }
     element("line", { x1: M.left, x2: W - M.right, y1: H - M.bottom, y2: H - M.bottom, class: "axis" }, svg);
     element("text", { x: (M.left + W - M.right) / 2, y: H - 8, "text-anchor": "middle", class: "name" }, svg, xName);
@@ -128,7 +140,10 @@
   }
 
   function drawCurves(box, name) {
-    const all = data.points[view()], f = height(name), logarithmic = $("logarithmic").checked;
+    const all = data.points[view()], logarithmic = $("logarithmic").checked, plainly = height(name);
+    // Identical pictures, infinitely good in dB, are drawn a little above all others.
+    const known = all.flat().flatMap((point) => name in point[3] ? point[3][name].filter((v) => v !== null && v < 1) : []);
+    const f = data.measures[name].decibels ? (v) => v < 1 ? decibels(v) : decibels(Math.max(...known, 0)) + 3 : plainly;
     const curves = all.map((points) => points.filter((point) => point[0] > 0 && name in point[3] && Number.isFinite(f(point[3][name][0]))));
     const visible = curves.flatMap((points, series) => shown[series] ? points : []);
     if (!visible.length) { box.replaceChildren("Nothing is known of this."); return; }
@@ -136,13 +151,15 @@
     const rates = visible.map((point) => point[0]), values = visible.flatMap((point) => point[3][name].filter((v) => v !== null).map(f));
     let low = Math.min(...values), high = Math.max(...values);
     const room = (high - low || Math.abs(high) || 1) * .05;
-    low -= room; high += room;
+    low -= room;
+    if (name === "preserved") high = Math.max(high, 100);  // all that there is, or where the highest interval ends
+    else high = data.measures[name].share ? Math.min(high + room, Math.max(high, 100)) : high + room;
     if (data.measures[name].share) low = Math.max(low, -1);
     const left = logarithmic ? Math.min(...rates) / 1.1 : 0, right = Math.max(...rates) * (logarithmic ? 1.1 : 1.03);
     const x = scale(left, right, M.left, W - M.right, logarithmic), y = scale(low, high, H - M.bottom, M.top, false);
     const svg = frame(box, `${data.measures[name].title} over bits per pixel, ${data.views[view()]}`, "bits per pixel", axisName(name), x, y,
-      logarithmic ? rateTicks(left, right) : ticks(left, right, 6), ticks(low, high, 6));
-    if (name === "preserved" && high > 100) element("line", { x1: M.left, x2: W - M.right, y1: y(100), y2: y(100), class: "whole" }, svg);
+      logarithmic ? rateTicks(left, right) : ticks(left, right, 6), data.measures[name].decibels ? similarityTicks(low, high, 7) : ticks(low, high, 6));
+    if (name === "preserved") element("line", { x1: M.left, x2: W - M.right, y1: y(100), y2: y(100), class: "whole" }, svg);
     const points = [];
     for (const pass of ["band", "line"]) curves.forEach((curve, series) => {
       if (!shown[series] || !curve.length) return;
@@ -178,8 +195,8 @@
     const [left, right] = range(found.map((p) => p.human), 2), [low, high] = range(found.map((p) => p.machine), 10);
     const x = scale(left, right, M.left, W - M.right, false), y = scale(low, high, H - M.bottom, M.top, false);
     const title = data.measures[judge].title;
-    const svg = frame($("tradeoff-plot"), `MS-SSIM against ${title} at ${$("rate").textContent} bits per pixel`, "human eye: MS-SSIM (dB) \u2192", `machines: ${title} (%) \u2192`,
-      x, y, ticks(left, right, 6), ticks(low, high, 6));
+    const svg = frame($("tradeoff-plot"), `MS-SSIM against ${title} at ${$("rate").textContent} bits per pixel`, "human eye: MS-SSIM \u2192", `machines: ${title} (%) \u2192`,
+      x, y, similarityTicks(left, right, 6), ticks(low, high, 6));
     const paths = {};
     for (const p of found) if (data.series[p.series].main) (paths[data.series[p.series].codec] ??= []).push(p);
     for (const path of Object.values(paths)) element("polyline", { points: path.map((p) => `${x(p.human)},${y(p.machine)}`).join(" "), fill: "none", stroke: colour(path[0].series), "stroke-width": 1.8 }, svg);
@@ -195,7 +212,7 @@
         element("text", { x: spot.x, y: spot.y + (above ? -12 : 21), "text-anchor": "middle" }, svg, label.split(", ").pop());
       }
       const similarity = 1 - 10 ** (-p.human / 10);
-      return { ...spot, series: p.series, text: `${label} at ${$("rate").textContent} bpp\nMS-SSIM ${similarity.toFixed(4)} (${p.human.toFixed(1)} dB)\n${title} ${p.machine.toFixed(1)} %` };
+      return { ...spot, series: p.series, text: `${label} at ${$("rate").textContent} bpp\nMS-SSIM ${similarity.toFixed(4)}\n${title} ${p.machine.toFixed(1)} %` };
     }));
   }
 
