@@ -26,7 +26,7 @@ from typing import Any
 
 from kodak_figure import Curve, curve, draw, published_curve, read_published, series
 
-from beholder import api
+from beholder import codecs
 from beholder.codecs import Codec
 from beholder.errors import BadOptionError, BeholderError
 from beholder.metrics import bd_rate, ms_ssim, psnr
@@ -86,7 +86,7 @@ class Row:
 def open_codec(name: str) -> Codec:
     """The codec of a name as in ``--codecs``: "rnn", or with an effort "rnn effort 2"."""
     plain, _, effort = name.partition(" effort ")
-    return api.open_codec(plain, effort=int(effort or 0))
+    return codecs.open_codec(plain, effort=int(effort or 0))
 
 
 def encode(job: Job) -> tuple[bytes, float]:

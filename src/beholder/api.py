@@ -11,7 +11,7 @@ from PIL import Image
 
 from beholder import codecs, observers
 from beholder.codecs.base import Codec, check_alpha
-from beholder.errors import BadOptionError, TargetMissedWarning, note
+from beholder.errors import BadOptionError, TargetMissedWarning
 from beholder.evaluation import one_image
 from beholder.evaluation.one_image import Evaluation
 from beholder.image import strip_metadata
@@ -72,8 +72,8 @@ def compress(
         if not best.reached:
             warnings.warn(missed(best), TargetMissedWarning, stacklevel=2)
         return best.data
-    codec = open_codec(compression, model, effort)
-    check_options(codec, alpha, quality)
+    codec = codecs.open_codec(compression, model, effort)
+    codecs.check_options(codec, alpha, quality)
     with limit_pixels(max_pixels):
         return codec.encode(open_picture(image, strip=strip), quality, alpha=alpha)
 
@@ -183,8 +183,8 @@ def evaluate(
         BadImageError, BadOptionError, NotAvailableError: as for :func:`compress`.
         BadFileError: a file of the classifier is missing or damaged.
     """
-    codec = open_codec(compression, model, effort)
-    check_options(codec, alpha, quality)
+    codec = codecs.open_codec(compression, model, effort)
+    codecs.check_options(codec, alpha, quality)
     observer = observers.get(classifier, None if labels is None else Path(labels))
     # Cheap checks first: nobody likes to wait for a typo.
     rules = one_image.check(observer, topk, protocol)
@@ -203,22 +203,6 @@ def evaluate(
         )
 
 
-def open_codec(name: str, model: str | os.PathLike[str] | None = None, effort: int = 0) -> Codec:
-    """The codec called ``name``, with the user's own ``model`` and ``effort`` where they are given.
-
-    Raises:
-        BadOptionError: nobody has this name, there is no such effort, or a model or an effort is given for a codec
-            other than ``rnn``.
-    """
-    if model is None and not effort:
-        return codecs.get(name)
-    if codecs.get(name).name != "rnn":
-        raise BadOptionError(f"The codec {name} takes no {'effort' if model is None else 'model'}: only rnn does.")
-    from beholder.codecs.rnn import Rnn
-
-    return Rnn(model=None if model is None else Path(model), effort=effort)
-
-
 def open_contestants(name: str, model: str | os.PathLike[str] | None = None, effort: int = 0) -> list[Codec]:
     """The codecs that a target may choose from: all that can run here for ``auto``, else the one called ``name``.
 
@@ -226,14 +210,14 @@ def open_contestants(name: str, model: str | os.PathLike[str] | None = None, eff
         BadOptionError, NotAvailableError: as :func:`open_codec`.
     """
     if name != AUTO:
-        return [open_codec(name, model, effort)]
-    return [open_codec("rnn", model, effort) if codec.name == "rnn" else codec for codec in available()]
+        return [codecs.open_codec(name, model, effort)]
+    return [codecs.open_codec("rnn", model, effort) if codec.name == "rnn" else codec for codec in available()]
 
 
 def recognise(data: bytes, model: str | os.PathLike[str] | None = None) -> Codec:
     """The codec that wrote ``data``; BadFileError if nobody did."""
     codec = codecs.recognise(data)
-    return codec if model is None else open_codec(codec.name, model)
+    return codec if model is None else codecs.open_codec(codec.name, model)
 
 
 def info(data: bytes) -> dict[str, Any]:
@@ -251,14 +235,3 @@ def info(data: bytes) -> dict[str, Any]:
     width, height = header.pop("width"), header.pop("height")
     bpp = 8 * len(data) / (width * height)
     return {"codec": codec.name, "width": width, "height": height, "bytes": len(data), "bpp": bpp, **header}
-
-
-def check_options(codec: Codec, alpha: float, quality: SupportsIndex | None) -> None:
-    """Raise BadOptionError for a quality or an alpha outside its range, before any work is done.
-
-    An alpha that the codec does not know is told.
-    """
-    codec.scale.check(codec.name, quality)
-    check_alpha(alpha)
-    if alpha and not codec.takes_alpha:
-        note(f"The codec {codec.name} takes no alpha: {alpha:g} has no effect.")

@@ -22,7 +22,7 @@ from typing import IO, Any
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from beholder import api
+from beholder import codecs
 from beholder.codecs.bpg import container
 from beholder.codecs.bpg.codec import metadata
 from beholder.codecs.rnn import bitstream
@@ -97,7 +97,7 @@ class _CodecImageFile(ImageFile.ImageFile):
         raise NotImplementedError
 
     def _decode(self, data: bytes, quality: int | None, model: Folder | None) -> Image.Image:
-        return api.open_codec(self.codec, model).decode(data, quality, as_stored=True)
+        return codecs.open_codec(self.codec, model).decode(data, quality, as_stored=True)
 
     def load(self, quality: int | None = None, model: Folder | None = None) -> Any:
         """Decode the pixels.
@@ -254,11 +254,11 @@ def _save(codec_name: str, image: Image.Image, file: IO[bytes], filename: str | 
     }
     source.info = {key: value for key, value in found.items() if value not in (None, b"")}
     try:
-        codec = api.open_codec(codec_name, options.get("model"), options.get("effort", 0))
+        codec = codecs.open_codec(codec_name, options.get("model"), options.get("effort", 0))
         alpha, quality = options.get("alpha", 0.0), options.get("quality")
         if alpha and not codec.takes_alpha:
             raise BadOptionError(f"The codec {codec_name} takes no alpha: only rnn does.")
-        api.check_options(codec, alpha, quality)
+        codecs.check_options(codec, alpha, quality)
         picture = normalise(source, turn=False)
         if found["exif"]:
             picture.info["exif"] = found["exif"]  # as Pillow's own formats: pixels as they are, orientation and all

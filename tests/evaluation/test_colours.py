@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from beholder.evaluation.plots.style import Style, codec_look, styles
-from beholder.evaluation.summary.summarise import Series
+from beholder.evaluation.summary.curves import Series
 
 # G. Machado, M. Oliveira, L. Fernandes, "A physiologically-based model for simulation of color vision deficiency",
 # IEEE TVCG 2009, severity 1.0: on linear RGB.

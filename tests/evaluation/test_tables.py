@@ -21,7 +21,8 @@ from beholder import cli
 from beholder.cli import progress, tables
 from beholder.cli.commands import reports
 from beholder.cli.grid import Grid
-from beholder.evaluation.summary.summarise import Estimate, signed, summarise
+from beholder.evaluation.summary.curves import Estimate, signed
+from beholder.evaluation.summary.summarise import summarise
 
 WIDTHS = (60, 80, 100, 130)
 

@@ -117,7 +117,7 @@ class Compress(Task):
                 "--compression auto chooses by a target: add one, such as --bpp 0.5 or --ms-ssim 0.97."
             )
         for codec in contestants:
-            api.check_options(codec, self.alpha, self.quality)
+            codecs.check_options(codec, self.alpha, self.quality)
             reason = codec.unavailable_for(self.alpha)
             if reason is not None:
                 raise NotAvailableError(reason)

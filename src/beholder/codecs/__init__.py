@@ -10,15 +10,18 @@ package adds its own by an entry point in the group ``beholder.codecs``::
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
+from typing import SupportsIndex
 
-from beholder.codecs.base import Codec, QualityScale
-from beholder.errors import BadFileError, BadOptionError, NotAvailableError
+from beholder.codecs.base import Codec, QualityScale, check_alpha
+from beholder.errors import BadFileError, BadOptionError, NotAvailableError, note
 
-__all__ = ["Codec", "QualityScale", "by_suffix", "get", "names", "recognise", "suffixes"]
+__all__ = ["Codec", "QualityScale", "check_options", "get", "names", "open_codec", "recognise"]
 
 ENTRY_POINT_GROUP = "beholder.codecs"
 
@@ -71,6 +74,33 @@ def _loadable() -> Iterator[Codec]:
     for name in names():
         with contextlib.suppress(NotAvailableError):  # a broken plugin must not hide the codecs after it
             yield get(name)
+
+
+def open_codec(name: str, model: str | os.PathLike[str] | None = None, effort: int = 0) -> Codec:
+    """The codec called ``name``, with the user's own ``model`` and ``effort`` where they are given.
+
+    Raises:
+        BadOptionError: nobody has this name, there is no such effort, or a model or an effort is given for a codec
+            other than ``rnn``.
+    """
+    if model is None and not effort:
+        return get(name)
+    if get(name).name != "rnn":
+        raise BadOptionError(f"The codec {name} takes no {'effort' if model is None else 'model'}: only rnn does.")
+    from beholder.codecs.rnn import Rnn
+
+    return Rnn(model=None if model is None else Path(model), effort=effort)
+
+
+def check_options(codec: Codec, alpha: float, quality: SupportsIndex | None) -> None:
+    """Raise BadOptionError for a quality or an alpha outside its range, before any work is done.
+
+    An alpha that the codec does not know is told.
+    """
+    codec.scale.check(codec.name, quality)
+    check_alpha(alpha)
+    if alpha and not codec.takes_alpha:
+        note(f"The codec {codec.name} takes no alpha: {alpha:g} has no effect.")
 
 
 def recognise(data: bytes) -> Codec:

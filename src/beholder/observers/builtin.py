@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from beholder import weights
 from beholder.errors import BadFileError
 from beholder.observers import custom, specs, store
 from beholder.observers.keras.backend import INSTALL
-from beholder.observers.onnx_observer import SHIPPED, OnnxObserver
+from beholder.observers.onnx_observer import OnnxObserver
 
 
 class Unprepared(OnnxObserver):
@@ -22,7 +23,7 @@ def get(name: str) -> OnnxObserver:
     """The built-in observer ``name``, a key of ``specs.NETWORKS``."""
     network = specs.get(name)
     if network.shipped:
-        return OnnxObserver(network.info, SHIPPED / f"{name}.onnx")
+        return OnnxObserver(network.info, weights.OBSERVERS / f"{name}.onnx")
     folder, command = store.folder(name), f"`beholder prepare {name}`"
     if not (folder / store.SIDECAR).is_file():
         first = "" if find_spec("keras") and find_spec("torch") else f"{INSTALL}, then "

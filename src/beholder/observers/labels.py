@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from beholder import weights
 from beholder.errors import BadFileError, BadOptionError
 
 COUNT = 1000
-_TABLE = Path(__file__).parents[1] / "weights" / "observers" / "imagenet_labels.tsv"
+_TABLE = weights.OBSERVERS / "imagenet_labels.tsv"
 
 _MOST_BYTES = 1 << 24
 _LINE = re.compile(r"(n\d{8})(?:[ \t]+(.*))?", re.ASCII)

@@ -19,9 +19,6 @@ from beholder.observers.classifier_file import answers, session, signature
 from beholder.observers.classifier_file.signature import Signature
 from beholder.observers.sidecar import Layout, Output
 
-SHIPPED = Path(__file__).parents[1] / "weights" / "observers"
-"""The folder of the classifiers that come with Beholder."""
-
 _BATCH = 16  # larger batches are no faster on a CPU and take more memory
 _REINSTALL = "install Beholder again"
 _OPENED = ("_opened", "_signature")

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-import beholder
-from beholder import api, codecs, observers
+from beholder import __version__, api, codecs, observers
 from beholder.codecs.base import Codec
 from beholder.codecs.comparable import comparable
 from beholder.errors import BadFileError, BadOptionError, NotAvailableError
@@ -82,7 +81,7 @@ def parse(name: str, text: str, kind: Any) -> Any:
 def options() -> dict[str, Any]:
     """The choices of the page: codecs that can run here, ready observers, targets."""
     return {
-        "version": beholder.__version__,
+        "version": __version__,
         "codecs": [
             {
                 "name": codec.name,
@@ -154,8 +153,8 @@ def evaluate(data: bytes, choice: Choice) -> dict[str, Any]:
     compression, quality, note = choice.compression, choice.quality, ""
     if choice.target:
         compression, quality, note = _find(data, choice)
-    codec = api.open_codec(compression, None, choice.effort)
-    api.check_options(codec, choice.alpha if codec.takes_alpha else 0.0, quality)
+    codec = codecs.open_codec(compression, None, choice.effort)
+    codecs.check_options(codec, choice.alpha if codec.takes_alpha else 0.0, quality)
     result = evaluate_image(
         open_image(data), codec, judges[0], name="image", quality=quality, alpha=choice.alpha, topk=TOPK
     )

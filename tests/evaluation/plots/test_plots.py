@@ -30,7 +30,8 @@ from beholder.evaluation.plots import (
     tradeoff as plots_tradeoff,
 )
 from beholder.evaluation.summary.compare import at_rate
-from beholder.evaluation.summary.summarise import MEAN, Series, Summary, summarise
+from beholder.evaluation.summary.curves import MEAN, Series
+from beholder.evaluation.summary.summarise import Summary, summarise
 from beholder.extras import install_command
 from beholder.metrics import ms_ssim_db
 

@@ -28,7 +28,8 @@ from beholder.evaluation.plots import figures as plots
 from beholder.evaluation.report import data as report_data
 from beholder.evaluation.report import gallery as report_gallery
 from beholder.evaluation.report import write as report
-from beholder.evaluation.summary.summarise import MEAN, Series, load, summarise
+from beholder.evaluation.summary.curves import MEAN, Series
+from beholder.evaluation.summary.summarise import load, summarise
 from beholder.evaluation.sweep import provenance
 
 VOID = {"meta", "input", "img", "br", "link", "hr"}

@@ -23,7 +23,8 @@ from beholder.evaluation.summary import read as summary_read
 from beholder.evaluation.summary import summarise as summary
 from beholder.evaluation.summary.bootstrap import draw
 from beholder.evaluation.summary.compare import at_rate
-from beholder.evaluation.summary.summarise import MEAN, Row, Series, Summary, summarise
+from beholder.evaluation.summary.curves import MEAN, Estimate, Row, Series
+from beholder.evaluation.summary.summarise import Summary, summarise
 from beholder.extras import install_command
 from beholder.metrics import bd_quality, bd_rate, ms_ssim_db
 
@@ -116,7 +117,7 @@ def test_preserved_accuracy_is_resampled_together_with_that_of_originals() -> No
     top1, preserved = point.estimate("top1"), point.estimate("preserved")
     assert top1 is not None
     assert top1.high - top1.low > 0.1
-    assert preserved == summary.Estimate(1.0, 1.0, 1.0)
+    assert preserved == Estimate(1.0, 1.0, 1.0)
 
 
 def test_every_interval_holds_its_value(found: Summary) -> None:

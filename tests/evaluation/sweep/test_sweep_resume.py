@@ -12,11 +12,11 @@ import pytest
 from helpers.photos import make_photo
 from helpers.sweeps import OBSERVER, prepare, rows_of, without_times, write_photos
 
+from beholder import weights
 from beholder.errors import BadOptionError
 from beholder.evaluation.sweep import results
 from beholder.evaluation.sweep import run as sweep
 from beholder.observers import labels as label_files
-from beholder.observers.onnx_observer import SHIPPED
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def classifier(tmp_path: Path) -> Path:
     """A classifier of the user's own: the file, its sidecar, its labels."""
     folder = tmp_path / "classifier"
     folder.mkdir()
-    shutil.copy(SHIPPED / f"{OBSERVER}.onnx", folder / "mine.onnx")
+    shutil.copy(weights.OBSERVERS / f"{OBSERVER}.onnx", folder / "mine.onnx")
     sidecar = {"input_size": 224, "mean": 127, "std": 128, "channel_order": "RGB", "labels": "labels.txt"}
     (folder / "mine.json").write_text(json.dumps(sidecar))
     (folder / "labels.txt").write_text(label_files.to_text(label_files.imagenet()))

@@ -9,6 +9,7 @@ import pytest
 from helpers.observers import keras_or_skip
 
 from beholder.errors import NotAvailableError
+from beholder.observers.keras import backend
 from beholder.observers.keras import export as keras_export
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of Keras on torch, with NumPy 2
@@ -48,7 +49,7 @@ def check(model: Any, side: int, folder: Path) -> Any:
     for count in (1, 3):
         found, features = session.run(None, {"pixels": batch[:count].transpose(0, 3, 1, 2)})
         np.testing.assert_allclose(found, expected[:count], atol=2e-6)
-        assert features.shape == (count, keras_export.head(model).input.shape[-1])
+        assert features.shape == (count, backend.head(model).input.shape[-1])
     return session
 
 
@@ -155,7 +156,7 @@ def test_disagreement_is_refused(tmp_path: Path) -> None:
     photo = [Image.linear_gradient("L").resize((8, 8)).convert("RGB")]
     data = keras_export.to_bytes(model, 8)
     assert keras_export.verify(model, data, info, photo) < 1e-5
-    layer = keras_export.head(model)
+    layer = backend.head(model)
     kernel, bias = layer.get_weights()
     layer.set_weights([kernel, bias + np.arange(5)])
     with pytest.raises(NotAvailableError, match=r"x answers differently in ONNX Runtime than in Keras \(by 0\.\d+\)"):

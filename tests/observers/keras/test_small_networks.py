@@ -12,7 +12,7 @@ import pytest
 from helpers.observers import empty_cache, enliven, keras_or_skip, noise
 from PIL import Image
 
-from beholder import observers
+from beholder import observers, weights
 from beholder.errors import BadFileError
 from beholder.observers import specs
 from beholder.observers.base import preprocess
@@ -34,7 +34,7 @@ from beholder.observers.keras import (
 from beholder.observers.keras import (
     zoo as keras_zoo,
 )
-from beholder.observers.onnx_observer import SHIPPED, OnnxObserver
+from beholder.observers.onnx_observer import OnnxObserver
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of Keras on torch, with NumPy 2
 
@@ -224,8 +224,8 @@ def test_shipped_lite0_agrees_with_the_original(original: Any, shared_data: Path
 def test_shipped_file_is_small_and_has_a_card(name: str, most: int) -> None:
     import hashlib
 
-    data = (SHIPPED / f"{name}.onnx").read_bytes()
-    card = (SHIPPED / "README.md").read_text(encoding="utf-8")
+    data = (weights.OBSERVERS / f"{name}.onnx").read_bytes()
+    card = (weights.OBSERVERS / "README.md").read_text(encoding="utf-8")
     assert len(data) <= most
     assert f"{len(data):,} bytes" in card
     assert hashlib.sha256(data).hexdigest() in card
@@ -264,7 +264,8 @@ def test_the_script_makes_the_file_that_ships(original: Any, converter: ModuleTy
     shipped = observers.get("efficientnet_lite0")
     # Rounding may fall to the other side on another machine: close, not equal bytes.
     np.testing.assert_allclose(made.predict(images), shipped.predict(images), atol=0.01)
-    assert made.path.stat().st_size == pytest.approx((SHIPPED / "efficientnet_lite0.onnx").stat().st_size, rel=0.01)
+    size = (weights.OBSERVERS / "efficientnet_lite0.onnx").stat().st_size
+    assert made.path.stat().st_size == pytest.approx(size, rel=0.01)
 
 
 def test_quantisation_error_is_half_a_step() -> None:

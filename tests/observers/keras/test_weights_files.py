@@ -17,6 +17,7 @@ from beholder import observers
 from beholder.errors import BadFileError, BadOptionError
 from beholder.observers import specs
 from beholder.observers.base import preprocess
+from beholder.observers.keras import backend
 from beholder.observers.keras import zoo as keras_zoo
 from beholder.observers.keras.prepare import prepare
 
@@ -96,7 +97,7 @@ def test_build_moves_all_but_the_head_to_other_classes(squeezenet: tuple[Any, Pa
     model, folder = squeezenet
     other = keras_zoo.build("squeezenet", 5, folder / "x.weights.h5")
     assert other.output_shape == (None, 5)
-    head = keras_zoo.head(other)
+    head = backend.head(other)
     for old, new in zip(model.layers, other.layers, strict=True):
         assert new is head or same(old, new)
     assert head.name == "predictions"
@@ -136,9 +137,9 @@ def test_an_observer_stands_for_imagenets_classes(tmp_path: Path) -> None:
 
 def test_broken_weights_do_not_become_an_observer(tmp_path: Path) -> None:
     model = keras_zoo.build("mobilenet")
-    kernel, bias = keras_zoo.head(model).get_weights()
+    kernel, bias = backend.head(model).get_weights()
     kernel[0, 0, 0, 0] = np.nan
-    keras_zoo.head(model).set_weights([kernel, bias])
+    backend.head(model).set_weights([kernel, bias])
     with pytest.raises(BadFileError, match="weights of mobilenet are damaged: its answers are no numbers"):
         prepare("mobilenet", save(model, tmp_path / "x.weights.h5"))
     assert not observers.get("mobilenet").ready()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beholder import api, codecs, observers
+from beholder import codecs, observers
 from beholder.cli import files
 from beholder.codecs.base import Codec
 from beholder.evaluation import one_image, pictures
@@ -24,9 +24,9 @@ def run(source: str, alpha: float | None, quality: int | None, classifier: str, 
     Raises:
         BeholderError: an option is out of range, the image cannot be read, or a codec cannot run here.
     """
-    rnn = api.open_codec("rnn", model)
+    rnn = codecs.open_codec("rnn", model)
     first, *others = OBSERVERS if alpha is None else (alpha,)
-    api.check_options(rnn, first, quality)
+    codecs.check_options(rnn, first, quality)
     observer = observers.get(classifier)
     one_image.check(observer, 1, "native")
     image = strip_metadata(open_image(source))  # equal sizes are those of pixels

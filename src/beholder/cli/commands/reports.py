@@ -11,7 +11,8 @@ from beholder.errors import BadFileError
 
 if TYPE_CHECKING:
     from beholder.cli.grid import Grid
-    from beholder.evaluation.summary.summarise import Estimate, Series, Summary
+    from beholder.evaluation.summary.curves import Estimate, Series
+    from beholder.evaluation.summary.summarise import Summary
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="What `beholder evaluate --output DIR` wrote.")]
 
@@ -136,7 +137,7 @@ def _bd(estimate: Estimate | None, points: int) -> str:
 
 
 def _interval(estimate: Estimate | None, factor: float = 1, signed: bool = False) -> str:
-    from beholder.evaluation.summary.summarise import signed as difference
+    from beholder.evaluation.summary.curves import signed as difference
 
     if estimate is None:
         return ""

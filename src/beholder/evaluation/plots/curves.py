@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from beholder.evaluation.plots.style import Style, styles, title, view_title
-from beholder.evaluation.summary.summarise import MEAN, Row, Summary
+from beholder.evaluation.summary.curves import MEAN, Row
+from beholder.evaluation.summary.summarise import Summary
 from beholder.metrics import higher_is_better, ms_ssim_db
 
 RATE = "bits per pixel (whole files)"

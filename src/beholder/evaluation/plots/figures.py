@@ -23,7 +23,8 @@ from typing import Any
 from beholder.errors import BadFileError, NotAvailableError, OutputError
 from beholder.evaluation.plots import curves as plots_curves
 from beholder.evaluation.plots import tradeoff as plots_tradeoff
-from beholder.evaluation.summary.summarise import MEAN, Summary, home, load
+from beholder.evaluation.summary.curves import MEAN
+from beholder.evaluation.summary.summarise import Summary, home, load
 from beholder.extras import install_command
 from beholder.files import save_atomically
 

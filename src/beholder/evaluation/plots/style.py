@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from beholder.evaluation.summary.summarise import MEAN, Series
+from beholder.evaluation.summary.curves import MEAN, Series
 from beholder.metrics import describe
 
 # name -> title, colour on white, colour on a dark ground, marker.

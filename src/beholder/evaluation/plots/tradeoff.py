@@ -8,7 +8,8 @@ from typing import Any
 from beholder.evaluation.plots.curves import SIZES, name_by_ms_ssim, new_figure
 from beholder.evaluation.plots.style import styles, title
 from beholder.evaluation.summary.compare import at_rate
-from beholder.evaluation.summary.summarise import Estimate, Series, Summary
+from beholder.evaluation.summary.curves import Estimate, Series
+from beholder.evaluation.summary.summarise import Summary
 from beholder.metrics import ms_ssim_db
 
 RATES = (0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)

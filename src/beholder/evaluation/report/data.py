@@ -12,7 +12,8 @@ import numpy as np
 from beholder.evaluation.plots.style import styles, title, view_title
 from beholder.evaluation.report.gallery import Exhibit, Seen
 from beholder.evaluation.summary.compare import at_rates
-from beholder.evaluation.summary.summarise import SHARES, Row, Series, Summary
+from beholder.evaluation.summary.curves import Row, Series
+from beholder.evaluation.summary.summarise import SHARES, Summary
 from beholder.metrics import higher_is_better
 
 _STEPS = 49

@@ -15,8 +15,8 @@ from PIL import Image
 from beholder import observers
 from beholder.errors import BeholderError
 from beholder.evaluation.plots.style import styles
+from beholder.evaluation.summary.curves import Series
 from beholder.evaluation.summary.read import FolderRows
-from beholder.evaluation.summary.summarise import Series
 from beholder.evaluation.sweep.results import GALLERY
 from beholder.image import flatten
 from beholder.reading import load

@@ -10,7 +10,8 @@ from typing import Any
 from beholder.evaluation.plots.style import Style, styles, title, view_title
 from beholder.evaluation.report.gallery import Exhibit, Seen, Shot
 from beholder.evaluation.summary.compare import Comparison
-from beholder.evaluation.summary.summarise import MEAN, SHARES, TIMES, Estimate, Series, Summary, signed
+from beholder.evaluation.summary.curves import MEAN, Estimate, Series, signed
+from beholder.evaluation.summary.summarise import SHARES, TIMES, Summary
 from beholder.evaluation.sweep.provenance import last_name
 
 _SHORT = {

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from beholder.evaluation.summary.summarise import Estimate, Row, Series, Summary, interval
+from beholder.evaluation.summary.curves import Curves, Estimate, Row, Series, interval
 from beholder.metrics.overlap import LEAST_OVERLAP, LEAST_POINTS, overlap
 from beholder.metrics.pchip import Pchip
 
@@ -51,7 +51,7 @@ class Comparison:
     """
 
 
-def compare(summary: Summary) -> list[Comparison]:
+def compare(summary: Curves) -> list[Comparison]:
     """Every ordered pair of curves, for every view; None where they have too little in common for a difference."""
     result = []
     for view in summary.views:
@@ -107,7 +107,7 @@ def at_rate(rows: Sequence[Row], name: str, bpp: float) -> Estimate | None:
 
     Args:
         rows: the points of one curve.
-        name: a value of :class:`~beholder.evaluation.summary.summarise.Row`; MS-SSIM is interpolated in dB.
+        name: a value of :class:`~beholder.evaluation.summary.curves.Row`; MS-SSIM is interpolated in dB.
     """
     x, y, keep = _by_rate(_Curve(rows), name)
     samples = np.full(len(keep), np.nan)

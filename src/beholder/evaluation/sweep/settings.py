@@ -14,8 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import beholder
-from beholder import api, codecs, data, metrics, observers
+from beholder import __version__, codecs, data, metrics, observers
 from beholder.codecs.base import Codec, check_alpha
 from beholder.data import Source
 from beholder.errors import BadImageError, BadOptionError, NotAvailableError
@@ -222,7 +221,7 @@ def prepare(
 
 
 def _open_codecs(names: Iterable[str], model: str | Path | None, effort: int) -> list[Codec]:
-    return [api.open_codec(name, model, effort) if name == "rnn" else api.open_codec(name) for name in names]
+    return [codecs.open_codec(name, model, effort) if name == "rnn" else codecs.open_codec(name) for name in names]
 
 
 def parse_qualities(text: str) -> dict[str, tuple[int, ...]]:
@@ -281,7 +280,7 @@ def versions() -> dict[str, str]:
             result[name] = version(name)
         except PackageNotFoundError:
             continue
-    return result | {"beholder": beholder.__version__}
+    return result | {"beholder": __version__}
 
 
 def check_machine(settings: Settings, codecs: Iterable[Codec], observers: Iterable[Observer]) -> None:

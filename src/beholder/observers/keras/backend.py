@@ -6,9 +6,13 @@ import os
 import sys
 from importlib.util import find_spec
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from beholder.errors import NotAvailableError
 from beholder.extras import install_command
+
+if TYPE_CHECKING:
+    import keras
 
 VARIABLE = "KERAS_BACKEND"
 INSTALL = install_command("train")
@@ -41,3 +45,8 @@ def require_keras() -> ModuleType:
             "Keras is set to channels_first: set image_data_format to channels_last in ~/.keras/keras.json."
         )
     return keras
+
+
+def head(model: keras.Model) -> keras.Layer:
+    """The layer that makes classes of features: the last one with weights."""
+    return next(layer for layer in reversed(model.layers) if layer.weights)

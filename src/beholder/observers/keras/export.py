@@ -18,7 +18,7 @@ from PIL import Image
 from beholder.errors import BadFileError, NotAvailableError
 from beholder.files import save_atomically
 from beholder.observers.base import Float32Array, ObserverInfo, preprocess
-from beholder.observers.keras.zoo import head
+from beholder.observers.keras.backend import head
 
 if TYPE_CHECKING:
     import keras

@@ -24,6 +24,7 @@ import numpy as np
 from beholder.errors import BadFileError, NotAvailableError
 from beholder.observers.keras import download
 from beholder.observers.keras.backend import INSTALL
+from beholder.observers.keras.backend import head as head_of
 from beholder.observers.specs import Network, Package
 
 if TYPE_CHECKING:
@@ -162,9 +163,7 @@ def _walk(group: h5py.Group, depth: int) -> Iterator[tuple[str, h5py.Dataset]]:
 
 def _count_classes(found: Shapes, model: keras.Model, complaint: str) -> int:
     """The number of classes of weights with the shapes ``found``; BadFileError if they are not the network's."""
-    from beholder.observers.keras.zoo import head
-
-    last = head(model)
+    last = head_of(model)
     own = {id(weight) for weight in last.weights}
     body: Shapes = Counter(tuple(w.shape) for w in model.weights if id(w) not in own and _is_float(w))
     if body - found:

