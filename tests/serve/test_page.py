@@ -126,3 +126,13 @@ def test_hostile_files_get_a_sentence(address: str, browser, tmp_path: Path, pho
     page.wait_for_selector("#go:enabled")
     assert page.locator("#error").is_hidden()
     page.close()
+
+
+def test_the_browser_decodes_by_itself(address: str, browser, tmp_path: Path, photo: Path) -> None:
+    page = browser.new_page()
+    page.set_default_timeout(MINUTE)
+    page.goto(f"{address}decoder/")
+    (tmp_path / "photo.bhd").write_bytes(beholder.compress(photo, quality=2))
+    page.set_input_files("#file", tmp_path / "photo.bhd")
+    playwright.expect(page.locator("#status")).to_contain_text("quality 2")
+    page.close()

@@ -7,7 +7,7 @@
 - :mod:`.evaluate` -- ``evaluate``.
 - :mod:`.doctor` -- ``doctor``.
 - :mod:`.reports` -- ``plot``, ``report``.
-- :mod:`.serve` -- ``serve``.
+- :mod:`.serve` -- ``serve``, ``export-web``.
 - :mod:`.training`, :mod:`.classifiers` -- ``train codec``, ``train classifier``, ``export``.
 - :mod:`.files` -- where input comes from and output goes.
 - :mod:`.tables` -- what is printed.

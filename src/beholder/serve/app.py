@@ -26,17 +26,21 @@ from beholder.errors import BeholderError
 from beholder.limits import limit_pixels
 from beholder.serve import answers
 from beholder.serve.gate import BusyError, Gate
+from beholder.serve.static_site import DECODER, MODEL_NAME, default_web_model
 
 Result = TypeVar("Result")
 
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:; "
+    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+
+
+PAGE = Path(str(resources.files("beholder"))) / "serve" / "page"
 
 
 @dataclass(frozen=True)
@@ -77,16 +81,13 @@ def create_app(limits: Limits | None = None, hosts: tuple[str, ...] = ("localhos
             Route("/api/look", service.look, methods=["POST"]),
             Route("/api/evaluate", service.evaluate, methods=["POST"]),
             Route("/api/curve", service.curve, methods=["POST"]),
-            Mount("/", StaticFiles(directory=page_folder(), html=True)),
+            Route(f"/decoder/{MODEL_NAME}", service.model),
+            Mount("/decoder", StaticFiles(directory=DECODER, html=True)),
+            Mount("/", StaticFiles(directory=PAGE, html=True)),
         ],
         middleware=[Middleware(_Headers), Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))],
         exception_handlers={BeholderError: _refuse, ClientDisconnect: _gone, Exception: _fail},
     )
-
-
-def page_folder() -> Path:
-    """The folder of the page's files."""
-    return Path(str(resources.files("beholder"))) / "serve" / "page"
 
 
 class _Service:
@@ -97,6 +98,9 @@ class _Service:
     async def options(self, request: Request) -> Response:
         found = await to_thread.run_sync(answers.options)
         return JSONResponse(found | {"limits": {"bytes": self._limits.bytes, "pixels": self._limits.pixels}})
+
+    async def model(self, request: Request) -> Response:
+        return Response(await to_thread.run_sync(default_web_model), media_type="application/octet-stream")
 
     async def look(self, request: Request) -> Response:
         quality = request.query_params.get("quality")

@@ -1,18 +1,22 @@
-"""``beholder serve``: the web page."""
+"""``beholder serve``: the web page; ``beholder export-web``: the browser's decoder as static files."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from beholder.cli import options
 
 DEFAULT_PORT = 8350
 
 
 def register(app: typer.Typer) -> None:
-    """Add this module's command."""
+    """Add this module's commands."""
     app.command()(serve)
+    app.command("export-web")(export_web)
 
 
 def serve(
@@ -34,3 +38,16 @@ def serve(
         print("Everyone who reaches this machine can use the page: there is no password.", file=sys.stderr)
     limits = {"bytes": max_megabytes << 20, "pixels": max_megapixels * 1_000_000, "jobs": jobs, "waiting": waiting}
     server.run(host, port, limits, lambda address: print(f"Beholder's page: {address} (Ctrl-C ends it)", flush=True))
+
+
+def export_web(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that a web server shows.")],
+    model: options.Model = None,
+    force: options.Force = False,
+) -> None:
+    """Write a static page that decodes .bhd files (alpha 0) in the browser, with its module and model."""
+    from beholder.serve import static_site
+
+    written = static_site.write_site(folder, model, force=force)
+    size = sum(path.stat().st_size for path in written)
+    print(f"{folder}: {len(written)} files, {size:,} bytes; open index.html through a web server")

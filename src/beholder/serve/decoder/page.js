@@ -1,0 +1,68 @@
+const byId = (id) => document.getElementById(id);
+const canvas = byId("picture");
+const status = byId("status");
+const problem = byId("error");
+const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+let id = 0;
+let name = "";
+function open(file) {
+    id++;
+    name = typeof file === "string" ? file.split("/").pop() : file.name;
+    problem.hidden = true;
+    canvas.hidden = true;
+    canvas.dataset.paints = "0";
+    status.textContent = `${name}: waiting for the first segment …`;
+    worker.postMessage({ id, file });
+}
+worker.onmessage = ({ data }) => {
+    if (data.id !== id)
+        return;
+    if (data.kind === "paint")
+        paint(data);
+    else if (data.kind === "done")
+        finish(data);
+    else {
+        problem.textContent = data.sentence;
+        problem.hidden = false;
+        status.textContent = name;
+    }
+};
+worker.onerror = () => {
+    problem.textContent = "The decoder cannot be started: this browser needs WebAssembly with SIMD.";
+    problem.hidden = false;
+};
+function paint(found) {
+    if (canvas.width !== found.width || canvas.height !== found.height || canvas.hidden) {
+        canvas.width = found.width;
+        canvas.height = found.height;
+        canvas.hidden = false;
+    }
+    canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(found.data), found.width, found.height), 0, 0);
+    canvas.dataset.paints = String(Number(canvas.dataset.paints) + 1);
+    canvas.dataset.segments = String(found.segments);
+    status.textContent = `${name}: segment ${found.segments} of ${found.iterations}, ${found.seconds.toFixed(2)} s`;
+}
+function finish({ segments, iterations, bytes, seconds, profile }) {
+    const parts = [`${name}: ${canvas.width} × ${canvas.height} pixels, ${bytes.toLocaleString("en")} bytes, ${seconds.toFixed(2)} s`];
+    parts.push(segments < iterations ? `the file ends after segment ${segments} of ${iterations}` : `quality ${segments}`);
+    if (profile)
+        parts.push("its colour profile is not applied here");
+    status.textContent = parts.join(", ");
+    canvas.dataset.done = String(id);
+}
+byId("file").addEventListener("change", (event) => {
+    const file = event.target.files?.[0];
+    if (file)
+        open(file);
+});
+document.addEventListener("dragover", (event) => event.preventDefault());
+document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    const file = event.dataTransfer?.files[0];
+    if (file)
+        open(file);
+});
+const asked = new URLSearchParams(location.search).get("file");
+if (asked)
+    open(new URL(asked, location.href).href);
+export {};

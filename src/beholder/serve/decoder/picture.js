@@ -1,0 +1,288 @@
+import { BhdError } from "./container.js";
+import { Conv, Plane } from "./kernels.js";
+const ITERATIONS = 8;
+const BLOCK = 16;
+const PATCH = 8;
+const STRIDE = 4;
+const UP = BLOCK / STRIDE;
+const COLOURS = 3;
+const DEVIATION = 0.25;
+const MASKING_POWER = 0.8 / 1.4;
+const TILE = 64;
+const MARGIN = 10;
+class Residual {
+    first;
+    second;
+    constructor(heap, model, name) {
+        this.first = layer(heap, model, `${name}.first`);
+        this.second = layer(heap, model, `${name}.second`);
+    }
+    run(x, scratch) {
+        this.first.run(x, scratch);
+        x.heap.call.silu(scratch.address, scratch.size);
+        this.second.run(scratch, x, true);
+    }
+}
+function layer(heap, model, name, choose) {
+    return new Conv(heap, model.get(`${name}.weight`), model.floats(`${name}.bias`), choose);
+}
+function blocks(heap, model, name) {
+    const found = [];
+    while (model.has(`${name}.${found.length}.first.weight`))
+        found.push(new Residual(heap, model, `${name}.${found.length}`));
+    return found;
+}
+class Network {
+    code;
+    mid;
+    up;
+    enter;
+    body;
+    leave;
+    width;
+    codes;
+    constructor(heap, model) {
+        this.code = layer(heap, model, "eye_network.code");
+        this.codes = model.get("eye_network.code.weight").shape[0];
+        this.width = model.get("eye_network.enter.weight").shape[0];
+        if (this.width % 4)
+            throw new BhdError("The model's picture network has a width that this decoder does not know.");
+        this.mid = blocks(heap, model, "eye_network.mid");
+        this.up = Array.from({ length: UP * UP }, (_, place) => layer(heap, model, "eye_network.up", Array.from({ length: this.width }, (_, c) => c * UP * UP + place)));
+        this.enter = layer(heap, model, "eye_network.enter");
+        this.body = blocks(heap, model, "eye_network.body");
+        this.leave = layer(heap, model, "eye_network.leave");
+    }
+}
+export class PictureSynthesis {
+    heap;
+    model;
+    #linear;
+    #network;
+    constructor(heap, model) {
+        this.heap = heap;
+        this.model = model;
+        this.#linear = new Conv(heap, model.get("eye_linear"), null);
+        this.#network = model.has("eye_network.code.weight") ? new Network(heap, model) : null;
+    }
+    render(latent, t, target, correct) {
+        const { height, width } = latent;
+        const values = this.#dequantise(latent, t, target);
+        const pixels = new Uint8ClampedArray(4 * BLOCK * BLOCK * height * width);
+        for (let top = 0; top < height; top += TILE) {
+            for (let left = 0; left < width; left += TILE) {
+                const [bottom, right] = [Math.min(top + TILE, height), Math.min(left + TILE, width)];
+                const [y0, x0] = [Math.max(top - MARGIN, 0), Math.max(left - MARGIN, 0)];
+                const [y1, x1] = [Math.min(bottom + MARGIN, height), Math.min(right + MARGIN, width)];
+                const tile = this.#tile(cut(values, latent, y0, x0, y1, x1), target ? t : t + ITERATIONS, correct);
+                this.#paint(tile, (top - y0) * BLOCK, (left - x0) * BLOCK, pixels, width * BLOCK, top * BLOCK, left * BLOCK, (bottom - top) * BLOCK, (right - left) * BLOCK);
+            }
+        }
+        return pixels;
+    }
+    #dequantise({ height, width, values }, t, target) {
+        const { model } = this;
+        const channels = model.header.latent;
+        const count = height * width;
+        const result = new Float32Array(channels * count);
+        const levels = model.integers("levels");
+        const searched = target > 0 && model.has("searched");
+        const centroids = searched ? model.floats("searched") : model.floats("centroid");
+        const ratios = target > 0 && model.has("searched_ratio") ? model.floats("searched_ratio").subarray((target - 1) * channels) : model.floats("log_ratio");
+        for (let c = 0; c < channels; c++) {
+            const level = levels[t * channels + c];
+            if (level < 0)
+                continue;
+            const step = 1 / (Math.exp(ratios[c]) * 2 ** level);
+            const centroid = centroids[t * channels + c];
+            const beyond = searched ? centroids[(ITERATIONS + t) * channels + c] : 0;
+            for (let p = c * count; p < (c + 1) * count; p++) {
+                const code = values[p];
+                if (!code)
+                    continue;
+                const sign = code > 0 ? 1 : -1;
+                result[p] = (code + centroid * sign + (code === sign ? 0 : beyond * sign)) * step;
+            }
+        }
+        return result;
+    }
+    #tile(part, row, correct) {
+        const { heap } = this;
+        const mark = heap.mark();
+        const ycc = this.#draw(part);
+        if (correct && this.#network)
+            this.#correct(this.#network, part, ycc, row);
+        heap.release(mark);
+        return ycc;
+    }
+    #draw({ height, width, values }) {
+        const { heap, model } = this;
+        const mark = heap.mark();
+        const count = height * width;
+        const steps = model.floats("step");
+        const coefficients = new Plane(heap, height, width, steps.length);
+        const patches = new Plane(heap, height, width, COLOURS * BLOCK * BLOCK);
+        const input = coefficients.values;
+        for (let p = 0; p < count; p++) {
+            const mask = 2 ** (values[p] * MASKING_POWER);
+            const at = coefficients.at(Math.floor(p / width), p % width);
+            for (let c = 0; c < steps.length; c++)
+                input[at + c] = values[(c + 1) * count + p] * steps[c] * mask;
+        }
+        this.#linear.run(coefficients, patches);
+        const [tall, wide] = [height * BLOCK, width * BLOCK];
+        const data = new Float32Array(COLOURS * tall * wide);
+        const output = patches.values;
+        for (let y = 0; y < height; y++) {
+            for (let x = 0; x < width; x++) {
+                let at = patches.at(y, x);
+                for (let colour = 0; colour < COLOURS; colour++) {
+                    for (let dy = 0; dy < PATCH; dy++) {
+                        let place = (colour * tall + y * BLOCK + dy) * wide + x * BLOCK;
+                        for (let dx = 0; dx < PATCH; dx++, place++, at += 4) {
+                            data[place] = output[at];
+                            data[place + PATCH] = output[at + 1];
+                            data[place + PATCH * wide] = output[at + 2];
+                            data[place + PATCH * wide + PATCH] = output[at + 3];
+                        }
+                    }
+                }
+            }
+        }
+        heap.release(mark);
+        const ycc = { height: tall, width: wide, data };
+        this.#smooth(ycc);
+        return ycc;
+    }
+    #smooth({ height, width, data }) {
+        const matrix = this.model.floats("eye_borders");
+        const half = BLOCK / 2;
+        const window = new Float64Array(BLOCK);
+        const lines = COLOURS * height;
+        for (let line = 0; line < lines; line++) {
+            for (let x = half; x < width - half; x += BLOCK)
+                filter(data, line * width + x, 1, matrix, window);
+        }
+        for (let colour = 0; colour < COLOURS; colour++) {
+            for (let y = half; y < height - half; y += BLOCK) {
+                for (let x = 0; x < width; x++)
+                    filter(data, (colour * height + y) * width + x, width, matrix, window);
+            }
+        }
+    }
+    #correct(network, { height, width, values }, ycc, row) {
+        const { heap, model } = this;
+        const count = height * width;
+        const latent = model.header.latent;
+        const spread = model.floats("eye_network.spread");
+        const [tall, wide] = [height * UP, width * UP];
+        const state = new Plane(heap, tall, wide, network.width);
+        const scratch = new Plane(heap, tall, wide, network.width);
+        state.every("one");
+        state.every("in9");
+        scratch.every("one");
+        scratch.every("in9");
+        const mark = heap.mark();
+        const belief = new Plane(heap, height, width, latent);
+        const input = belief.values;
+        for (let p = 0; p < count; p++) {
+            const at = belief.at(Math.floor(p / width), p % width);
+            for (let c = 0; c < latent; c++)
+                input[at + c] = values[c * count + p] / spread[c];
+        }
+        const codes = new Plane(heap, height, width, network.codes);
+        const other = new Plane(heap, height, width, network.codes);
+        network.code.run(belief, codes);
+        heap.call.silu(codes.address, codes.size);
+        for (const block of network.mid)
+            block.run(codes, other);
+        const from = codes.every("one");
+        const to = heap.allocate(4 * count);
+        network.up.forEach((conv, place) => {
+            const targets = heap.i32(to, count);
+            for (let p = 0; p < count; p++)
+                targets[p] = state.at(UP * Math.floor(p / width) + Math.floor(place / UP), UP * (p % width) + (place % UP));
+            conv.at(codes, from, count, state.address, to);
+        });
+        heap.release(mark);
+        const patches = new Plane(heap, tall, wide, COLOURS * STRIDE * STRIDE);
+        unshuffle(ycc, patches);
+        network.enter.run(patches, state, true);
+        const factors = model.floats("eye_network.film").subarray(row * 2 * network.width, (row + 1) * 2 * network.width);
+        const scale = heap.put(factors.slice(0, network.width).map((v) => 1 + v), "f32");
+        const shift = heap.put(factors.slice(network.width), "f32");
+        for (let y = 0; y < tall; y++)
+            heap.call.modulate(state.address + 4 * state.at(y, 0), wide, network.width, scale, shift);
+        heap.call.silu(state.address, state.size);
+        for (const block of network.body)
+            block.run(state, scratch);
+        network.leave.run(state, patches);
+        const reach = model.floats("eye_network.reach")[row];
+        const scales = Float32Array.from({ length: count }, (_, p) => reach * 2 ** (values[p] * MASKING_POWER));
+        addShuffled(patches, ycc, scales);
+    }
+    #paint(tile, top, left, pixels, width, y0, x0, height, wide) {
+        const matrix = this.model.floats("from_ycc");
+        const size = tile.height * tile.width;
+        for (let y = 0; y < height; y++) {
+            let at = (top + y) * tile.width + left;
+            let place = 4 * ((y0 + y) * width + x0);
+            for (let x = 0; x < wide; x++, at++, place += 4) {
+                const [a, b, c] = [tile.data[at], tile.data[at + size], tile.data[at + 2 * size]];
+                for (let k = 0; k < 3; k++)
+                    pixels[place + k] = 255 * (matrix[3 * k] * a + matrix[3 * k + 1] * b + matrix[3 * k + 2] * c + 0.5);
+                pixels[place + 3] = 255;
+            }
+        }
+    }
+}
+function cut(values, { height, width }, y0, x0, y1, x1) {
+    const [tall, wide] = [y1 - y0, x1 - x0];
+    if (tall === height && wide === width)
+        return { height, width, values };
+    const channels = values.length / (height * width);
+    const result = new Float32Array(channels * tall * wide);
+    for (let c = 0, to = 0; c < channels; c++) {
+        for (let y = y0; y < y1; y++, to += wide) {
+            const from = (c * height + y) * width;
+            result.set(values.subarray(from + x0, from + x1), to);
+        }
+    }
+    return { height: tall, width: wide, values: result };
+}
+function filter(data, first, apart, matrix, window) {
+    for (let i = 0, at = first; i < BLOCK; i++, at += apart)
+        window[i] = data[at];
+    for (let i = 0, at = first; i < BLOCK; i++, at += apart) {
+        let sum = 0;
+        for (let j = 0; j < BLOCK; j++)
+            sum += matrix[BLOCK * i + j] * window[j];
+        data[at] = sum;
+    }
+}
+function unshuffle({ height, width, data }, patches) {
+    const values = patches.values;
+    for (let colour = 0, at = 0; colour < COLOURS; colour++) {
+        for (let y = 0; y < height; y++) {
+            const channel = colour * STRIDE * STRIDE + (y % STRIDE) * STRIDE;
+            for (let x = 0, place = patches.at(Math.floor(y / STRIDE), 0) + channel; x < width; x += STRIDE, place += patches.stride) {
+                for (let dx = 0; dx < STRIDE; dx++, at++)
+                    values[place + dx] = data[at] / DEVIATION;
+            }
+        }
+    }
+}
+function addShuffled(patches, { height, width, data }, scales) {
+    const values = patches.values;
+    const row = width / BLOCK;
+    for (let colour = 0, at = 0; colour < COLOURS; colour++) {
+        for (let y = 0; y < height; y++) {
+            const channel = colour * STRIDE * STRIDE + (y % STRIDE) * STRIDE;
+            for (let x = 0, place = patches.at(Math.floor(y / STRIDE), 0) + channel; x < width; x += STRIDE, place += patches.stride) {
+                const scale = scales[Math.floor(y / BLOCK) * row + Math.floor(x / BLOCK)];
+                for (let dx = 0; dx < STRIDE; dx++, at++)
+                    data[at] += scale * values[place + dx];
+            }
+        }
+    }
+}

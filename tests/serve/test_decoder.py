@@ -1,0 +1,170 @@
+"""The decoder for browsers, under Node: Python's codes and pixels for every golden file, sentences for bad files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_photos import make_photo
+from PIL import Image
+
+import beholder
+from beholder.cli import main
+from beholder.codecs.rnn import bitstream, runtime
+from beholder.codecs.rnn.layout import BLOCK
+from beholder.serve.static_site import DECODER
+from beholder.serve.web_model import web_model
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = sorted((ROOT / "tests" / "golden").glob("*-alpha0-*.bhd"))
+LARGEST_MODEL = 6_000_000
+NODE = shutil.which("node")
+
+pytestmark = pytest.mark.skipif(NODE is None, reason="Node.js is not installed")
+
+Decode = Callable[..., list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def decode(tmp_path_factory: pytest.TempPathFactory) -> Decode:
+    """Decode files with Node: what its script printed, with the pixels and the codes."""
+    folder = tmp_path_factory.mktemp("decoder")
+    assert main(["export-web", str(folder)]) == 0
+    (folder / "package.json").write_text('{"type": "module"}')
+
+    def run(*files: Path, model: Path | None = None) -> list[dict[str, Any]]:
+        script = ROOT / "web" / "test" / "decode.mjs"
+        command = [
+            str(NODE),
+            str(script),
+            str(folder),
+            str(model or folder / "model.bin"),
+            str(folder),
+            *map(str, files),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        results = [json.loads(line) for line in done.stdout.splitlines()]
+        for file, result in zip(files, results, strict=True):
+            if "error" not in result:
+                pixels = np.fromfile(folder / f"{file.name}.rgba", np.uint8)
+                result["pixels"] = pixels.reshape(result["height"], result["width"], 4)
+                result["codes"] = np.fromfile(folder / f"{file.name}.codes", "<i4")
+        return results
+
+    return run
+
+
+def codes_of(data: bytes) -> np.ndarray:
+    """The integers that Python decodes, (channels, height, width)."""
+    model = runtime.load(runtime.default_folder())
+    stream = bitstream.read(data)
+    now = np.zeros((model.latent, -(-stream.height // BLOCK), -(-stream.width // BLOCK)), np.int64)
+    for t, segment in enumerate(stream.segments):
+        model.entropy.decode(segment, now, t)
+    return now
+
+
+def check(data: bytes, result: dict[str, Any]) -> None:
+    assert "error" not in result, result
+    assert np.array_equal(result["codes"], codes_of(data).ravel())
+    image = beholder.decompress(data)
+    wanted = np.asarray(image.convert("L" if image.mode == "LA" else "RGB").convert("RGB"), int)
+    assert np.abs(result["pixels"][:, :, :3] - wanted).max() <= 1
+
+
+def test_golden_files(decode: Decode) -> None:
+    assert len(GOLDEN) >= 10
+    for file, result in zip(GOLDEN, decode(*GOLDEN), strict=True):
+        check(file.read_bytes(), result)
+
+
+def test_shifts_escapes_tiles_and_prefixes(decode: Decode, tmp_path: Path) -> None:
+    # 3 x 66 blocks: enough for shifts of the tables, and more than one tile wide.  Noise needs escapes.
+    photo = make_photo(66 * BLOCK, 3 * BLOCK)
+    noise = np.random.default_rng(5).integers(0, 2, (32, 64, 3)) * 255
+    photo.paste(Image.fromarray(noise.astype(np.uint8)), (300, 10))
+    files = []
+    whole = beholder.compress(photo, quality=3)
+    lengths = [len(segment) for segment in bitstream.read(whole).segments]
+    for name, data in (("whole", whole), ("prefix", whole[: len(whole) - lengths[2] - 6]), ("cut", whole[:-9])):
+        files.append(tmp_path / f"{name}.bhd")
+        files[-1].write_bytes(data)
+    results = decode(*files)
+    assert [result["segments"] for result in results] == [3, 2, 2]
+    check(whole, results[0])
+    assert np.array_equal(results[1]["pixels"], results[2]["pixels"])
+
+
+def test_bad_files_get_a_sentence(decode: Decode, tmp_path: Path) -> None:
+    whole = beholder.compress(make_photo(40, 40), quality=2)
+    stream = bitstream.read(whole)
+    stream.model = b"12345678"
+    large = bitstream.read(whole)
+    large.width = large.height = 13_000
+    broken = bytearray(whole)
+    broken[-2] ^= 8
+    version = bytearray(whole)
+    version[4] = 9
+    cases = {
+        "alpha": (beholder.compress(make_photo(40, 40), quality=1, alpha=1), "made for a machine (alpha 1)"),
+        "model": (bitstream.write(stream), "codec model 3132333435363738"),
+        "checksum": (bytes(broken), "checksum of segment 2"),
+        "version": (bytes(version), "version 9"),
+        "large": (bitstream.write(large), "too short for a picture of its size"),
+        "foreign": (b"\x89PNG\r\n\x1a\n" + bytes(50), "no .bhd file"),
+        "header": (whole[:10], "ends inside its header"),
+        "no segment": (whole[:25], "before its first segment"),
+        "longer": (whole + b"\0", "Bytes follow"),
+        "empty": (b"", "ends inside its header"),
+    }
+    files = []
+    for name, (data, _) in cases.items():
+        files.append(tmp_path / f"{name}.bhd")
+        files[-1].write_bytes(data)
+    for result, (_, words) in zip(decode(*files), cases.values(), strict=True):
+        assert result["name"] == "BhdError"
+        assert words in result["error"]
+
+
+def test_damage_never_ends_the_decoder(decode: Decode, tmp_path: Path) -> None:
+    stream = bitstream.read(beholder.compress(make_photo(48, 48), quality=2))
+    rng = np.random.default_rng(2)
+    files = []
+    for number in range(12):
+        # Right checksums over wrong codes: the range decoder sees them all.
+        stream.segments = [rng.integers(0, 256, rng.integers(1, 200), dtype=np.uint8).tobytes() for _ in range(2)]
+        files.append(tmp_path / f"{number}.bhd")
+        files[-1].write_bytes(bitstream.write(stream))
+    for result in decode(*files):
+        assert result.get("name", "BhdError") == "BhdError"
+
+
+def test_model_file_is_small() -> None:
+    assert len(web_model(runtime.default_folder())) <= LARGEST_MODEL
+
+
+def test_export_refuses_to_overwrite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "index.html").write_text("mine")
+    assert main(["export-web", str(tmp_path)]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert (tmp_path / "index.html").read_text() == "mine"
+    assert main(["export-web", str(tmp_path), "--force"]) == 0
+    assert main(["export-web", str(tmp_path / "other"), "--model", str(tmp_path)]) == 2
+
+
+def test_the_module_is_built_from_its_sources(tmp_path: Path) -> None:
+    compiler = ROOT / "web" / "node_modules" / ".bin" / "tsc"
+    if not compiler.exists():
+        pytest.skip("the TypeScript compiler is not installed: npm ci in web/")
+    subprocess.run([compiler, "-p", ROOT / "web", "--outDir", tmp_path], check=True, timeout=300)
+    for path in tmp_path.iterdir():
+        assert path.read_text() == (DECODER / path.name).read_text(), path.name
+    for path in (ROOT / "web" / "static").iterdir():
+        assert path.read_text() == (DECODER / path.name).read_text(), path.name

@@ -1,0 +1,321 @@
+// From dequantised latents to pixels, for the human eye: linear synthesis, then the network that corrects it.
+
+import { BhdError } from "./container.js";
+import { Conv, Heap, Plane } from "./kernels.js";
+import type { Model } from "./model.js";
+import type { Latent } from "./stage.js";
+
+const ITERATIONS = 8;
+const BLOCK = 16;
+const PATCH = 8;
+const STRIDE = 4;
+const UP = BLOCK / STRIDE;
+const COLOURS = 3;
+const DEVIATION = 0.25;
+const MASKING_POWER = 0.8 / 1.4;
+/** Side of a tile in latent positions, and how far beyond it the network sees. */
+const TILE = 64;
+const MARGIN = 10;
+
+/** Three planes of floats, (3, height, width). */
+interface Ycc {
+  height: number;
+  width: number;
+  data: Float32Array;
+}
+
+class Residual {
+  readonly first: Conv;
+  readonly second: Conv;
+
+  constructor(heap: Heap, model: Model, name: string) {
+    this.first = layer(heap, model, `${name}.first`);
+    this.second = layer(heap, model, `${name}.second`);
+  }
+
+  /** x += second(silu(first(x))); `scratch` has the shape of x. */
+  run(x: Plane, scratch: Plane): void {
+    this.first.run(x, scratch);
+    x.heap.call.silu(scratch.address, scratch.size);
+    this.second.run(scratch, x, true);
+  }
+}
+
+function layer(heap: Heap, model: Model, name: string, choose?: number[]): Conv {
+  return new Conv(heap, model.get(`${name}.weight`), model.floats(`${name}.bias`), choose);
+}
+
+function blocks(heap: Heap, model: Model, name: string): Residual[] {
+  const found: Residual[] = [];
+  while (model.has(`${name}.${found.length}.first.weight`)) found.push(new Residual(heap, model, `${name}.${found.length}`));
+  return found;
+}
+
+/** The picture's network, or null in a model without one. */
+class Network {
+  readonly code: Conv;
+  readonly mid: Residual[];
+  readonly up: Conv[];
+  readonly enter: Conv;
+  readonly body: Residual[];
+  readonly leave: Conv;
+  readonly width: number;
+  readonly codes: number;
+
+  constructor(heap: Heap, model: Model) {
+    this.code = layer(heap, model, "eye_network.code");
+    this.codes = model.get("eye_network.code.weight").shape[0]!;
+    this.width = model.get("eye_network.enter.weight").shape[0]!;
+    if (this.width % 4) throw new BhdError("The model's picture network has a width that this decoder does not know.");
+    this.mid = blocks(heap, model, "eye_network.mid");
+    // One convolution for each of the 4x4 places that a latent position becomes.
+    this.up = Array.from({ length: UP * UP }, (_, place) =>
+      layer(heap, model, "eye_network.up", Array.from({ length: this.width }, (_, c) => c * UP * UP + place)));
+    this.enter = layer(heap, model, "eye_network.enter");
+    this.body = blocks(heap, model, "eye_network.body");
+    this.leave = layer(heap, model, "eye_network.leave");
+  }
+}
+
+export class PictureSynthesis {
+  readonly #linear: Conv;
+  readonly #network: Network | null;
+
+  constructor(readonly heap: Heap, readonly model: Model) {
+    this.#linear = new Conv(heap, model.get("eye_linear"), null);
+    this.#network = model.has("eye_network.code.weight") ? new Network(heap, model) : null;
+  }
+
+  /**
+   * Pixels (height x 16, width x 16, 4) of red, green, blue and 255.
+   *
+   * @param latent integers after iteration `t`
+   * @param target the number of iterations that the codes were optimised for, 0 where they were not
+   * @param correct whether the network corrects the linear synthesis
+   */
+  render(latent: Latent, t: number, target: number, correct: boolean): Uint8ClampedArray<ArrayBuffer> {
+    const { height, width } = latent;
+    const values = this.#dequantise(latent, t, target);
+    const pixels = new Uint8ClampedArray(4 * BLOCK * BLOCK * height * width);
+    for (let top = 0; top < height; top += TILE) {
+      for (let left = 0; left < width; left += TILE) {
+        const [bottom, right] = [Math.min(top + TILE, height), Math.min(left + TILE, width)];
+        const [y0, x0] = [Math.max(top - MARGIN, 0), Math.max(left - MARGIN, 0)];
+        const [y1, x1] = [Math.min(bottom + MARGIN, height), Math.min(right + MARGIN, width)];
+        const tile = this.#tile(cut(values, latent, y0, x0, y1, x1), target ? t : t + ITERATIONS, correct);
+        this.#paint(tile, (top - y0) * BLOCK, (left - x0) * BLOCK, pixels, width * BLOCK, top * BLOCK, left * BLOCK, (bottom - top) * BLOCK, (right - left) * BLOCK);
+      }
+    }
+    return pixels;
+  }
+
+  /** Centroids of the cells, (latent, height, width). */
+  #dequantise({ height, width, values }: Latent, t: number, target: number): Float32Array {
+    const { model } = this;
+    const channels = model.header.latent;
+    const count = height * width;
+    const result = new Float32Array(channels * count);
+    const levels = model.integers("levels");
+    const searched = target > 0 && model.has("searched");
+    const centroids = searched ? model.floats("searched") : model.floats("centroid");
+    const ratios = target > 0 && model.has("searched_ratio") ? model.floats("searched_ratio").subarray((target - 1) * channels) : model.floats("log_ratio");
+    for (let c = 0; c < channels; c++) {
+      const level = levels[t * channels + c]!;
+      if (level < 0) continue;
+      const step = 1 / (Math.exp(ratios[c]!) * 2 ** level);
+      const centroid = centroids[t * channels + c]!;
+      const beyond = searched ? centroids[(ITERATIONS + t) * channels + c]! : 0;
+      for (let p = c * count; p < (c + 1) * count; p++) {
+        const code = values[p]!;
+        if (!code) continue;
+        const sign = code > 0 ? 1 : -1;
+        result[p] = (code + centroid * sign + (code === sign ? 0 : beyond * sign)) * step;
+      }
+    }
+    return result;
+  }
+
+  #tile(part: { height: number; width: number; values: Float32Array }, row: number, correct: boolean): Ycc {
+    const { heap } = this;
+    const mark = heap.mark();
+    const ycc = this.#draw(part);
+    if (correct && this.#network) this.#correct(this.#network, part, ycc, row);
+    heap.release(mark);
+    return ycc;
+  }
+
+  /** The linear synthesis: coefficients to blocks, then a filter across their borders. */
+  #draw({ height, width, values }: { height: number; width: number; values: Float32Array }): Ycc {
+    const { heap, model } = this;
+    const mark = heap.mark();
+    const count = height * width;
+    const steps = model.floats("step");
+    const coefficients = new Plane(heap, height, width, steps.length);
+    const patches = new Plane(heap, height, width, COLOURS * BLOCK * BLOCK);
+    const input = coefficients.values;
+    for (let p = 0; p < count; p++) {
+      const mask = 2 ** (values[p]! * MASKING_POWER);
+      const at = coefficients.at(Math.floor(p / width), p % width);
+      for (let c = 0; c < steps.length; c++) input[at + c] = values[(c + 1) * count + p]! * steps[c]! * mask;
+    }
+    this.#linear.run(coefficients, patches);
+    const [tall, wide] = [height * BLOCK, width * BLOCK];
+    const data = new Float32Array(COLOURS * tall * wide);
+    const output = patches.values;
+    // A block's values are in the order colour, row and column in the patch, patch row, patch column.
+    for (let y = 0; y < height; y++) {
+      for (let x = 0; x < width; x++) {
+        let at = patches.at(y, x);
+        for (let colour = 0; colour < COLOURS; colour++) {
+          for (let dy = 0; dy < PATCH; dy++) {
+            let place = (colour * tall + y * BLOCK + dy) * wide + x * BLOCK;
+            for (let dx = 0; dx < PATCH; dx++, place++, at += 4) {
+              data[place] = output[at]!;
+              data[place + PATCH] = output[at + 1]!;
+              data[place + PATCH * wide] = output[at + 2]!;
+              data[place + PATCH * wide + PATCH] = output[at + 3]!;
+            }
+          }
+        }
+      }
+    }
+    heap.release(mark);
+    const ycc = { height: tall, width: wide, data };
+    this.#smooth(ycc);
+    return ycc;
+  }
+
+  /** Filter the 16 pixels around every block border, along rows, then along columns. */
+  #smooth({ height, width, data }: Ycc): void {
+    const matrix = this.model.floats("eye_borders");
+    const half = BLOCK / 2;
+    const window = new Float64Array(BLOCK);
+    const lines = COLOURS * height;
+    for (let line = 0; line < lines; line++) {
+      for (let x = half; x < width - half; x += BLOCK) filter(data, line * width + x, 1, matrix, window);
+    }
+    for (let colour = 0; colour < COLOURS; colour++) {
+      for (let y = half; y < height - half; y += BLOCK) {
+        for (let x = 0; x < width; x++) filter(data, (colour * height + y) * width + x, width, matrix, window);
+      }
+    }
+  }
+
+  #correct(network: Network, { height, width, values }: { height: number; width: number; values: Float32Array }, ycc: Ycc, row: number): void {
+    const { heap, model } = this;
+    const count = height * width;
+    const latent = model.header.latent;
+    const spread = model.floats("eye_network.spread");
+    const [tall, wide] = [height * UP, width * UP];
+    const state = new Plane(heap, tall, wide, network.width);
+    const scratch = new Plane(heap, tall, wide, network.width);
+    state.every("one");
+    state.every("in9");
+    scratch.every("one");
+    scratch.every("in9");
+    const mark = heap.mark();
+
+    const belief = new Plane(heap, height, width, latent);
+    const input = belief.values;
+    for (let p = 0; p < count; p++) {
+      const at = belief.at(Math.floor(p / width), p % width);
+      for (let c = 0; c < latent; c++) input[at + c] = values[c * count + p]! / spread[c]!;
+    }
+    const codes = new Plane(heap, height, width, network.codes);
+    const other = new Plane(heap, height, width, network.codes);
+    network.code.run(belief, codes);
+    heap.call.silu(codes.address, codes.size);
+    for (const block of network.mid) block.run(codes, other);
+    const from = codes.every("one");
+    const to = heap.allocate(4 * count);
+    network.up.forEach((conv, place) => {
+      const targets = heap.i32(to, count);
+      for (let p = 0; p < count; p++) targets[p] = state.at(UP * Math.floor(p / width) + Math.floor(place / UP), UP * (p % width) + (place % UP));
+      conv.at(codes, from, count, state.address, to);
+    });
+    heap.release(mark);
+
+    const patches = new Plane(heap, tall, wide, COLOURS * STRIDE * STRIDE);
+    unshuffle(ycc, patches);
+    network.enter.run(patches, state, true);
+    const factors = model.floats("eye_network.film").subarray(row * 2 * network.width, (row + 1) * 2 * network.width);
+    const scale = heap.put(factors.slice(0, network.width).map((v) => 1 + v), "f32");
+    const shift = heap.put(factors.slice(network.width), "f32");
+    for (let y = 0; y < tall; y++) heap.call.modulate(state.address + 4 * state.at(y, 0), wide, network.width, scale, shift);
+    heap.call.silu(state.address, state.size);
+    for (const block of network.body) block.run(state, scratch);
+    network.leave.run(state, patches);
+    const reach = model.floats("eye_network.reach")[row]!;
+    const scales = Float32Array.from({ length: count }, (_, p) => reach * 2 ** (values[p]! * MASKING_POWER));
+    addShuffled(patches, ycc, scales);
+  }
+
+  /** Write a part of a picture as pixels. */
+  #paint(tile: Ycc, top: number, left: number, pixels: Uint8ClampedArray, width: number, y0: number, x0: number, height: number, wide: number): void {
+    const matrix = this.model.floats("from_ycc");
+    const size = tile.height * tile.width;
+    for (let y = 0; y < height; y++) {
+      let at = (top + y) * tile.width + left;
+      let place = 4 * ((y0 + y) * width + x0);
+      for (let x = 0; x < wide; x++, at++, place += 4) {
+        const [a, b, c] = [tile.data[at]!, tile.data[at + size]!, tile.data[at + 2 * size]!];
+        // The array rounds and clamps.
+        for (let k = 0; k < 3; k++) pixels[place + k] = 255 * (matrix[3 * k]! * a + matrix[3 * k + 1]! * b + matrix[3 * k + 2]! * c + 0.5);
+        pixels[place + 3] = 255;
+      }
+    }
+  }
+}
+
+/** Rows y0..y1 and columns x0..x1 of (channels, height, width). */
+function cut(values: Float32Array, { height, width }: Latent, y0: number, x0: number, y1: number, x1: number): { height: number; width: number; values: Float32Array } {
+  const [tall, wide] = [y1 - y0, x1 - x0];
+  if (tall === height && wide === width) return { height, width, values };
+  const channels = values.length / (height * width);
+  const result = new Float32Array(channels * tall * wide);
+  for (let c = 0, to = 0; c < channels; c++) {
+    for (let y = y0; y < y1; y++, to += wide) {
+      const from = (c * height + y) * width;
+      result.set(values.subarray(from + x0, from + x1), to);
+    }
+  }
+  return { height: tall, width: wide, values: result };
+}
+
+/** data[i] = sum of matrix[i][j] data[j] over 16 values that lie `apart` from each other. */
+function filter(data: Float32Array, first: number, apart: number, matrix: Float32Array, window: Float64Array): void {
+  for (let i = 0, at = first; i < BLOCK; i++, at += apart) window[i] = data[at]!;
+  for (let i = 0, at = first; i < BLOCK; i++, at += apart) {
+    let sum = 0;
+    for (let j = 0; j < BLOCK; j++) sum += matrix[BLOCK * i + j]! * window[j]!;
+    data[at] = sum;
+  }
+}
+
+/** Pixels to 4x4 patches, divided by their deviation. */
+function unshuffle({ height, width, data }: Ycc, patches: Plane): void {
+  const values = patches.values;
+  for (let colour = 0, at = 0; colour < COLOURS; colour++) {
+    for (let y = 0; y < height; y++) {
+      const channel = colour * STRIDE * STRIDE + (y % STRIDE) * STRIDE;
+      for (let x = 0, place = patches.at(Math.floor(y / STRIDE), 0) + channel; x < width; x += STRIDE, place += patches.stride) {
+        for (let dx = 0; dx < STRIDE; dx++, at++) values[place + dx] = data[at]! / DEVIATION;
+      }
+    }
+  }
+}
+
+/** Add 4x4 patches to pixels, times the scale of the block that they lie in. */
+function addShuffled(patches: Plane, { height, width, data }: Ycc, scales: Float32Array): void {
+  const values = patches.values;
+  const row = width / BLOCK;
+  for (let colour = 0, at = 0; colour < COLOURS; colour++) {
+    for (let y = 0; y < height; y++) {
+      const channel = colour * STRIDE * STRIDE + (y % STRIDE) * STRIDE;
+      for (let x = 0, place = patches.at(Math.floor(y / STRIDE), 0) + channel; x < width; x += STRIDE, place += patches.stride) {
+        const scale = scales[Math.floor(y / BLOCK) * row + Math.floor(x / BLOCK)]!;
+        for (let dx = 0; dx < STRIDE; dx++, at++) data[at]! += scale * values[place + dx]!;
+      }
+    }
+  }
+}

@@ -1,0 +1,90 @@
+// Decodes in a worker, so that the page stays alive; one message a repaint.
+
+import { BhdError, Decoder, ICC, OPACITY, Picture, ProgressivePicture } from "./index.js";
+
+export type Request = { id: number; file: Blob | string };
+export type Reply =
+  | { id: number; kind: "paint"; width: number; height: number; data: ArrayBuffer; segments: number; iterations: number; corrected: boolean; seconds: number }
+  | { id: number; kind: "done"; segments: number; iterations: number; bytes: number; seconds: number; profile: boolean }
+  | { id: number; kind: "error"; sentence: string };
+
+const ready = Decoder.load(new URL("model.bin", import.meta.url));
+let newest = 0;
+let turn: Promise<void> = Promise.resolve();
+
+onmessage = ({ data }: MessageEvent<Request>) => {
+  newest = data.id;
+  // One file after the other: they share the module's memory.
+  turn = turn.then(() => decode(data));
+};
+
+async function decode({ id, file }: Request): Promise<void> {
+  try {
+    const decoder = await ready;
+    const start = performance.now();
+    const seconds = () => (performance.now() - start) / 1000;
+    const stream = await open(file);
+    const picture = decoder.open();
+    let bytes = 0;
+    let opacity: Uint8Array | null = null;
+    for (const reader = stream.getReader(); ; ) {
+      const { done, value } = await reader.read();
+      if (id !== newest) {
+        await reader.cancel();
+        return;
+      }
+      if (done) break;
+      bytes += value.length;
+      picture.push(value);
+      while (picture.step()) {
+        opacity ??= await readOpacity(picture);
+        const corrected = picture.waiting === 0;
+        post(id, picture, picture.render(corrected), opacity, corrected, seconds());
+      }
+    }
+    picture.finish();
+    const { iterations, chunks } = picture.header!;
+    reply({ id, kind: "done", segments: picture.segments, iterations, bytes, seconds: seconds(), profile: chunks.has(ICC) });
+  } catch (error) {
+    reply({ id, kind: "error", sentence: sentence(error) });
+  }
+}
+
+async function open(file: Blob | string): Promise<ReadableStream<Uint8Array>> {
+  if (typeof file !== "string") return file.stream();
+  const answer = await fetch(file).catch(() => null);
+  if (!answer?.ok || !answer.body) throw new BhdError(`${file} cannot be loaded (${answer ? answer.status : "no answer"}).`);
+  return answer.body;
+}
+
+/** The opacity of every pixel, or null where the file has none. */
+async function readOpacity(picture: ProgressivePicture): Promise<Uint8Array | null> {
+  const { chunks, width, height } = picture.header!;
+  const chunk = chunks.get(OPACITY);
+  if (!chunk) return null;
+  try {
+    const bitmap = await createImageBitmap(new Blob([chunk as Uint8Array<ArrayBuffer>]));
+    if (bitmap.width !== width || bitmap.height !== height) throw new Error("another size");
+    const context = new OffscreenCanvas(width, height).getContext("2d")!;
+    context.drawImage(bitmap, 0, 0);
+    return Uint8Array.from({ length: width * height }, ((data) => (_: unknown, i: number) => data[4 * i]!)(context.getImageData(0, 0, width, height).data));
+  } catch {
+    throw new BhdError("The alpha plane of this .bhd file is damaged: get the file anew.");
+  }
+}
+
+function post(id: number, picture: ProgressivePicture, { width, height, data }: Picture, opacity: Uint8Array | null, corrected: boolean, seconds: number): void {
+  if (opacity) for (let i = 0; i < opacity.length; i++) data[4 * i + 3] = opacity[i]!;
+  const { segments } = picture;
+  reply({ id, kind: "paint", width, height, data: data.buffer, segments, iterations: picture.header!.iterations, corrected, seconds }, [data.buffer]);
+}
+
+function reply(message: Reply, transfer: Transferable[] = []): void {
+  postMessage(message, { transfer });
+}
+
+function sentence(error: unknown): string {
+  if (error instanceof BhdError) return error.message;
+  if (error instanceof RangeError) return "There is not enough memory for this picture: decode it with `beholder decompress`.";
+  return `The decoder failed (${error instanceof Error ? error.message : error}): please report this file.`;
+}

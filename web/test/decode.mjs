@@ -1,0 +1,28 @@
+// node decode.mjs FOLDER MODEL OUT FILE...: decodes with the module in FOLDER; a line of JSON for each file, and its pixels and
+// codes in OUT/NAME.rgba and OUT/NAME.codes.
+import { readFileSync, writeFileSync } from "node:fs";
+import { basename } from "node:path";
+import { pathToFileURL } from "node:url";
+
+const [folder, model, out, ...files] = process.argv.slice(2);
+const { Decoder, relaxed } = await import(pathToFileURL(`${folder}/index.js`));
+const kernels = relaxed() ? "kernels-relaxed.wasm" : "kernels.wasm";
+const decoder = await Decoder.create(readFileSync(model), readFileSync(`${folder}/${kernels}`));
+for (const file of files) {
+  const picture = decoder.open();
+  try {
+    const start = process.cpuUsage();
+    picture.push(readFileSync(file));
+    while (picture.step());
+    picture.finish();
+    const middle = process.cpuUsage(start);
+    const { width, height, data } = picture.render();
+    const all = process.cpuUsage(start);
+    writeFileSync(`${out}/${basename(file)}.rgba`, data);
+    writeFileSync(`${out}/${basename(file)}.codes`, picture.codes);
+    const seconds = ({ user, system }) => (user + system) / 1e6;
+    console.log(JSON.stringify({ width, height, segments: picture.segments, entropy: seconds(middle), all: seconds(all) }));
+  } catch (error) {
+    console.log(JSON.stringify({ error: error.message, name: error.name }));
+  }
+}
