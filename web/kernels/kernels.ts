@@ -101,6 +101,162 @@ export function convolve(
   }
 }
 
+/**
+ * 3x3 convolution of a whole map of even sides by Winograd's F(2x2, 3x3): 16 products instead of 36 for 2x2 outputs
+ * (Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016).  Not exact for whole numbers.
+ *
+ * @param src map of the inputs, with its border
+ * @param row offset from one row of positions to the next in src
+ * @param inputs channels of src, a multiple of 8
+ * @param weight 16 transformed matrices, each as `convolve` wants it for taps = 1
+ * @param dst map of the outputs, with its border
+ * @param dstRow offset from one row of positions to the next in dst
+ * @param outputs channels of dst, a multiple of 8
+ * @param height, width sides of the map without its border
+ * @param from, to offsets i * inputs and i * outputs for i < width / 2
+ * @param patches scratch, 16 * width / 2 * inputs values
+ * @param products scratch, 16 * width / 2 * outputs values
+ */
+export function winograd(
+  src: usize, row: i32, inputs: i32, weight: usize, bias: usize, dst: usize, dstRow: i32, outputs: i32, height: i32, width: i32,
+  from: usize, to: usize, patches: usize, products: usize, add: bool,
+): void {
+  const tiles = width >> 1;
+  const patchSize = <usize>(tiles * inputs) << 2;
+  const productSize = <usize>(tiles * outputs) << 2;
+  const matrix = <usize>(inputs * outputs) << 2;
+  for (let y = 0; y < height; y += 2) {
+    for (let tile = 0; tile < tiles; tile++) {
+      transformInputs(src + (<usize>(y * row + 2 * tile * inputs) << 2), row, inputs, patches + (<usize>(tile * inputs) << 2), patchSize);
+    }
+    for (let k = 0; k < 16; k++) {
+      convolve(patches + <usize>k * patchSize, from, tiles, 0, inputs, 1, weight + <usize>k * matrix, 0, outputs, products + <usize>k * productSize, to, false);
+    }
+    for (let tile = 0; tile < tiles; tile++) {
+      const place = dst + (<usize>((y + 1) * dstRow + (2 * tile + 1) * outputs) << 2);
+      transformOutputs(products + (<usize>(tile * outputs) << 2), productSize, outputs, bias, place, dstRow, add);
+    }
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function plus(a: v128, b: v128): v128 {
+  return v128.add<f32>(a, b);
+}
+
+// @ts-ignore: decorator
+@inline
+function minus(a: v128, b: v128): v128 {
+  return v128.sub<f32>(a, b);
+}
+
+/** The 4x4 values of one patch to the 16 inputs of the products. */
+function transformInputs(src: usize, row: i32, inputs: i32, dst: usize, apart: usize): void {
+  const right = <usize>inputs << 2, down = <usize>row << 2;
+  for (let c: usize = 0; c < right; c += 16) {
+    let from = src + c, to = dst + c;
+    for (let x = 0; x < 4; x++) {
+      const d0 = v128.load(from), d1 = v128.load(from + down), d2 = v128.load(from + 2 * down), d3 = v128.load(from + 3 * down);
+      v128.store(to, minus(d0, d2));
+      v128.store(to + 4 * apart, plus(d1, d2));
+      v128.store(to + 8 * apart, minus(d2, d1));
+      v128.store(to + 12 * apart, minus(d1, d3));
+      from += right;
+      to += apart;
+    }
+    to = dst + c;
+    for (let y = 0; y < 4; y++) {
+      const d0 = v128.load(to), d1 = v128.load(to + apart), d2 = v128.load(to + 2 * apart), d3 = v128.load(to + 3 * apart);
+      v128.store(to, minus(d0, d2));
+      v128.store(to + apart, plus(d1, d2));
+      v128.store(to + 2 * apart, minus(d2, d1));
+      v128.store(to + 3 * apart, minus(d1, d3));
+      to += 4 * apart;
+    }
+  }
+}
+
+/** The 16 products of one patch to its 2x2 outputs. */
+function transformOutputs(src: usize, apart: usize, outputs: i32, bias: usize, dst: usize, row: i32, add: bool): void {
+  const right = <usize>outputs << 2, down = <usize>row << 2;
+  for (let c: usize = 0; c < right; c += 16) {
+    const start = bias ? v128.load(bias + c) : f32x4.splat(0);
+    let u0 = start, u1 = start, v0 = start, v1 = start;
+    if (add) {
+      u0 = plus(u0, v128.load(dst + c));
+      u1 = plus(u1, v128.load(dst + c + right));
+      v0 = plus(v0, v128.load(dst + c + down));
+      v1 = plus(v1, v128.load(dst + c + down + right));
+    }
+    let from = src + c;
+    for (let y = 0; y < 4; y++) {
+      const m0 = v128.load(from), m1 = v128.load(from + apart), m2 = v128.load(from + 2 * apart), m3 = v128.load(from + 3 * apart);
+      const left = plus(plus(m0, m1), m2), other = minus(minus(m1, m2), m3);
+      if (y < 3) {
+        u0 = plus(u0, left);
+        u1 = plus(u1, other);
+      }
+      if (y == 1) {
+        v0 = plus(v0, left);
+        v1 = plus(v1, other);
+      } else if (y > 1) {
+        v0 = minus(v0, left);
+        v1 = minus(v1, other);
+      }
+      from += 4 * apart;
+    }
+    v128.store(dst + c, u0);
+    v128.store(dst + c + right, u1);
+    v128.store(dst + c + down, v0);
+    v128.store(dst + c + down + right, v1);
+  }
+}
+
+/**
+ * Filter 16 values around every border of 16x16 blocks, along rows, then along columns, in planes of floats.
+ *
+ * @param data (lines, width): `lines` is a multiple of height
+ * @param height, width of one plane, multiples of 16
+ * @param matrix (16, 16): output i is the sum of matrix[i][j] input j
+ * @param transposed the same matrix transposed
+ */
+export function filterBorders(data: usize, lines: i32, height: i32, width: i32, matrix: usize, transposed: usize): void {
+  const row = <usize>width << 2;
+  for (let line = 0; line < lines; line++) {
+    for (let x = 8; x < width - 8; x += 16) {
+      const place = data + <usize>line * row + (<usize>x << 2);
+      let a = f32x4.splat(0), b = a, c = a, d = a;
+      for (let j: usize = 0; j < 16; j++) {
+        const value = v128.load32_splat(place + (j << 2));
+        const w = transposed + (j << 6);
+        a = multiplyAdd(value, v128.load(w), a);
+        b = multiplyAdd(value, v128.load(w, 16), b);
+        c = multiplyAdd(value, v128.load(w, 32), c);
+        d = multiplyAdd(value, v128.load(w, 48), d);
+      }
+      v128.store(place, a); v128.store(place, b, 16); v128.store(place, c, 32); v128.store(place, d, 48);
+    }
+  }
+  // Sixteen rows of four columns at a time, in scratch memory below what the caller manages (from 1024 on).
+  const window: usize = 256;
+  for (let top = 0; top < lines; top += height) {
+    for (let y = top + 8; y < top + height - 8; y += 16) {
+      for (let x = 0; x < width; x += 4) {
+        const place = data + <usize>y * row + (<usize>x << 2);
+        for (let j: usize = 0; j < 16; j++) v128.store(window + (j << 4), v128.load(place + j * row));
+        for (let i: usize = 0; i < 16; i++) {
+          let sum = f32x4.splat(0);
+          for (let j: usize = 0; j < 16; j++) {
+            sum = multiplyAdd(v128.load32_splat(matrix + (i << 6) + (j << 2)), v128.load(window + (j << 4)), sum);
+          }
+          v128.store(place + i * row, sum);
+        }
+      }
+    }
+  }
+}
+
 // ---------------------------------------------------------------- activations
 
 /** x = clamp(floor(x / 256), 0, 255) of `count` values; whole numbers stay whole. */

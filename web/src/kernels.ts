@@ -4,6 +4,9 @@ export interface Exports {
   memory: WebAssembly.Memory;
   convolve(src: number, from: number, count: number, row: number, inputs: number, taps: number, weight: number, bias: number,
     outputs: number, dst: number, to: number, add: boolean): void;
+  winograd(src: number, row: number, inputs: number, weight: number, bias: number, dst: number, dstRow: number, outputs: number,
+    height: number, width: number, from: number, to: number, patches: number, products: number, add: boolean): void;
+  filterBorders(data: number, lines: number, height: number, width: number, matrix: number, transposed: number): void;
   integerRelu(x: number, count: number): void;
   silu(x: number, count: number): void;
   modulate(x: number, count: number, channels: number, scale: number, shift: number): void;
@@ -116,7 +119,22 @@ export class Plane {
   }
 }
 
-/** A convolution whose weights lie in the module's memory. */
+type Weight = { shape: number[]; data: ArrayLike<number> };
+
+/** Matrices (outputs, inputs), one for each tap, in the order that the kernels want; sides are padded to multiples of 8. */
+function pack(outputs: number, inputs: number, taps: number, value: (output: number, input: number, tap: number) => number): Float32Array {
+  const [rows, columns] = [eight(outputs), eight(inputs)];
+  const packed = new Float32Array(rows * taps * columns);
+  for (let o = 0; o < outputs; o++) {
+    for (let tap = 0; tap < taps; tap++) {
+      let at = (((o >> 3) * taps + tap) * columns) * 8 + (o & 7);
+      for (let i = 0; i < inputs; i++, at += 8) packed[at] = value(o, i, tap);
+    }
+  }
+  return packed;
+}
+
+/** A convolution whose weights lie in the module's memory; exact for whole numbers below 2^24. */
 export class Conv {
   readonly taps: number;
   readonly outputs: number;
@@ -129,28 +147,16 @@ export class Conv {
    * @param bias (outputs), or null
    * @param choose which outputs to keep, in this order; all by default
    */
-  constructor(
-    readonly heap: Heap, weight: { shape: number[]; data: ArrayLike<number> }, bias: ArrayLike<number> | null,
-    choose?: number[],
-  ) {
+  constructor(readonly heap: Heap, weight: Weight, bias: ArrayLike<number> | null, choose?: number[]) {
     const [all, inputs] = weight.shape as [number, number];
     const kept = choose ?? Array.from({ length: all }, (_, i) => i);
     this.taps = weight.shape[2] ?? 1;
     this.outputs = eight(kept.length);
     this.#inputs = eight(inputs);
     const square = this.taps ** 2;
-    const packed = new Float32Array(this.outputs * square * this.#inputs);
-    kept.forEach((output, place) => {
-      for (let i = 0; i < inputs; i++) {
-        for (let tap = 0; tap < square; tap++) {
-          packed[((Math.floor(place / 8) * square + tap) * this.#inputs + i) * 8 + (place % 8)] = weight.data[(output * inputs + i) * square + tap]!;
-        }
-      }
-    });
-    this.#weight = heap.put(packed, "f32");
-    const padded = new Float32Array(this.outputs);
-    kept.forEach((output, place) => (padded[place] = bias ? bias[output]! : 0));
-    this.#bias = bias ? heap.put(padded, "f32") : 0;
+    const { data } = weight;
+    this.#weight = heap.put(pack(kept.length, inputs, square, (o, i, tap) => data[(kept[o]! * inputs + i) * square + tap]!), "f32");
+    this.#bias = bias ? heap.put(padded(kept.map((output) => bias[output]!)), "f32") : 0;
   }
 
   /** At `count` positions: from offsets of first taps in `src` to offsets in the memory at `dst`. */
@@ -163,4 +169,53 @@ export class Conv {
   run(src: Plane, dst: Plane, add = false): void {
     this.at(src, src.every(this.taps === 1 ? "one" : "in9"), src.height * src.width, dst.address, dst.every("one"), add);
   }
+}
+
+/** A 3x3 convolution by Winograd's method: faster, and exact within the rounding of floats. */
+export class FastConv {
+  readonly #inputs: number;
+  readonly #outputs: number;
+  readonly #weight: number;
+  readonly #bias: number;
+
+  constructor(readonly heap: Heap, weight: Weight, bias: ArrayLike<number>) {
+    const [outputs, inputs] = weight.shape as [number, number];
+    [this.#inputs, this.#outputs] = [eight(inputs), eight(outputs)];
+    const { data } = weight;
+    const all = new Float32Array(16 * this.#inputs * this.#outputs);
+    for (let k = 0; k < 16; k++) {
+      const factors = Array.from({ length: 9 }, (_, tap) => KERNEL[k >> 2]![Math.floor(tap / 3)]! * KERNEL[k & 3]![tap % 3]!);
+      const matrix = pack(outputs, inputs, 1, (o, i) => {
+        const base = (o * inputs + i) * 9;
+        let sum = 0;
+        for (let tap = 0; tap < 9; tap++) sum += factors[tap]! * data[base + tap]!;
+        return sum;
+      });
+      all.set(matrix, k * matrix.length);
+    }
+    this.#weight = heap.put(all, "f32");
+    this.#bias = heap.put(padded(bias), "f32");
+  }
+
+  /** At every position of maps with even sides. */
+  run(src: Plane, dst: Plane, add = false): void {
+    const { heap } = this;
+    const mark = heap.mark();
+    const tiles = src.width >> 1;
+    const [from, to] = [heap.allocate(4 * tiles), heap.allocate(4 * tiles)];
+    const [patches, products] = [heap.allocate(64 * tiles * this.#inputs), heap.allocate(64 * tiles * this.#outputs)];
+    const [sources, targets] = [heap.i32(from, tiles), heap.i32(to, tiles)];
+    for (let i = 0; i < tiles; i++) [sources[i], targets[i]] = [i * this.#inputs, i * this.#outputs];
+    heap.call.winograd(src.address, src.row, this.#inputs, this.#weight, this.#bias, dst.address, dst.row, this.#outputs,
+      src.height, src.width, from, to, patches, products, add);
+    heap.release(mark);
+  }
+}
+
+const KERNEL = [[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]];
+
+function padded(values: ArrayLike<number>): Float32Array {
+  const result = new Float32Array(eight(values.length));
+  result.set(values);
+  return result;
 }

@@ -93,21 +93,25 @@ export class Model {
 
 /** Values from planes of bytes, the lowest first; signed integers alternate in sign. */
 function decode(type: keyof typeof SIZES, planes: Uint8Array[], count: number): Float32Array | Int32Array {
-  const bits = new Uint32Array(count);
+  const bits = new Int32Array(count);
   planes.forEach((plane, number) => {
     for (let i = 0; i < count; i++) bits[i]! |= plane[i]! << (8 * number);
   });
   if (type === "float32") return new Float32Array(bits.buffer);
-  if (type === "float16") return Float32Array.from(bits, fromHalf);
-  if (type === "uint16") return new Int32Array(bits.buffer);
-  return Int32Array.from(bits, (value) => (value >>> 1) ^ -(value & 1));
+  if (type === "float16") {
+    const values = new Float32Array(count);
+    for (let i = 0; i < count; i++) values[i] = fromHalf(bits[i]!);
+    return values;
+  }
+  if (type !== "uint16") for (let i = 0; i < count; i++) bits[i] = (bits[i]! >>> 1) ^ -(bits[i]! & 1);
+  return bits;
 }
 
+const HALVES = Float64Array.from({ length: 32 }, (_, exponent) => 2 ** (Math.max(exponent, 1) - 25));
+
+/** A finite 16-bit float. */
 function fromHalf(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 31;
-  const fraction = bits & 1023;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction ? NaN : sign * Infinity;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+  const value = ((bits & 1023) | (exponent ? 1024 : 0)) * HALVES[exponent]!;
+  return bits & 0x8000 ? -value : value;
 }

@@ -1,7 +1,7 @@
 // From dequantised latents to pixels, for the human eye: linear synthesis, then the network that corrects it.
 
 import { BhdError } from "./container.js";
-import { Conv, Heap, Plane } from "./kernels.js";
+import { Conv, FastConv, Heap, Plane } from "./kernels.js";
 import type { Model } from "./model.js";
 import type { Latent } from "./stage.js";
 
@@ -24,13 +24,15 @@ interface Ycc {
   data: Float32Array;
 }
 
-class Residual {
-  readonly first: Conv;
-  readonly second: Conv;
+type Layer = Conv | FastConv;
 
-  constructor(heap: Heap, model: Model, name: string) {
-    this.first = layer(heap, model, `${name}.first`);
-    this.second = layer(heap, model, `${name}.second`);
+class Residual {
+  readonly first: Layer;
+  readonly second: Layer;
+
+  constructor(heap: Heap, model: Model, name: string, make: (heap: Heap, model: Model, name: string) => Layer) {
+    this.first = make(heap, model, `${name}.first`);
+    this.second = make(heap, model, `${name}.second`);
   }
 
   /** x += second(silu(first(x))); `scratch` has the shape of x. */
@@ -45,9 +47,14 @@ function layer(heap: Heap, model: Model, name: string, choose?: number[]): Conv 
   return new Conv(heap, model.get(`${name}.weight`), model.floats(`${name}.bias`), choose);
 }
 
-function blocks(heap: Heap, model: Model, name: string): Residual[] {
+/** A 3x3 layer at stride 4, where maps have even sides. */
+function fast(heap: Heap, model: Model, name: string): FastConv {
+  return new FastConv(heap, model.get(`${name}.weight`), model.floats(`${name}.bias`));
+}
+
+function blocks(heap: Heap, model: Model, name: string, make: (heap: Heap, model: Model, name: string) => Layer): Residual[] {
   const found: Residual[] = [];
-  while (model.has(`${name}.${found.length}.first.weight`)) found.push(new Residual(heap, model, `${name}.${found.length}`));
+  while (model.has(`${name}.${found.length}.first.weight`)) found.push(new Residual(heap, model, `${name}.${found.length}`, make));
   return found;
 }
 
@@ -56,9 +63,9 @@ class Network {
   readonly code: Conv;
   readonly mid: Residual[];
   readonly up: Conv[];
-  readonly enter: Conv;
+  readonly enter: FastConv;
   readonly body: Residual[];
-  readonly leave: Conv;
+  readonly leave: FastConv;
   readonly width: number;
   readonly codes: number;
 
@@ -67,22 +74,32 @@ class Network {
     this.codes = model.get("eye_network.code.weight").shape[0]!;
     this.width = model.get("eye_network.enter.weight").shape[0]!;
     if (this.width % 4) throw new BhdError("The model's picture network has a width that this decoder does not know.");
-    this.mid = blocks(heap, model, "eye_network.mid");
+    this.mid = blocks(heap, model, "eye_network.mid", layer);
     // One convolution for each of the 4x4 places that a latent position becomes.
     this.up = Array.from({ length: UP * UP }, (_, place) =>
       layer(heap, model, "eye_network.up", Array.from({ length: this.width }, (_, c) => c * UP * UP + place)));
-    this.enter = layer(heap, model, "eye_network.enter");
-    this.body = blocks(heap, model, "eye_network.body");
-    this.leave = layer(heap, model, "eye_network.leave");
+    this.enter = fast(heap, model, "eye_network.enter");
+    this.body = blocks(heap, model, "eye_network.body", fast);
+    this.leave = fast(heap, model, "eye_network.leave");
   }
 }
 
 export class PictureSynthesis {
   readonly #linear: Conv;
+  readonly #borders: number;
+  readonly #transposed: number;
   readonly #network: Network | null;
 
   constructor(readonly heap: Heap, readonly model: Model) {
-    this.#linear = new Conv(heap, model.get("eye_linear"), null);
+    // Outputs in the order colour, row, column of a block; the model's is that of two pixel shuffles.
+    const order = Array.from({ length: COLOURS * BLOCK * BLOCK }, (_, i) => {
+      const [colour, y, x] = [i >> 8, (i >> 4) & 15, i & 15];
+      return ((colour * PATCH + (y % PATCH)) * PATCH + (x % PATCH)) * 4 + 2 * (y >> 3) + (x >> 3);
+    });
+    this.#linear = new Conv(heap, model.get("eye_linear"), null, order);
+    const borders = model.floats("eye_borders");
+    this.#borders = heap.put(borders, "f32");
+    this.#transposed = heap.put(borders.map((_, i) => borders[BLOCK * (i % BLOCK) + Math.floor(i / BLOCK)]!), "f32");
     this.#network = model.has("eye_network.code.weight") ? new Network(heap, model) : null;
   }
 
@@ -160,45 +177,22 @@ export class PictureSynthesis {
     }
     this.#linear.run(coefficients, patches);
     const [tall, wide] = [height * BLOCK, width * BLOCK];
-    const data = new Float32Array(COLOURS * tall * wide);
+    const address = heap.allocate(4 * COLOURS * tall * wide);
+    const data = heap.f32(address, COLOURS * tall * wide);
     const output = patches.values;
-    // A block's values are in the order colour, row and column in the patch, patch row, patch column.
     for (let y = 0; y < height; y++) {
       for (let x = 0; x < width; x++) {
         let at = patches.at(y, x);
         for (let colour = 0; colour < COLOURS; colour++) {
-          for (let dy = 0; dy < PATCH; dy++) {
-            let place = (colour * tall + y * BLOCK + dy) * wide + x * BLOCK;
-            for (let dx = 0; dx < PATCH; dx++, place++, at += 4) {
-              data[place] = output[at]!;
-              data[place + PATCH] = output[at + 1]!;
-              data[place + PATCH * wide] = output[at + 2]!;
-              data[place + PATCH * wide + PATCH] = output[at + 3]!;
-            }
-          }
+          let place = (colour * tall + y * BLOCK) * wide + x * BLOCK;
+          for (let row = 0; row < BLOCK; row++, place += wide) for (let i = 0; i < BLOCK; i++) data[place + i] = output[at++]!;
         }
       }
     }
+    heap.call.filterBorders(address, COLOURS * tall, tall, wide, this.#borders, this.#transposed);
+    const ycc = { height: tall, width: wide, data: data.slice() };
     heap.release(mark);
-    const ycc = { height: tall, width: wide, data };
-    this.#smooth(ycc);
     return ycc;
-  }
-
-  /** Filter the 16 pixels around every block border, along rows, then along columns. */
-  #smooth({ height, width, data }: Ycc): void {
-    const matrix = this.model.floats("eye_borders");
-    const half = BLOCK / 2;
-    const window = new Float64Array(BLOCK);
-    const lines = COLOURS * height;
-    for (let line = 0; line < lines; line++) {
-      for (let x = half; x < width - half; x += BLOCK) filter(data, line * width + x, 1, matrix, window);
-    }
-    for (let colour = 0; colour < COLOURS; colour++) {
-      for (let y = half; y < height - half; y += BLOCK) {
-        for (let x = 0; x < width; x++) filter(data, (colour * height + y) * width + x, width, matrix, window);
-      }
-    }
   }
 
   #correct(network: Network, { height, width, values }: { height: number; width: number; values: Float32Array }, ycc: Ycc, row: number): void {
@@ -280,16 +274,6 @@ function cut(values: Float32Array, { height, width }: Latent, y0: number, x0: nu
     }
   }
   return { height: tall, width: wide, values: result };
-}
-
-/** data[i] = sum of matrix[i][j] data[j] over 16 values that lie `apart` from each other. */
-function filter(data: Float32Array, first: number, apart: number, matrix: Float32Array, window: Float64Array): void {
-  for (let i = 0, at = first; i < BLOCK; i++, at += apart) window[i] = data[at]!;
-  for (let i = 0, at = first; i < BLOCK; i++, at += apart) {
-    let sum = 0;
-    for (let j = 0; j < BLOCK; j++) sum += matrix[BLOCK * i + j]! * window[j]!;
-    data[at] = sum;
-  }
 }
 
 /** Pixels to 4x4 patches, divided by their deviation. */

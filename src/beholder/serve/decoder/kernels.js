@@ -82,6 +82,18 @@ export class Plane {
         return address;
     }
 }
+function pack(outputs, inputs, taps, value) {
+    const [rows, columns] = [eight(outputs), eight(inputs)];
+    const packed = new Float32Array(rows * taps * columns);
+    for (let o = 0; o < outputs; o++) {
+        for (let tap = 0; tap < taps; tap++) {
+            let at = (((o >> 3) * taps + tap) * columns) * 8 + (o & 7);
+            for (let i = 0; i < inputs; i++, at += 8)
+                packed[at] = value(o, i, tap);
+        }
+    }
+    return packed;
+}
 export class Conv {
     heap;
     taps;
@@ -97,18 +109,9 @@ export class Conv {
         this.outputs = eight(kept.length);
         this.#inputs = eight(inputs);
         const square = this.taps ** 2;
-        const packed = new Float32Array(this.outputs * square * this.#inputs);
-        kept.forEach((output, place) => {
-            for (let i = 0; i < inputs; i++) {
-                for (let tap = 0; tap < square; tap++) {
-                    packed[((Math.floor(place / 8) * square + tap) * this.#inputs + i) * 8 + (place % 8)] = weight.data[(output * inputs + i) * square + tap];
-                }
-            }
-        });
-        this.#weight = heap.put(packed, "f32");
-        const padded = new Float32Array(this.outputs);
-        kept.forEach((output, place) => (padded[place] = bias ? bias[output] : 0));
-        this.#bias = bias ? heap.put(padded, "f32") : 0;
+        const { data } = weight;
+        this.#weight = heap.put(pack(kept.length, inputs, square, (o, i, tap) => data[(kept[o] * inputs + i) * square + tap]), "f32");
+        this.#bias = bias ? heap.put(padded(kept.map((output) => bias[output])), "f32") : 0;
     }
     at(src, from, count, dst, to, add = false) {
         if (!count)
@@ -118,4 +121,49 @@ export class Conv {
     run(src, dst, add = false) {
         this.at(src, src.every(this.taps === 1 ? "one" : "in9"), src.height * src.width, dst.address, dst.every("one"), add);
     }
+}
+export class FastConv {
+    heap;
+    #inputs;
+    #outputs;
+    #weight;
+    #bias;
+    constructor(heap, weight, bias) {
+        this.heap = heap;
+        const [outputs, inputs] = weight.shape;
+        [this.#inputs, this.#outputs] = [eight(inputs), eight(outputs)];
+        const { data } = weight;
+        const all = new Float32Array(16 * this.#inputs * this.#outputs);
+        for (let k = 0; k < 16; k++) {
+            const factors = Array.from({ length: 9 }, (_, tap) => KERNEL[k >> 2][Math.floor(tap / 3)] * KERNEL[k & 3][tap % 3]);
+            const matrix = pack(outputs, inputs, 1, (o, i) => {
+                const base = (o * inputs + i) * 9;
+                let sum = 0;
+                for (let tap = 0; tap < 9; tap++)
+                    sum += factors[tap] * data[base + tap];
+                return sum;
+            });
+            all.set(matrix, k * matrix.length);
+        }
+        this.#weight = heap.put(all, "f32");
+        this.#bias = heap.put(padded(bias), "f32");
+    }
+    run(src, dst, add = false) {
+        const { heap } = this;
+        const mark = heap.mark();
+        const tiles = src.width >> 1;
+        const [from, to] = [heap.allocate(4 * tiles), heap.allocate(4 * tiles)];
+        const [patches, products] = [heap.allocate(64 * tiles * this.#inputs), heap.allocate(64 * tiles * this.#outputs)];
+        const [sources, targets] = [heap.i32(from, tiles), heap.i32(to, tiles)];
+        for (let i = 0; i < tiles; i++)
+            [sources[i], targets[i]] = [i * this.#inputs, i * this.#outputs];
+        heap.call.winograd(src.address, src.row, this.#inputs, this.#weight, this.#bias, dst.address, dst.row, this.#outputs, src.height, src.width, from, to, patches, products, add);
+        heap.release(mark);
+    }
+}
+const KERNEL = [[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]];
+function padded(values) {
+    const result = new Float32Array(eight(values.length));
+    result.set(values);
+    return result;
 }

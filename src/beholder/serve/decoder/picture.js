@@ -1,5 +1,5 @@
 import { BhdError } from "./container.js";
-import { Conv, Plane } from "./kernels.js";
+import { Conv, FastConv, Plane } from "./kernels.js";
 const ITERATIONS = 8;
 const BLOCK = 16;
 const PATCH = 8;
@@ -13,9 +13,9 @@ const MARGIN = 10;
 class Residual {
     first;
     second;
-    constructor(heap, model, name) {
-        this.first = layer(heap, model, `${name}.first`);
-        this.second = layer(heap, model, `${name}.second`);
+    constructor(heap, model, name, make) {
+        this.first = make(heap, model, `${name}.first`);
+        this.second = make(heap, model, `${name}.second`);
     }
     run(x, scratch) {
         this.first.run(x, scratch);
@@ -26,10 +26,13 @@ class Residual {
 function layer(heap, model, name, choose) {
     return new Conv(heap, model.get(`${name}.weight`), model.floats(`${name}.bias`), choose);
 }
-function blocks(heap, model, name) {
+function fast(heap, model, name) {
+    return new FastConv(heap, model.get(`${name}.weight`), model.floats(`${name}.bias`));
+}
+function blocks(heap, model, name, make) {
     const found = [];
     while (model.has(`${name}.${found.length}.first.weight`))
-        found.push(new Residual(heap, model, `${name}.${found.length}`));
+        found.push(new Residual(heap, model, `${name}.${found.length}`, make));
     return found;
 }
 class Network {
@@ -47,22 +50,31 @@ class Network {
         this.width = model.get("eye_network.enter.weight").shape[0];
         if (this.width % 4)
             throw new BhdError("The model's picture network has a width that this decoder does not know.");
-        this.mid = blocks(heap, model, "eye_network.mid");
+        this.mid = blocks(heap, model, "eye_network.mid", layer);
         this.up = Array.from({ length: UP * UP }, (_, place) => layer(heap, model, "eye_network.up", Array.from({ length: this.width }, (_, c) => c * UP * UP + place)));
-        this.enter = layer(heap, model, "eye_network.enter");
-        this.body = blocks(heap, model, "eye_network.body");
-        this.leave = layer(heap, model, "eye_network.leave");
+        this.enter = fast(heap, model, "eye_network.enter");
+        this.body = blocks(heap, model, "eye_network.body", fast);
+        this.leave = fast(heap, model, "eye_network.leave");
     }
 }
 export class PictureSynthesis {
     heap;
     model;
     #linear;
+    #borders;
+    #transposed;
     #network;
     constructor(heap, model) {
         this.heap = heap;
         this.model = model;
-        this.#linear = new Conv(heap, model.get("eye_linear"), null);
+        const order = Array.from({ length: COLOURS * BLOCK * BLOCK }, (_, i) => {
+            const [colour, y, x] = [i >> 8, (i >> 4) & 15, i & 15];
+            return ((colour * PATCH + (y % PATCH)) * PATCH + (x % PATCH)) * 4 + 2 * (y >> 3) + (x >> 3);
+        });
+        this.#linear = new Conv(heap, model.get("eye_linear"), null, order);
+        const borders = model.floats("eye_borders");
+        this.#borders = heap.put(borders, "f32");
+        this.#transposed = heap.put(borders.map((_, i) => borders[BLOCK * (i % BLOCK) + Math.floor(i / BLOCK)]), "f32");
         this.#network = model.has("eye_network.code.weight") ? new Network(heap, model) : null;
     }
     render(latent, t, target, correct) {
@@ -131,44 +143,24 @@ export class PictureSynthesis {
         }
         this.#linear.run(coefficients, patches);
         const [tall, wide] = [height * BLOCK, width * BLOCK];
-        const data = new Float32Array(COLOURS * tall * wide);
+        const address = heap.allocate(4 * COLOURS * tall * wide);
+        const data = heap.f32(address, COLOURS * tall * wide);
         const output = patches.values;
         for (let y = 0; y < height; y++) {
             for (let x = 0; x < width; x++) {
                 let at = patches.at(y, x);
                 for (let colour = 0; colour < COLOURS; colour++) {
-                    for (let dy = 0; dy < PATCH; dy++) {
-                        let place = (colour * tall + y * BLOCK + dy) * wide + x * BLOCK;
-                        for (let dx = 0; dx < PATCH; dx++, place++, at += 4) {
-                            data[place] = output[at];
-                            data[place + PATCH] = output[at + 1];
-                            data[place + PATCH * wide] = output[at + 2];
-                            data[place + PATCH * wide + PATCH] = output[at + 3];
-                        }
-                    }
+                    let place = (colour * tall + y * BLOCK) * wide + x * BLOCK;
+                    for (let row = 0; row < BLOCK; row++, place += wide)
+                        for (let i = 0; i < BLOCK; i++)
+                            data[place + i] = output[at++];
                 }
             }
         }
+        heap.call.filterBorders(address, COLOURS * tall, tall, wide, this.#borders, this.#transposed);
+        const ycc = { height: tall, width: wide, data: data.slice() };
         heap.release(mark);
-        const ycc = { height: tall, width: wide, data };
-        this.#smooth(ycc);
         return ycc;
-    }
-    #smooth({ height, width, data }) {
-        const matrix = this.model.floats("eye_borders");
-        const half = BLOCK / 2;
-        const window = new Float64Array(BLOCK);
-        const lines = COLOURS * height;
-        for (let line = 0; line < lines; line++) {
-            for (let x = half; x < width - half; x += BLOCK)
-                filter(data, line * width + x, 1, matrix, window);
-        }
-        for (let colour = 0; colour < COLOURS; colour++) {
-            for (let y = half; y < height - half; y += BLOCK) {
-                for (let x = 0; x < width; x++)
-                    filter(data, (colour * height + y) * width + x, width, matrix, window);
-            }
-        }
     }
     #correct(network, { height, width, values }, ycc, row) {
         const { heap, model } = this;
@@ -249,16 +241,6 @@ function cut(values, { height, width }, y0, x0, y1, x1) {
         }
     }
     return { height: tall, width: wide, values: result };
-}
-function filter(data, first, apart, matrix, window) {
-    for (let i = 0, at = first; i < BLOCK; i++, at += apart)
-        window[i] = data[at];
-    for (let i = 0, at = first; i < BLOCK; i++, at += apart) {
-        let sum = 0;
-        for (let j = 0; j < BLOCK; j++)
-            sum += matrix[BLOCK * i + j] * window[j];
-        data[at] = sum;
-    }
 }
 function unshuffle({ height, width, data }, patches) {
     const values = patches.values;
