@@ -16,7 +16,7 @@ from PIL import Image
 
 import beholder
 from beholder.cli import main
-from beholder.codecs.rnn import bitstream, runtime
+from beholder.codecs.rnn import bitstream, onnx_model
 from beholder.codecs.rnn.layout import BLOCK
 from beholder.serve.static_site import DECODER
 from beholder.serve.web_model import web_model
@@ -63,7 +63,7 @@ def decode(tmp_path_factory: pytest.TempPathFactory) -> Decode:
 
 def codes_of(data: bytes) -> np.ndarray:
     """The integers that Python decodes, (channels, height, width)."""
-    model = runtime.load(runtime.default_folder())
+    model = onnx_model.load(onnx_model.default_folder())
     stream = bitstream.read(data)
     now = np.zeros((model.latent, -(-stream.height // BLOCK), -(-stream.width // BLOCK)), np.int64)
     for t, segment in enumerate(stream.segments):
@@ -147,7 +147,7 @@ def test_damage_never_ends_the_decoder(decode: Decode, tmp_path: Path) -> None:
 
 
 def test_model_file_is_small() -> None:
-    assert len(web_model(runtime.default_folder())) <= LARGEST_MODEL
+    assert len(web_model(onnx_model.default_folder())) <= LARGEST_MODEL
 
 
 def test_export_refuses_to_overwrite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from beholder.codecs.rnn import runtime
+from beholder.codecs.rnn import onnx_model
+from beholder.codecs.rnn.entropy.pyramid import MASKS, before
+from beholder.codecs.rnn.entropy.stage_network import log_table
+from beholder.codecs.rnn.entropy.tables import family
 from beholder.codecs.rnn.layout import ITERATIONS, Layout
-from beholder.codecs.rnn.pyramid import MASKS, before
-from beholder.codecs.rnn.stage_network import log_table
-from beholder.codecs.rnn.tables import family
 from beholder.errors import BadOptionError
 from beholder.serve.onnx_weights import read_weights
 
@@ -44,12 +44,12 @@ def web_model(folder: Path) -> bytes:
     Raises:
         BadOptionError: the folder holds no complete model, or one without a picture network of a known kind.
     """
-    model = runtime.load(folder)
+    model = onnx_model.load(folder)
     with np.load(folder / "entropy.npz", allow_pickle=False) as arrays:
         stored = {name: arrays[name] for name in arrays.files}
     layout = model.layout
     parts: dict[str, NDArray[Any]] = {name: stored[name] for name in stored if name not in HEADER}
-    parts["log_ratio"] = runtime.log_ratio(stored)
+    parts["log_ratio"] = onnx_model.log_ratio(stored)
     parts["levels"] = np.stack([layout.levels(t) for t in range(ITERATIONS)])
     parts["log_table"], parts["masks"] = log_table(), MASKS
     parts |= _picture(folder)
@@ -87,7 +87,7 @@ def _stage(layout: Layout, number: int) -> dict[str, Any]:
 
 def _picture(folder: Path) -> dict[str, NDArray[Any]]:
     """The weights that draw pictures for the eye, by their names in the codec's synthesis."""
-    weights = read_weights(folder / runtime.EYE)
+    weights = read_weights(folder / onnx_model.EYE)
     found = {
         name.removeprefix(PREFIX).removesuffix(HALF): values
         for name, values in weights.items()
@@ -97,7 +97,7 @@ def _picture(folder: Path) -> dict[str, NDArray[Any]]:
     missing = [name for name in NEEDED if name not in found]
     if missing or len(colours) != 1:
         raise BadOptionError(
-            f"{folder / runtime.EYE} lacks {missing[0] if missing else 'the colour matrix'}: export the model again."
+            f"{folder / onnx_model.EYE} lacks {missing[0] if missing else 'the colour matrix'}: export the model again."
         )
     for name in ("step", "eye_network.spread"):
         if name in found:
