@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_photos import make_photo
+from helpers.photos import make_photo
 from PIL import Image
 
 import beholder

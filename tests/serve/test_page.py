@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import open_browser
+from helpers.browser import open_browser
 from helpers.photos import make_photo
 
 import beholder
