@@ -1,4 +1,4 @@
-"""The README's examples run as they stand there.
+"""The examples of the README and of the documentation run as they stand there.
 
 Python blocks run one after the other in one namespace; of shell blocks, lines that call ``beholder``.  The
 folder they run in has a ``photo.jpg`` and one in ``photos``.  What takes hours or a screen is left out.
@@ -10,20 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from beholder import samples
 from beholder.cli import main
+from beholder.codecs.base import Codec
 from beholder.reading import load
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+WITH_PYTHON = ("README.md", "docs/tutorial.md", "docs/how-to/add-codec.md")
 LEFT_OUT = ("beholder train", "beholder export", "beholder prepare")
 FLAGS_LEFT_OUT = {"--show"}
 
 
-def blocks(*languages: str) -> list[str]:
-    if not README.is_file():
-        pytest.skip("there is no README.md beside the tests")
-    found = re.findall(r"^```(\w*)\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+def blocks(page: Path, *languages: str) -> list[str]:
+    if not page.is_file():
+        pytest.skip(f"there is no {page.name} beside the tests")
+    found = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     return [text for language, text in found if language in languages]
 
 
@@ -37,15 +41,27 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("folder")
-def test_python_examples() -> None:
-    namespace: dict[str, Any] = {}
-    for number, text in enumerate(blocks("python"), 1):
-        exec(compile(text, f"README python block {number}", "exec"), namespace)
+@pytest.mark.parametrize("page", WITH_PYTHON)
+def test_python_examples(page: str) -> None:
+    namespace: dict[str, Any] = {"__name__": "example"}
+    found = blocks(ROOT / page, "python")
+    assert found
+    for number, text in enumerate(found, 1):
+        exec(compile(text, f"{page}, python block {number}", "exec"), namespace)
+    if "Gif" in namespace:
+        check_example_codec(namespace["Gif"]())
+
+
+def check_example_codec(codec: Codec) -> None:
+    image = Image.new("RGB", (20, 10), (200, 30, 40))
+    data = codec.encode(image)
+    assert codec.recognises(data[:32])
+    assert codec.decode(data).getpixel((3, 3)) == pytest.approx((200, 30, 40), abs=3)
 
 
 @pytest.mark.usefixtures("folder")
 def test_shell_examples() -> None:
-    for text in blocks("sh", "bash", "shell", "console"):
+    for text in blocks(README, "sh", "bash", "shell", "console"):
         for line in text.replace("\\\n", " ").splitlines():
             command = line.removeprefix("$ ").strip()
             if not command.startswith("beholder ") or command.startswith(LEFT_OUT):
