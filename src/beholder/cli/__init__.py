@@ -19,7 +19,6 @@ can act on, told in one sentence on stderr; 130 interrupted.
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import re
 import sys
@@ -32,6 +31,7 @@ import typer
 from beholder import __version__
 from beholder.cli.commands import data, doctor, evaluate, listings, photos, prepare, reports, serve, training
 from beholder.cli.options import COMMAND
+from beholder.cli.streams import give_up_stdout, printable_streams
 from beholder.errors import BeholderError, BeholderWarning, InterruptedWorkError
 
 PROGRAM = "beholder"
@@ -78,10 +78,11 @@ doctor.register(app)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (``sys.argv`` without the program for None); the exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A file name that the terminal cannot show must not end the program.
-            stream.reconfigure(errors="backslashreplace")
+    with printable_streams():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         words = list(sys.argv[1:] if arguments is None else arguments)
         with _notes_on_stderr():
@@ -102,6 +103,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("There is not enough memory for this image: use a smaller one.")
     except BrokenPipeError:
         return _quiet()
+    except OSError as error:
+        give_up_stdout()
+        reason = error.strerror or error
+        if error.filename is not None:
+            return _fail(
+                f"{os.fsdecode(error.filename)} cannot be used ({reason}): check the disk and its permissions."
+            )
+        return _fail(f"The output cannot be written ({reason}): make room, or send it elsewhere.")
     except SystemExit as error:  # Typer's own answer to a broken pipe
         return _quiet() if error.code == 1 else int(error.code or 0)
     if status == EXIT_INTERRUPTED:  # what Typer makes of Ctrl-C
@@ -155,7 +164,5 @@ def _usage(error: Exception) -> str:
 
 
 def _quiet() -> int:
-    # Python would flush once more at exit and complain.
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    give_up_stdout()
     return EXIT_BROKEN_PIPE

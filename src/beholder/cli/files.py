@@ -109,9 +109,24 @@ def write(output: str, data: bytes, *, force: bool) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Refuse before any work a folder for results that cannot be one."""
-    if path.exists() and not path.is_dir():
-        raise OutputError(f"{path} is no folder: choose another.")
+    """Find out before any work whether results can be written into the folder ``path``, which need not exist.
+
+    Raises:
+        OutputError: ``path`` is no folder, cannot be created, or cannot be written.
+    """
+    from beholder.files import temporary_folder
+
+    try:
+        place = path
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        if not place.is_dir():
+            raise OutputError(f"{place} is no folder: choose another.")
+        with temporary_folder(place):
+            return
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"{path} cannot be written ({reason}): choose another place.") from None
 
 
 def make_folder(path: Path) -> None:

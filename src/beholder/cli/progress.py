@@ -77,9 +77,9 @@ def _duration(seconds: float) -> str:
 
 def terminal() -> Console:
     """Standard error, where texts are never taken for markup."""
-    from rich.console import Console
+    from beholder.cli.console import SafeConsole
 
-    return Console(file=sys.stderr, markup=False, emoji=False, highlight=False)
+    return SafeConsole(sys.stderr)
 
 
 def bars(console: Console) -> Progress:

@@ -14,6 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from beholder.cli.console import SafeConsole
 from beholder.cli.grid import UNBOUNDED, Grid
 
 if TYPE_CHECKING:
@@ -150,4 +151,4 @@ def working(what: str) -> Iterator[None]:
 
 
 def _console(file: TextIO, width: int | None = None) -> Console:
-    return Console(file=file, width=width, markup=False, emoji=False, highlight=False, soft_wrap=False)
+    return SafeConsole(file, width)
