@@ -107,9 +107,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         give_up_stdout()
         reason = error.strerror or error
         if error.filename is not None:
-            return _fail(
-                f"{os.fsdecode(error.filename)} cannot be used ({reason}): check the disk and its permissions."
-            )
+            return _fail(f"{error.filename} cannot be used ({reason}): check the disk and its permissions.")
         return _fail(f"The output cannot be written ({reason}): make room, or send it elsewhere.")
     except SystemExit as error:  # Typer's own answer to a broken pipe
         return _quiet() if error.code == 1 else int(error.code or 0)
