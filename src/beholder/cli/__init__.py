@@ -19,7 +19,6 @@ can act on, told in one sentence on stderr; 130 interrupted.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import sys
 import warnings
