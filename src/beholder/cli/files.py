@@ -121,7 +121,9 @@ def check_folder(path: Path) -> None:
         while not place.exists() and place != place.parent:
             place = place.parent
         if not place.is_dir():
-            raise OutputError(f"{place} is no folder: choose another.")
+            if place == path:
+                raise OutputError(f"{path} is no folder: choose another.")
+            raise OutputError(f"The folder {path} cannot be created ({place} is no folder): choose another.")
         with temporary_folder(place):
             return
     except (OSError, ValueError) as error:
