@@ -18,6 +18,8 @@ from beholder.colour import GREY_SPACE, RGB_SPACE, profile_space, to_srgb
 from beholder.errors import BadFileError, BadOptionError, BeholderError, NotAvailableError, note
 from beholder.image import flatten, normalise
 
+_WHOLE = 1e-6  # qualities that differ by less are the same
+
 
 @dataclass(frozen=True)
 class QualityScale:
@@ -68,6 +70,9 @@ class Codec(ABC):
     progressive: bool = False
     """Whether one encoding yields the files of all lower qualities: ``encode_many`` then costs no more than one."""
 
+    fine: bool = False
+    """Whether :meth:`encode_between` writes files of sizes between those of two qualities."""
+
     progress: Callable[[int, int], None] = staticmethod(lambda done, total: None)
     """Called while an encoding takes its time: how many of how many steps are done.  Set it on your own instance."""
 
@@ -108,11 +113,7 @@ class Codec(ABC):
         quality = self.scale.check(self.name, quality)
         check_alpha(alpha)
         self._require(self.unavailable_for(alpha))
-        if image.mode not in self.modes:
-            image = flatten(image)
-        if profile_space(image.info.get("icc_profile")) not in self.profiles:
-            image = to_srgb(image)
-        return self._encode(image, quality, alpha)
+        return self._encode(self._storable(image), quality, alpha)
 
     def encode_many(self, image: Image.Image, qualities: Sequence[int], *, alpha: float = 0.0) -> list[bytes]:
         """The files that :meth:`encode` writes at each of ``qualities``, byte for byte, in their order.
@@ -121,6 +122,26 @@ class Codec(ABC):
             BadOptionError, NotAvailableError: as :meth:`encode`.
         """
         return [self.encode(image, quality, alpha=alpha) for quality in qualities]
+
+    def encode_between(self, image: Image.Image, quality: float, *, alpha: float = 0.0) -> bytes:
+        """A file whose size lies between those of the two whole qualities around ``quality``; any decoder reads it.
+
+        At a whole quality, and with codecs that are not ``fine``, it is the file of the nearest whole quality.
+
+        Raises:
+            BadOptionError, NotAvailableError: as :meth:`encode`.
+        """
+        nearest = min(max(round(quality), self.scale.lowest), self.scale.highest)
+        if not self.fine or abs(quality - nearest) < _WHOLE:
+            return self.encode(image, nearest, alpha=alpha)
+        self.scale.check(self.name, int(quality))
+        check_alpha(alpha)
+        self._require(self.unavailable_for(alpha))
+        return self._encode_between(self._storable(image), quality, alpha)
+
+    def _encode_between(self, image: Image.Image, quality: float, alpha: float) -> bytes:
+        """Compress at a quality that is not whole, for codecs that are ``fine``; here those whose encoder takes it."""
+        return self._encode(image, quality, alpha)  # type: ignore[arg-type]
 
     def decode(self, data: bytes, quality: SupportsIndex | None = None, *, as_stored: bool = False) -> Image.Image:
         """Decompress the bytes of a file to an upright image in mode L, LA, RGB or RGBA.
@@ -146,6 +167,12 @@ class Codec(ABC):
             raise
         except Exception as error:  # a foreign image of a strange mode
             raise BadFileError(f"The {self.name} file holds an image that cannot be used ({error}).") from None
+
+    def _storable(self, image: Image.Image) -> Image.Image:
+        """``image`` in a mode and a colour space that files of this codec hold."""
+        if image.mode not in self.modes:
+            image = flatten(image)
+        return image if profile_space(image.info.get("icc_profile")) in self.profiles else to_srgb(image)
 
     @staticmethod
     def _require(reason: str | None) -> None:

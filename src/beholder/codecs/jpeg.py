@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import math
+from io import BytesIO
 from typing import Any
 
 from PIL import Image
 
 from beholder.codecs.base import QualityScale
-from beholder.codecs.pillow_codec import PillowCodec
+from beholder.codecs.pillow_codec import PillowCodec, check_side
 from beholder.errors import BadFileError, note
 
 _START_OF_SCAN = b"\xda"
@@ -19,6 +22,16 @@ _MAX_SCANS = 200
 _MAX_EXIF = 65_533
 
 
+@functools.cache
+def _tables(mode: str, quality: int) -> list[list[int]]:
+    """The quantisation tables of a whole quality, as libjpeg scales them."""
+    buffer = BytesIO()
+    Image.new(mode, (8, 8)).save(buffer, "JPEG", quality=quality)
+    with Image.open(buffer) as tiny:
+        tables: dict[int, list[int]] = tiny.quantization  # type: ignore[attr-defined]
+        return [list(tables[number]) for number in sorted(tables)]
+
+
 class Jpeg(PillowCodec):
     """Baseline JPEG; greyscale stays greyscale.  EXIF data longer than a JPEG segment is left out."""
 
@@ -27,6 +40,7 @@ class Jpeg(PillowCodec):
     suffix = ".jpg"
     other_suffixes = (".jpeg", ".jpe", ".jfif")
     scale = QualityScale(1, 100, 75, "quality")
+    fine = True
     format = "JPEG"
     max_side = 65_500
 
@@ -44,6 +58,19 @@ class Jpeg(PillowCodec):
             "exif": exif if len(exif) <= _MAX_EXIF else b"",
             "icc_profile": image.info.get("icc_profile"),
         }
+
+    def _encode_between(self, image: Image.Image, quality: float, alpha: float) -> bytes:
+        low, high = (_tables(image.mode, whole) for whole in (math.floor(quality), math.ceil(quality)))
+        share = quality - math.floor(quality)
+        tables = [
+            [round(a + share * (b - a)) for a, b in zip(coarse, fine, strict=True)]
+            for coarse, fine in zip(low, high, strict=True)
+        ]
+        options = self._options(image, 75)  # tables take the place of the quality
+        check_side(image, self.max_side, self.name)
+        buffer = BytesIO()
+        image.save(buffer, self.format, **(options | {"quality": -1, "qtables": tables}))
+        return buffer.getvalue()
 
     def _check_bytes(self, data: bytes) -> None:
         scans, whole = _walk(data)

@@ -32,6 +32,7 @@ class Jpeg2000(PillowCodec):
     suffix = ".jp2"
     other_suffixes = (".j2k", ".j2c", ".jpc", ".jpf", ".jpx")
     scale = QualityScale(1, 100, 40, "quality")
+    fine = True
     modes = frozenset({"L", "LA", "RGB", "RGBA"})
     format = "JPEG2000"
     max_side = 2**31 - 1

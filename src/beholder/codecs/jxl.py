@@ -40,6 +40,7 @@ class Jxl(Codec):
     title = "JPEG XL (libjxl)"
     suffix = ".jxl"
     scale = QualityScale(1, 100, 75, "quality")
+    fine = True
     modes = frozenset({"L", "LA", "RGB", "RGBA"})
     profiles = frozenset()
     oriented_by_exif = False

@@ -20,6 +20,7 @@ class WebP(PillowCodec):
     title = "WebP 4:2:0 (libwebp)"
     suffix = ".webp"
     scale = QualityScale(1, 100, 75, "quality")
+    fine = True
     modes = frozenset({"L", "LA", "RGB", "RGBA"})
     profiles = frozenset({RGB_SPACE})
     format = "WEBP"
