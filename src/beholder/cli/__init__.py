@@ -5,7 +5,7 @@
 - :mod:`.prepare` -- ``prepare``.
 - :mod:`.data` -- ``data create``, ``data info``, ``data verify``.
 - :mod:`.evaluate` -- ``evaluate``.
-- :mod:`.doctor` -- ``doctor``.
+- :mod:`.compare`, :mod:`.doctor` -- ``compare``, ``doctor``.
 - :mod:`.reports` -- ``plot``, ``report``.
 - :mod:`.serve` -- ``serve``, ``export-web``.
 - :mod:`.training`, :mod:`.classifiers` -- ``train codec``, ``train classifier``, ``export``.
@@ -28,7 +28,7 @@ from typing import Annotated, Any
 import typer
 
 from beholder import __version__
-from beholder.cli.commands import data, doctor, evaluate, listings, photos, prepare, reports, serve, training
+from beholder.cli.commands import compare, data, doctor, evaluate, listings, photos, prepare, reports, serve, training
 from beholder.cli.options import COMMAND
 from beholder.cli.streams import give_up_stdout, printable_streams
 from beholder.errors import BeholderError, BeholderWarning, InterruptedWorkError
@@ -72,6 +72,7 @@ evaluate.register(app)
 reports.register(app)
 serve.register(app)
 training.register(app)
+compare.register(app)
 doctor.register(app)
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from beholder.errors import BadOptionError
+
 Image = Annotated[str, typer.Argument(metavar="IMAGE", help="A photo in any format Pillow reads.")]
 Compression = Annotated[
     str,
@@ -86,3 +88,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text."
 COMMAND = "command"
 """Where the context keeps the program and its arguments."""
 DEFAULT_CLASSIFIER = "efficientnet_lite0"
+
+_NONE = "none"
+
+
+def names(text: str) -> list[str]:
+    """``a,b`` as a list; empty for ``none``."""
+    found = [name.strip() for name in text.split(",")]
+    return [] if found == [_NONE] else [name for name in found if name]
+
+
+def numbers(text: str) -> list[float]:
+    """``0,0.5,1`` as a list of alphas; BadOptionError for anything else."""
+    try:
+        return [float(number) for number in names(text)]
+    except ValueError:
+        raise BadOptionError(f"Alpha {text!r} is no list of numbers: write it like 0,0.5,1.") from None

@@ -126,20 +126,20 @@ def to_png(image: Image.Image) -> bytes:
 
 def _caption(draw: ImageDraw.ImageDraw, panel: Panel, left: int, top: int, width: int, unit: float) -> None:
     right = left + width
-    large, small = _font(20 * unit), _font(14.5 * unit)
+    large, small = font(20 * unit), font(14.5 * unit)
     y = top + round(31 * unit)
-    aside = _plain(panel.aside)
+    aside = plain(panel.aside)
     room = width - draw.textlength(aside, large) - 12 * unit
     draw.text((right, y), aside, SOFT, large, anchor="rs")
-    draw.text((left, y), _fitted(draw, panel.title, large, room), INK, large, anchor="ls")
-    draw.text((left, y + round(24 * unit)), _fitted(draw, panel.facts, small, width), SOFT, small, anchor="ls")
+    draw.text((left, y), fitted(draw, panel.title, large, room), INK, large, anchor="ls")
+    draw.text((left, y + round(24 * unit)), fitted(draw, panel.facts, small, width), SOFT, small, anchor="ls")
     if panel.prediction is None:
         return
     colour = SAME if panel.agrees else OTHER
     y += round(48 * unit)
     share = f"{100 * panel.prediction.probability:.1f} %"
     room = width - draw.textlength(share, small) - 12 * unit
-    draw.text((left, y), _fitted(draw, panel.prediction.label, small, room), colour, small, anchor="ls")
+    draw.text((left, y), fitted(draw, panel.prediction.label, small, room), colour, small, anchor="ls")
     draw.text((right, y), share, colour, small, anchor="rs")
     bar = y + round(8 * unit), y + round(8 * unit) + max(2, round(3 * unit)) - 1
     draw.rectangle((left, bar[0], right - 1, bar[1]), RULE)
@@ -163,20 +163,22 @@ def _first(predictions: Sequence[Prediction]) -> Prediction | None:
     return predictions[0] if predictions else None
 
 
-def _font(size: float) -> Font:
+def font(size: float) -> Font:
+    """Pillow's own font, of ``size`` pixels."""
     return ImageFont.load_default(round(size))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """``text`` in the letters that Pillow's own font has: ASCII and the middle dot."""
     letters = unicodedata.normalize("NFKD", text)
     return "".join(c for c in letters if c == "\u00b7" or c.isascii())
 
 
-def _fitted(draw: ImageDraw.ImageDraw, text: str, font: Font, room: float) -> str:
-    text = _plain(text)
-    if draw.textlength(text, font) <= room:
+def fitted(draw: ImageDraw.ImageDraw, text: str, letters: Font, room: float) -> str:
+    """As much of ``text`` as ``room`` pixels hold, in the letters of :func:`plain`."""
+    text = plain(text)
+    if draw.textlength(text, letters) <= room:
         return text
-    while text and draw.textlength(text + "...", font) > room:
+    while text and draw.textlength(text + "...", letters) > room:
         text = text[:-1]
     return text.rstrip() + "..."

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from beholder.evaluation.sweep.workers import Runner
 
 _LOG_EVERY = 30.0  # seconds between lines where there is no terminal
-_NONE = "none"
 
 
 def register(app: typer.Typer) -> None:
@@ -87,12 +86,12 @@ def evaluate(
         raise BadOptionError(f"{workers} workers do nothing: give 1 or more.")
     settings = sweep_settings.prepare(
         data,
-        codecs=_names(codecs),
+        codecs=options.names(codecs),
         qualities=sweep_settings.parse_qualities(qualities),
-        alphas=_numbers(alpha),
-        classifiers=_names(classifiers),
+        alphas=options.numbers(alpha),
+        classifiers=options.names(classifiers),
         labels=labels,
-        metrics=_names(metrics),
+        metrics=options.names(metrics),
         protocol=protocol,
         limit=limit,
         model=model,
@@ -214,18 +213,6 @@ class _Log:
 def _duration(seconds: float) -> str:
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{max(minutes, 1)} min"
-
-
-def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
-    return [] if names == [_NONE] else [name for name in names if name]
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        return [float(number) for number in _names(text)]
-    except ValueError:
-        raise BadOptionError(f"Alpha {text!r} is no list of numbers: write it like 0,0.5,1.") from None
 
 
 def _say(sentence: str) -> None:

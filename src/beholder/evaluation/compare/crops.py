@@ -1,0 +1,43 @@
+"""Where decompressed pictures differ most from one another: the windows worth looking at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels."""
+
+_STRIDE = 8  # pixels between the windows that are looked at
+
+
+def busiest(pictures: Sequence[Image.Image], side: int, count: int) -> list[Box]:
+    """Up to ``count`` squares of ``side`` pixels that do not overlap, where ``pictures`` vary most.
+
+    The variance over the pictures of each pixel's RGB values is summed over each square.  A picture with a side
+    below ``side`` gives shorter boxes.
+
+    Args:
+        pictures: RGB, of one size; at least one.
+    """
+    width, height = pictures[0].size
+    across, down = min(side, width), min(side, height)
+    # Welford's sums would save nothing: a dozen pictures of a byte a sample are small.
+    stack = np.stack([np.asarray(picture.convert("RGB"), np.float32) for picture in pictures])
+    sums = np.zeros((height + 1, width + 1))
+    sums[1:, 1:] = stack.var(axis=0).sum(axis=2).cumsum(axis=0).cumsum(axis=1)
+    tops = sorted({*range(0, height - down + 1, _STRIDE), height - down})
+    lefts = sorted({*range(0, width - across + 1, _STRIDE), width - across})
+    y, x = np.array(tops)[:, np.newaxis], np.array(lefts)[np.newaxis]
+    scores = sums[y + down, x + across] - sums[y, x + across] - sums[y + down, x] + sums[y, x]
+    boxes: list[Box] = []
+    for place in np.argsort(-scores, axis=None, kind="stable"):
+        row, column = divmod(int(place), len(lefts))
+        left, top = lefts[column], tops[row]
+        if all(abs(left - b[0]) >= across or abs(top - b[1]) >= down for b in boxes):
+            boxes.append((left, top, left + across, top + down))
+            if len(boxes) == count:
+                break
+    return boxes
