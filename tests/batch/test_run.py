@@ -44,7 +44,7 @@ class Reverse(Task):
             os.kill(os.getpid(), signal.SIGKILL)
         output = Path(f"{stem}.out")
         save_atomically((folder or Path()) / output, data[::-1], force=force)
-        return Row(str(source), str(output), "toy", 3, 2, 1, len(data), len(data), 4.0 * len(data), 0.5)
+        return Row(str(source), str(output), "toy", 3.5, 2, 1, len(data), len(data), 4.0 * len(data), 0.5)
 
 
 @pytest.fixture

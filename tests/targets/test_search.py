@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from beholder import codecs
-from beholder.metrics import psnr
+from beholder.metrics import ms_ssim, psnr
 from beholder.targets import Bpp, MaxBytes, MsSsim, Psnr, find
 
 
@@ -83,9 +83,9 @@ def test_sizes_out_of_order() -> None:
 def test_real_codecs_keep_a_rate_and_no_quality_more_does(name: str, photo: Image.Image) -> None:
     codec = codecs.get(name)
     found = find(codec, photo, Bpp(0.8))
-    assert found.data == codec.encode(photo, found.quality)
+    assert found.data == codec.encode_between(photo, found.quality)
     assert found.bpp == 8 * len(found.data) / (photo.width * photo.height) <= 0.8
-    better = found.quality + (1 if codec.scale.higher_is_better else -1)
+    better = math.floor(found.quality) + 1 if codec.scale.higher_is_better else found.quality - 1
     assert 8 * len(codec.encode(photo, better)) / (photo.width * photo.height) > 0.8
 
 
@@ -95,10 +95,13 @@ def test_rnn_judges_prefixes_of_one_encoding(photo: Image.Image, monkeypatch: py
     encode = type(codec)._encode
     monkeypatch.setattr(type(codec), "_encode", lambda self, *a: calls.append(a) or encode(self, *a))
     found = find(codec, photo, MsSsim(0.95))
+    whole = math.ceil(found.quality)
     assert len(calls) == 1
-    assert found.tries == found.quality
+    assert found.tries == whole + 4
     assert found.score.value >= 0.95
-    assert found.data == codec.encode(photo, found.quality)
+    assert found.data == codec.encode_between(photo, found.quality)
+    assert len(found.data) <= len(codec.encode(photo, whole))
+    assert ms_ssim(photo, codec.decode(codec.encode(photo, whole - 1))) < 0.95
 
 
 def test_the_score_is_that_of_the_file(photo: Image.Image) -> None:

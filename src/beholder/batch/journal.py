@@ -22,7 +22,7 @@ ERRORS = "errors.csv"
 
 _SETTINGS = "settings"
 _FIELDS = [field.name for field in fields(Row)]
-_NUMBERS = {"quality", "width", "height", "bytes_before", "bytes_after", "tries"}
+_NUMBERS = {"width", "height", "bytes_before", "bytes_after", "tries"}
 
 
 class Journal:
@@ -117,7 +117,7 @@ def _row(line: dict[str, Any]) -> Row | None:
                 values[name] = None
             elif name in _NUMBERS:
                 values[name] = int(text)
-            elif name in ("bpp", "ms_ssim"):
+            elif name in ("quality", "bpp", "ms_ssim"):
                 values[name] = float(text)
             elif name == "reached":
                 values[name] = text == "True"

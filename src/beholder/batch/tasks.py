@@ -36,7 +36,7 @@ class Row:
     output: str | None = None
     """Path of the result, relative to the folder of the results if there is one."""
     codec: str | None = None
-    quality: int | None = None
+    quality: float | None = None
     width: int | None = None
     height: int | None = None
     bytes_before: int | None = None

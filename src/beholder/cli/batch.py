@@ -216,7 +216,7 @@ def _error(row: Row) -> str:
 def _line(row: Row) -> str:
     if row.error is not None:
         return f"failed: {_error(row)}"
-    parts = [f"{row.codec}"] + ([f"quality {row.quality}"] if row.quality is not None else [])
+    parts = [f"{row.codec}"] + ([f"quality {row.quality:.4g}"] if row.quality is not None else [])
     text = f"{row.source}" + (f" -> {row.output}" if row.output else "") + f": {' '.join(parts)}"
     if row.bytes_before is not None and row.bytes_after is not None:
         text += f", {row.bytes_before:,} -> {row.bytes_after:,} bytes"

@@ -45,8 +45,8 @@ def compress(task: Compress, image: str, output: str | None, options: Options) -
     with limit_pixels(task.max_pixels), bar as codec.progress:
         choice = None if task.target is None else choose(contestants, picture, task.target, alpha=task.alpha)
         if choice is None:
-            quality = codec.scale.check(codec.name, task.quality)
-            data = codec.encode(picture, quality, alpha=task.alpha)
+            quality: float = codec.scale.check(codec.name, task.quality)
+            data = codec.encode(picture, task.quality, alpha=task.alpha)
         else:
             codec = next(codec for codec in contestants if codec.name == choice.best.codec)
             quality, data = choice.best.quality, choice.best.data
@@ -67,7 +67,7 @@ def compress(task: Compress, image: str, output: str | None, options: Options) -
         say(output, f"{output}: {len(data):,} bytes, {bpp:.4f} bpp{reached}")
         if similarity is not None:
             observer = f"alpha {task.alpha:g}, " if codec.takes_alpha else ""
-            more = f"{codec.name} quality {quality}, {observer}MS-SSIM {similarity:.4f}, {seconds:.2f} s to encode"
+            more = f"{codec.name} quality {quality:.4g}, {observer}MS-SSIM {similarity:.4f}, {seconds:.2f} s to encode"
             say(output, f"{picture.width} x {picture.height} pixels, {more}")
     if choice is not None and not choice.best.reached:
         raise typer.Exit(EXIT_PARTLY)

@@ -115,7 +115,7 @@ def line(choice: Choice) -> str:
     from beholder.targets import RateTarget
 
     best = choice.best
-    which = f"{best.codec} quality {best.quality}"
+    which = f"{best.codec} quality {best.quality:.4g}"
     if choice.others:
         prize = "best picture" if isinstance(best.target, RateTarget) else "smallest"
         which += f", the {prize} of {len(choice.others) + 1} codecs"

@@ -34,7 +34,8 @@ class Evaluation:
 
     image: str
     compression: str
-    quality: int
+    quality: float
+    """Not whole for a file between two qualities."""
     alpha: float
     width: int
     height: int
@@ -89,7 +90,7 @@ def evaluate_image(
     observer: Observer,
     *,
     name: str = "image",
-    quality: int | None = None,
+    quality: float | None = None,
     alpha: float = 0.0,
     topk: int = 5,
     protocol: Protocol | None = None,
@@ -104,12 +105,13 @@ def evaluate_image(
         BeholderError: an option is out of range, or codec or observer cannot run here.
     """
     rules = protocol or protocols.get("native")
-    quality = codec.scale.check(codec.name, quality)
+    if quality is None or not isinstance(quality, float):
+        quality = codec.scale.check(codec.name, quality)
     original = rules.prepare(image if keep_metadata else strip_metadata(image), observer.info.input_size)
     metadata_bytes = file_bytes(codec, original)
     _warm_up(codec, quality, alpha)
     started = perf_counter()
-    data = codec.encode(original, quality, alpha=alpha)
+    data = codec.encode_between(original, quality, alpha=alpha)
     encoded = perf_counter()
     decompressed = codec.decode(data)
     decoded = perf_counter()
@@ -140,7 +142,7 @@ def evaluate_image(
     )
 
 
-def _warm_up(codec: Codec, quality: int, alpha: float) -> None:
+def _warm_up(codec: Codec, quality: float, alpha: float) -> None:
     """Let the codec load what it keeps, so that the seconds are those of the image."""
     tiny = Image.new("RGB", (_WARM_UP_SIDE, _WARM_UP_SIDE), "gray")
-    codec.decode(codec.encode(tiny, quality, alpha=alpha))
+    codec.decode(codec.encode_between(tiny, quality, alpha=alpha))

@@ -150,11 +150,12 @@ def evaluate(data: bytes, choice: Choice) -> dict[str, Any]:
     judges = ready_observers()
     if not judges:
         raise NotAvailableError("No observer is ready: `beholder observers` says how to prepare one.")
+    quality: float | None
     compression, quality, note = choice.compression, choice.quality, ""
     if choice.target:
         compression, quality, note = _find(data, choice)
     codec = codecs.open_codec(compression, None, choice.effort)
-    codecs.check_options(codec, choice.alpha if codec.takes_alpha else 0.0, quality)
+    codecs.check_options(codec, choice.alpha if codec.takes_alpha else 0.0, choice.quality)
     result = evaluate_image(
         open_image(data), codec, judges[0], name="image", quality=quality, alpha=choice.alpha, topk=TOPK
     )
@@ -181,7 +182,7 @@ def evaluate(data: bytes, choice: Choice) -> dict[str, Any]:
     }
 
 
-def _find(data: bytes, choice: Choice) -> tuple[str, int, str]:
+def _find(data: bytes, choice: Choice) -> tuple[str, float, str]:
     """The codec and quality that reach a target, and a sentence about it."""
     if choice.target not in TARGETS:
         raise BadOptionError(f"There is no target {choice.target[:40]!r}: choose from {', '.join(TARGETS)}.")

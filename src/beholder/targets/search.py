@@ -1,7 +1,8 @@
 """The search over one codec's qualities for the file that a target asks for.
 
 ``rnn`` writes all its qualities in one encoding, so each prefix is judged from the smallest on: the first that reaches
-the target is the smallest, whatever larger ones do.
+the target is the smallest, whatever larger ones do.  As it has eight qualities only, the search then halves the gap
+between the last that fails and the first that succeeds: ``Codec.encode_between`` writes files between them.
 
 Other codecs make a file for each quality, and the search bisects.  Bisection takes files to get better and larger with
 quality, and they do not always: a classifier may lose a label and find it again.  Hence
@@ -25,6 +26,7 @@ from PIL import Image
 from beholder.codecs.base import Codec
 from beholder.targets.kinds import QualityTarget, RateTarget, Score, Target
 
+_HALVINGS = 4  # of the gap between two qualities of rnn: the rest is 2 % of the rate
 _SPREAD = 10  # qualities that are looked at where the best one fails
 _RATE_PATIENCE = 2  # sizes of neighbouring qualities are out of order by no more, in files of eight codecs
 
@@ -35,7 +37,8 @@ class Found:
 
     data: bytes = field(repr=False)
     codec: str
-    quality: int
+    quality: float
+    """Not whole for a file between two qualities."""
     alpha: float
     width: int
     height: int
@@ -72,26 +75,29 @@ def find(codec: Codec, image: Image.Image, target: Target, *, alpha: float = 0.0
     """
     files = _Files(codec, image, alpha, _judge(target, image, codec))
     if isinstance(target, RateTarget):
-        steps = _largest(files)
+        _largest(files)
     elif files.together:
-        steps = _first(files)
+        _first(files)
     else:
         assert isinstance(target, QualityTarget)
-        steps = _smallest(files, max(1, math.ceil(target.patience * files.count)))
-    reached = [files[step] for step in steps if files[step].score.reached]
+        _smallest(files, max(1, math.ceil(target.patience * files.count)))
+    if files.together and codec.fine:
+        files.refine(higher=isinstance(target, RateTarget))
+    reached = [file for file in files.tried if file.score.reached]
     if not reached:
         best = max(files.tried, key=lambda file: (file.score.rank, -len(file.data)))
     elif isinstance(target, RateTarget):
-        best = max(reached, key=lambda file: file.step)
+        best = max(reached, key=lambda file: file.place)
     else:
         best = min(reached, key=lambda file: (len(file.data), -file.score.rank))
-    quality = files.ladder[best.step]
-    return Found(best.data, codec.name, quality, alpha, *image.size, target, best.score, len(files.tried))
+    return Found(best.data, codec.name, best.quality, alpha, *image.size, target, best.score, len(files.tried))
 
 
 @dataclass(frozen=True)
 class _File:
-    step: int
+    place: float
+    """Step of the scale, worst first; not whole between two."""
+    quality: float
     data: bytes
     score: Score
 
@@ -109,6 +115,7 @@ class _Files:
         self._codec, self._image, self._alpha, self._judge = codec, image, alpha, judge
         self._data: dict[int, bytes] = {}
         self._judged: dict[int, _File] = {}
+        self._between: list[_File] = []
         if self.together:
             self._data = dict(enumerate(codec.encode_many(image, self.ladder, alpha=alpha)))
 
@@ -118,15 +125,32 @@ class _Files:
 
     @property
     def tried(self) -> list[_File]:
-        return list(self._judged.values())
+        return [*self._judged.values(), *self._between]
 
     def __getitem__(self, step: int) -> _File:
         if step not in self._judged:
             if step not in self._data:
                 self._data[step] = self._codec.encode(self._image, self.ladder[step], alpha=self._alpha)
             data = self._data.pop(step)
-            self._judged[step] = _File(step, data, self._judge(data))
+            self._judged[step] = _File(step, self.ladder[step], data, self._judge(data))
         return self._judged[step]
+
+    def refine(self, *, higher: bool) -> None:
+        """Judge files between the best that was found and its neighbour, above it if ``higher``, halving the gap."""
+        reached = [step for step, file in self._judged.items() if file.score.reached]
+        if not reached:
+            return
+        end = max(reached) if higher else min(reached)
+        other = end + 1 if higher else end - 1
+        if not 0 <= other < self.count:
+            return
+        good, bad = float(self.ladder[end]), float(self.ladder[other])
+        for _ in range(_HALVINGS):
+            middle = (good + bad) / 2
+            data = self._codec.encode_between(self._image, middle, alpha=self._alpha)
+            file = _File(end + abs(middle - self.ladder[end]) * (1 if higher else -1), middle, data, self._judge(data))
+            self._between.append(file)
+            good, bad = (middle, bad) if file.score.reached else (good, middle)
 
     def reach(self, step: int) -> bool:
         return self[step].score.reached
@@ -140,18 +164,15 @@ def _judge(target: Target, image: Image.Image, codec: Codec) -> Callable[[bytes]
     return lambda data: judge(codec.decode(data))
 
 
-def _first(files: _Files) -> list[int]:
-    """Steps from the worst on, to the first that reaches the target."""
-    steps = []
+def _first(files: _Files) -> None:
+    """Judge files from the worst on, to the first that reaches the target."""
     for step in range(files.count):
-        steps.append(step)
         if files.reach(step):
-            break
-    return steps
+            return
 
 
-def _smallest(files: _Files, patience: int) -> list[int]:
-    """The steps that a search for the smallest file looked at."""
+def _smallest(files: _Files, patience: int) -> None:
+    """Judge the files that a search for the smallest one needs."""
     top = files.count - 1
     if not files.reach(top):
         spread = sorted({round(top * k / _SPREAD) for k in range(_SPREAD)}, reverse=True)
@@ -167,11 +188,10 @@ def _smallest(files: _Files, patience: int) -> list[int]:
     while step >= 0 and misses < patience:
         misses = 0 if files.reach(step) else misses + 1
         step -= 1
-    return [file.step for file in files.tried]
 
 
-def _largest(files: _Files) -> list[int]:
-    """The steps that a search for the best file below a size looked at."""
+def _largest(files: _Files) -> None:
+    """Judge the files that a search for the best one below a size needs."""
     low, high = 0, files.count - 1
     while low <= high:
         middle = (low + high) // 2
@@ -183,4 +203,3 @@ def _largest(files: _Files) -> list[int]:
     while step < files.count and misses < _RATE_PATIENCE:
         misses = 0 if files.reach(step) else misses + 1
         step += 1
-    return [file.step for file in files.tried]

@@ -25,8 +25,8 @@ _PRESETS = (
     "slower",
     "veryslow",
 )
-_OFFSETS_IN_QP = 4
-"""Steps of the chroma components' QP that make a 4:4:4 file as much smaller as one step of QP does, about 13 %."""
+_CHROMA_STEPS = 8
+"""Steps of either chroma component's QP that make a 4:4:4 file as much larger as one step of QP does, some 15 %."""
 _TIFF_MAGICS = (b"II*\0", b"MM\0*")
 _EXIF_PREFIX = b"Exif\0\0"
 
@@ -103,9 +103,10 @@ class Bpg(Codec):
         return self._write(image, Settings(quality, self._preset, self._bit_depth, self._checksum))
 
     def _encode_between(self, image: Image.Image, quality: float, alpha: float) -> bytes:
-        qp = math.floor(quality)
-        offset = round(_OFFSETS_IN_QP * (quality - qp))
-        return self._write(image, Settings(qp, self._preset, self._bit_depth, self._checksum, offset))
+        qp = math.ceil(quality)
+        steps = round(_CHROMA_STEPS * (qp - quality))
+        offsets = (-((steps + 1) // 2), -(steps // 2))  # one component at a time
+        return self._write(image, Settings(qp, self._preset, self._bit_depth, self._checksum, offsets))
 
     def _write(self, image: Image.Image, settings: Settings) -> bytes:
         pixels = np.asarray(image).reshape(image.height, image.width, -1)

@@ -43,8 +43,8 @@ class Settings:
     preset: str
     bit_depth: int
     checksum: bool
-    chroma_offset: int = 0
-    """Added to the QP of both chroma components."""
+    chroma_offsets: tuple[int, int] = (0, 0)
+    """Added to the QP of Cb and of Cr."""
 
 
 def encode_picture(planes: Sequence[Plane], chroma: int, settings: Settings) -> CodedPicture:
@@ -63,8 +63,9 @@ def encode_picture(planes: Sequence[Plane], chroma: int, settings: Settings) -> 
 
     height, width = planes[0].shape
     parameters = f"{_X265}:qp={settings.qp}:hash={int(settings.checksum)}"
-    if settings.chroma_offset:
-        parameters += f":cbqpoffs={settings.chroma_offset}:crqpoffs={settings.chroma_offset}"
+    if any(settings.chroma_offsets):
+        cb, cr = settings.chroma_offsets
+        parameters += f":cbqpoffs={cb}:crqpoffs={cr}"
     padded = [-(-side // 8) * 8 for side in (width, height)]
     if min(padded) < _SMALLEST_SIDE:
         padded = [-(-side // 16) * 16 for side in (width, height)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -53,6 +54,7 @@ class Rnn(Codec):
         if isinstance(effort, bool) or effort not in EFFORTS:
             raise BadOptionError(f"There is no effort {effort!r}: choose 0 (fast), 1 or 2 (searches long).")
         self.effort = effort
+        self.fine = effort == 0  # optimised codes leave nothing to a wider dead zone
 
     @property
     def model(self) -> runtime.Model:
@@ -82,6 +84,13 @@ class Rnn(Codec):
         return head.startswith(bitstream.MAGIC)
 
     def _encode(self, image: Image.Image, quality: int, alpha: float) -> bytes:
+        return self._write(image, quality, alpha, 1.0)
+
+    def _encode_between(self, image: Image.Image, quality: float, alpha: float) -> bytes:
+        # Most codes that an iteration makes different from 0 are below 2 of its steps.
+        return self._write(image, math.ceil(quality), alpha, 1 + math.ceil(quality) - quality)
+
+    def _write(self, image: Image.Image, quality: int, alpha: float, dead_zone: float) -> bytes:
         check_size(image.width, image.height, BLOCK)
         # The decoder hears of alpha through the header alone.
         alpha = bitstream.quantise_alpha(alpha) / ALPHA_STEPS
@@ -99,7 +108,7 @@ class Rnn(Codec):
             grey=image.mode in ("L", "LA"),
             searched=self.effort > 0,
             chunks=chunks,
-            segments=self.model.encode(_Padded(image), alpha, quality, self.effort, self.progress),
+            segments=self.model.encode(_Padded(image), alpha, quality, self.effort, self.progress, dead_zone),
         )
         return bitstream.write(stream)
 

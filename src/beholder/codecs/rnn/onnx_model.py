@@ -243,11 +243,14 @@ class Model:
         iterations: int,
         effort: int = 0,
         progress: Callable[[int, int], None] = lambda done, total: None,
+        dead_zone: float = 1.0,
     ) -> list[bytes]:
         """(3, 16a, 16b) uint8 -> one segment an iteration; ``effort`` above 0 searches for better codes and tells
-        ``progress`` how many of its rounds are over."""
+        ``progress`` how many of its rounds are over.
+
+        A ``dead_zone`` above 1, for effort 0, makes the last segment smaller: see :meth:`_widen`."""
         with one_blas_thread():
-            finest = self._finest(pixels, alpha, iterations, effort, progress)
+            finest = self._finest(pixels, alpha, iterations, effort, progress, dead_zone)
             now = np.zeros_like(finest)
             return [self.entropy.encode(finest, now, t, finer=self._finer(t, iterations)) for t in range(iterations)]
 
@@ -266,7 +269,13 @@ class Model:
         return [np.sign(finest) * (np.abs(finest) >> s) * c for s, c in zip(shifts, coded, strict=True)]
 
     def _finest(
-        self, pixels: Pixels, alpha: float, iterations: int, effort: int, progress: Callable[[int, int], None]
+        self,
+        pixels: Pixels,
+        alpha: float,
+        iterations: int,
+        effort: int,
+        progress: Callable[[int, int], None],
+        dead_zone: float = 1.0,
     ) -> Codes:
         """The quantised latent after the last iteration; those before it split its channels less finely."""
         height, width = pixels.shape[1] // BLOCK, pixels.shape[2] // BLOCK
@@ -280,8 +289,23 @@ class Model:
                 finest[:, *tile.inner] = self.quantise(latent[:, *tile.inner], alpha, iterations - 1, target)
         else:
             for tile, latent in self._analyse(pixels, alpha):
-                finest[:, *tile.inner] = self.quantise(latent, alpha, iterations - 1)
+                codes = self.quantise(latent, alpha, iterations - 1)
+                finest[:, *tile.inner] = self._widen(codes, latent, alpha, iterations, dead_zone)
         return finest
+
+    def _widen(self, codes: Codes, latent: Floats, alpha: float, iterations: int, dead_zone: float) -> Codes:
+        """Widen the dead zone of the last iteration's ``codes``: what was 0 before stays 0 below ``dead_zone`` steps.
+
+        Codes that were not 0 are refined as ever, so that all iterations still agree.
+        """
+        if dead_zone <= 1:
+            return codes
+        fresh = np.ones(codes.shape, bool)
+        if iterations > 1:
+            coded = self.layout.levels(iterations - 2)[:, None, None] >= 0
+            fresh = (np.abs(codes) >> self._finer(iterations - 2, iterations)[:, None, None] == 0) | ~coded
+        weak = np.abs(latent * self.gain(alpha, iterations - 1)) < dead_zone
+        return np.where(fresh & weak, 0, codes)
 
     def _finer(self, t: int, iterations: int) -> Ints:
         """By how many levels each channel is finer after the last iteration than after iteration ``t``."""
