@@ -216,7 +216,7 @@ class KeepLabel(QualityTarget):
     """The original's most probable class stays the most probable one.
 
     Args:
-        classifier: an observer's name or the path of an ONNX file.
+        classifier: an observer, its name, or the path of an ONNX file.
         confidence: the class must also keep at least this probability, 0 to 1.
         share: or this share of its probability in the original, 0 to 1.
         labels: the label file of an ONNX file.
@@ -225,7 +225,7 @@ class KeepLabel(QualityTarget):
         BadOptionError: ``confidence`` or ``share`` is outside [0, 1], or both are given.
     """
 
-    classifier: str | os.PathLike[str] = "efficientnet_lite0"
+    classifier: str | os.PathLike[str] | Observer = "efficientnet_lite0"
     confidence: float | None = None
     share: float | None = None
     labels: str | os.PathLike[str] | None = None
@@ -286,6 +286,8 @@ class KeepLabel(QualityTarget):
         return score
 
     def _observer(self) -> Observer:
+        if isinstance(self.classifier, Observer):
+            return observers.get(self.classifier, None if self.labels is None else Path(self.labels))
         return _open(os.fspath(self.classifier), None if self.labels is None else os.fspath(self.labels))
 
 

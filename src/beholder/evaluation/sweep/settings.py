@@ -14,11 +14,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from beholder import __version__, codecs, data, metrics, observers
+from beholder import __version__, codecs, data, metrics
 from beholder.codecs.base import Codec, check_alpha
 from beholder.data import Source
 from beholder.errors import BadImageError, BadOptionError, NotAvailableError
 from beholder.evaluation import protocol as protocols
+from beholder.evaluation.sweep.watchers import Given, Named, open_observers, resolve
 from beholder.observers import Observer
 
 FORMAT = 2
@@ -67,8 +68,8 @@ class Settings:
     """(codec, its qualities) in the order of ``codecs``."""
     alphas: tuple[float, ...]
     """For codecs that take one; empty if none does."""
-    classifiers: tuple[str, ...]
-    """As the user named them: registered names or paths."""
+    classifiers: tuple[str | Given, ...]
+    """Registered names, absolute paths of ONNX files, or observers that were given as objects."""
     classifier_names: tuple[str, ...]
     """What the column ``classifier`` says, in the same order."""
     accurate: tuple[str, ...]
@@ -104,7 +105,7 @@ class Settings:
 
     def open_observers(self) -> list[Observer]:
         """The observers, in the order of ``classifiers``."""
-        return _open_observers(self.classifiers, self.labels)
+        return open_observers(self.classifiers, self.labels)
 
     def as_dict(self) -> dict[str, Any]:
         """The content of ``settings.json``."""
@@ -113,7 +114,7 @@ class Settings:
             result[key] = dict(result[key])
         result["classifiers"] = list(self.classifier_names)
         del result["classifier_names"]
-        result["classifier_sources"] = dict(zip(self.classifier_names, self.classifiers, strict=True))
+        result["classifier_sources"] = dict(zip(self.classifier_names, map(str, self.classifiers), strict=True))
         # As JSON reads them back, so that dictionaries can be compared.
         return {key: _as_list(value) for key, value in result.items()}
 
@@ -139,7 +140,7 @@ def prepare(
     codecs: Sequence[str] = DEFAULT_CODECS,
     qualities: Mapping[str, Sequence[int]] | None = None,
     alphas: Sequence[float] = DEFAULT_ALPHAS,
-    classifiers: Sequence[str] = ("efficientnet_lite0",),
+    classifiers: Sequence[Named] = ("efficientnet_lite0",),
     labels: str | Path | None = None,
     metrics: Sequence[str] = DEFAULT_METRICS,
     protocol: str = "native",
@@ -156,7 +157,8 @@ def prepare(
         codecs: registered names.
         qualities: codec -> qualities on its scale; ``DEFAULT_QUALITIES`` for those not named.
         alphas: observers of the codecs that take one, each in [0, 1].
-        classifiers: registered names or paths of ONNX files; may be empty.
+        classifiers: registered names, paths of ONNX files, or observers, which worker processes get pickled; may be
+            empty.
         labels: the label file of classifiers given by path.
         metrics: names from :func:`beholder.metrics.names`, or ``feature_distance``.
         protocol: ``native`` or ``paper``.
@@ -186,7 +188,8 @@ def prepare(
     chosen = _open_codecs(_unique(codecs), model, effort)
     grids = tuple((codec.name, _grid(codec, qualities or {})) for codec in chosen)
     _check_names(qualities or {}, [codec.name for codec in chosen])
-    watchers = _open_observers(_unique(classifiers), None if labels is None else str(labels))
+    sources = resolve(classifiers)
+    watchers = open_observers(sources, None if labels is None else str(labels))
     _check_metrics(metrics, watchers)
     served = _alphas(alphas) if any(codec.takes_alpha for codec in chosen) else ()
     most = max(served, default=0.0)
@@ -204,7 +207,7 @@ def prepare(
         codecs=tuple(codec.name for codec in chosen),
         qualities=grids,
         alphas=served,
-        classifiers=tuple(str(Path(name).resolve()) if _is_file(name) else name for name in _unique(classifiers)),
+        classifiers=sources,
         classifier_names=tuple(observer.info.name for observer in watchers),
         accurate=tuple(o.info.name for o in watchers if data.match_classes(source.classes, o.labels) is not None),
         labels=None if labels is None else str(Path(labels).resolve()),
@@ -305,21 +308,6 @@ def check_source(source: Source, settings: Settings) -> None:
             f"{settings.data} holds {images} images here, but the sweep was begun with {settings.images}: "
             "restore them, or begin anew in another folder."
         )
-
-
-def _open_observers(names: Sequence[str], labels: str | None) -> list[Observer]:
-    if labels is not None and not any(map(_is_file, names)):
-        raise BadOptionError("Labels are for classifiers given as ONNX files, and there is none: leave them out.")
-    result = [observers.get(name, Path(labels) if labels is not None and _is_file(name) else None) for name in names]
-    shown = [observer.info.name for observer in result]
-    for name in shown:
-        if shown.count(name) > 1:
-            raise BadOptionError(f"Two classifiers are called {name}: rename one, their rows could not be told apart.")
-    return result
-
-
-def _is_file(classifier: str) -> bool:
-    return classifier.endswith(".onnx")
 
 
 def _grid(codec: Codec, qualities: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
