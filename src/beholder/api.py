@@ -187,7 +187,7 @@ def evaluate(
     codecs.check_options(codec, alpha, quality)
     observer = observers.get(classifier, None if labels is None else Path(labels))
     # Cheap checks first: nobody likes to wait for a typo.
-    rules = one_image.check(observer, topk, protocol)
+    rules = one_image.check(observer, topk, protocol, keep_metadata)
     name = os.fspath(image) if isinstance(image, str | os.PathLike) else "image"
     with limit_pixels(max_pixels):
         return one_image.evaluate_image(

@@ -13,6 +13,7 @@ from PIL import Image, ImageCms
 import beholder
 from beholder import codecs
 from beholder.cli import main
+from beholder.errors import BadOptionError
 from beholder.evaluation import metadata
 
 CARRIERS = ("rnn", "jpeg", "webp", "bpg", "avif")
@@ -86,8 +87,16 @@ def test_kept_metadata_are_counted_and_told_apart(
     assert kept["bpp"] == pytest.approx(8 * kept["bytes"] / (208 * 176))
     assert main(["eval-image", str(photo), "-c", "jpeg"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert f"{without['bytes']:,} bytes of pixels, 0 of metadata" in said
-    assert "--keep-metadata counts them" in said
+    assert f"pixels {without['bytes']:,} bytes metadata 0 bytes (" in said
+    assert "left out: --keep-metadata counts them)" in said
+
+
+def test_the_paper_s_squares_have_no_metadata_to_keep(tmp_path: Path, laden: bytes) -> None:
+    with pytest.raises(BadOptionError, match="have no metadata"):
+        beholder.evaluate(laden, "jpeg", classifier=OBSERVER, protocol="paper", keep_metadata=True)
+    (tmp_path / "a.png").write_bytes(laden)
+    with pytest.raises(BadOptionError, match="have no metadata"):
+        prepare(tmp_path, protocol="paper", keep_metadata=True)
 
 
 def test_sweeps_strip_metadata_from_every_codec_alike(tmp_path: Path, plain: bytes, laden: bytes) -> None:

@@ -34,6 +34,7 @@ def row(**values: Any) -> dict[str, Any]:
         "quality": 10,
         "alpha": None,
         "bytes": 1000,
+        "metadata_bytes": 0,
         "bpp": 1.0,
         "ms_ssim": 0.9,
         "psnr": 30.0,

@@ -69,7 +69,8 @@ def evaluation_report(evaluation: Evaluation) -> RenderableType:
         ("image", f"{evaluation.image}, {evaluation.width} x {evaluation.height} pixels"),
         ("codec", describe_codec(evaluation)),
         ("size", f"{evaluation.bytes:,} bytes, {evaluation.bpp:.4f} bpp"),
-        ("of them", _split(evaluation)),
+        ("pixels", f"{evaluation.pixel_bytes:,} bytes"),
+        ("metadata", _metadata(evaluation)),
         ("MS-SSIM", f"{evaluation.ms_ssim:.5f}"),
         ("PSNR", f"{decibels(evaluation.psnr)} dB"),
         (
@@ -110,11 +111,11 @@ def comparison_table(evaluations: Sequence[Evaluation]) -> Grid:
     return table(columns, rows, right=(1, 2, 3, 4, 6))
 
 
-def _split(evaluation: Evaluation) -> str:
-    """Which bytes of the file are pixels and which are metadata."""
-    text = f"{evaluation.pixel_bytes:,} bytes of pixels, {evaluation.metadata_bytes:,} of metadata"
+def _metadata(evaluation: Evaluation) -> str:
+    """Bytes of the file that hold metadata, and those that were left out of it."""
     left_out = evaluation.metadata_left_out
-    return f"{text} ({left_out:,} left out; --keep-metadata counts them)" if left_out else text
+    text = f"{evaluation.metadata_bytes:,} bytes"
+    return f"{text} ({left_out:,} left out: --keep-metadata counts them)" if left_out else text
 
 
 def decibels(value: float) -> str:

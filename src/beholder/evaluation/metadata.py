@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 from PIL import Image
 
 from beholder.codecs.base import Codec
+from beholder.errors import BeholderWarning
 from beholder.image import strip_metadata as strip_metadata
 
 KEYS = ("exif", "icc_profile")
@@ -33,6 +36,13 @@ def file_bytes(codec: Codec, image: Image.Image) -> int:
     tiny = Image.new(image.mode, (_SIDE, _SIDE))
     if image.mode in ("LA", "RGBA"):
         tiny.putalpha(128)  # so that no codec finds it opaque and leaves the alpha channel out
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BeholderWarning)  # it will be said of the picture itself
+        return _growth(codec, tiny, image)
+
+
+def _growth(codec: Codec, tiny: Image.Image, image: Image.Image) -> int:
+    """How many bytes a file of ``tiny`` grows by with the metadata of ``image``; 0 where it does not carry them."""
     quality = codec.scale.lowest
     bare = len(codec.encode(tiny, quality))
     tiny.info = {key: image.info[key] for key in KEYS if image.info.get(key)}

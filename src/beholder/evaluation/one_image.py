@@ -69,14 +69,15 @@ class Evaluation:
         return result
 
 
-def check(observer: Observer, topk: int, protocol: str) -> Protocol:
+def check(observer: Observer, topk: int, protocol: str, keep_metadata: bool = False) -> Protocol:
     """Raise for what would fail after the work is done; return the protocol.
 
     Raises:
-        BadOptionError: ``topk`` or ``protocol`` is impossible.
+        BadOptionError: ``topk`` or ``protocol`` is impossible, or the protocol has no metadata to keep.
         NotAvailableError: the observer cannot run here.
     """
     rules = protocols.get(protocol)
+    protocols.check_metadata(rules, keep_metadata)
     observer.check_topk(topk)
     reason = observer.unavailable()
     if reason is not None:

@@ -80,6 +80,12 @@ def get(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
+def check_metadata(protocol: Protocol, keep_metadata: bool) -> None:
+    """Raise BadOptionError where metadata are to be kept of squares that have none."""
+    if keep_metadata and protocol.name == Paper.name:
+        raise BadOptionError("The squares of the protocol paper have no metadata: leave out --keep-metadata.")
+
+
 def paper_side(input_size: int) -> int:
     """Side of the square that the ``paper`` protocol compresses."""
     return -(-input_size // _BLOCK) * _BLOCK + _MARGIN

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 
 from beholder.errors import NotAvailableError, OutputError
+from beholder.extras import install_command
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
@@ -28,7 +29,7 @@ def run(host: str, port: int, limits: dict[str, int], announce: Callable[[str], 
 
         from beholder.serve.app import Limits, create_app
     except ModuleNotFoundError as error:
-        raise NotAvailableError(f'The page needs {error.name}: pip install "beholder[web]".') from None
+        raise NotAvailableError(f"The page needs {error.name}: {install_command('web')}.") from None
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listening = socket.create_server((host, port), family=family)

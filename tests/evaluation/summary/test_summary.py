@@ -17,7 +17,11 @@ import pytest
 from helpers import fake_results
 from helpers.fake_results import row, sweep_rows, table
 
+from beholder.cli import tables
+from beholder.cli.commands import reports
 from beholder.errors import BadFileError, BadOptionError, NotAvailableError
+from beholder.evaluation.plots import figures
+from beholder.evaluation.report import write as report
 from beholder.evaluation.summary import bootstrap as summary_bootstrap
 from beholder.evaluation.summary import read as summary_read
 from beholder.evaluation.summary import summarise as summary
@@ -108,6 +112,34 @@ def test_intervals_have_the_width_of_theory() -> None:
     expected = 1.96 * values.std() / math.sqrt(400)
     assert estimate.high - estimate.value == pytest.approx(expected, rel=0.15)
     assert estimate.value - estimate.low == pytest.approx(expected, rel=0.15)
+
+
+def test_one_image_has_no_interval(tmp_path: Path) -> None:
+    """And so no difference is marked, in tables and in the report."""
+    rows = [r for r in sweep_rows(3) if r["image"] == "image0000"]
+    result = summarise(table(rows))
+    estimate = result.rows[0].estimate("bpp")
+    assert estimate is not None
+    assert not estimate.known
+    assert [c.bd_rate.sign() for c in result.comparisons if c.bd_rate is not None] == [0] * 60
+    differences = reports.comparison_table(result)
+    assert differences is not None
+    text = tables.as_text(reports.summary_table(result)) + tables.as_text(differences)
+    assert "nan" not in text
+    page = report.write(fake_results.write(tmp_path, rows, parts=1)).read_text(encoding="utf-8")
+    assert "\u25b2</span>" not in page
+    assert "nan" not in re.sub(r"<script.*?</script>", "", page, flags=re.S)
+    figures.write(tmp_path)
+    summary.write(tmp_path)
+    assert "nan" not in (tmp_path / "summary.csv").read_text() + (tmp_path / "comparisons.csv").read_text()
+
+
+def test_bytes_of_metadata_are_summarised_where_there_are_some() -> None:
+    rows = [row(image=str(i), metadata_bytes=10 * i) for i in range(3)]
+    kept = summarise(table(rows))
+    assert kept.rows[0].value("metadata_bytes") == 10
+    assert "metadata_bytes" in kept.records()[0]
+    assert "metadata_bytes" not in summarise(table([row(image=str(i)) for i in range(3)])).columns()
 
 
 def test_preserved_accuracy_is_resampled_together_with_that_of_originals() -> None:

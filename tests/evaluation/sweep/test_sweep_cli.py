@@ -119,6 +119,13 @@ def test_unlabelled_data_is_mentioned(
     assert "top-1 %" not in said.out
 
 
+def test_an_alpha_without_effect_is_told(command: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("--alpha", "0,1") == 0
+    assert "--alpha has no effect" in capsys.readouterr().err
+    assert command("--resume") == 0
+    assert "no effect" not in capsys.readouterr().err
+
+
 def test_nothing_but_broken_images(
     photos: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:

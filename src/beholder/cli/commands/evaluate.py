@@ -100,6 +100,9 @@ def evaluate(
         gallery=gallery,
     )
     _warn(settings)
+    given = context.get_parameter_source("alpha")
+    if not settings.alphas and given is not None and given.name == "COMMANDLINE":
+        _say("None of these codecs takes an alpha: --alpha has no effect.")
     words = (context.find_root().obj or {}).get(options.COMMAND)
     try:
         with _display() as progress:
@@ -205,9 +208,10 @@ class _Log:
             return
         self._last = now
         left = (progress.total - progress.images) * (now - self._start) / max(fresh, 1)
-        rest = f", about {_duration(left)} left" if fresh and progress.images < progress.total else ""
+        rest = f" after {_duration(now - self._start)}" if fresh else ""
+        rest += f", about {_duration(left)} left" if fresh and progress.images < progress.total else ""
         broken = f", {progress.failures:,} broken" if progress.failures else ""
-        _say(f"{progress.images:,} of {progress.total:,} images{broken}{rest}")
+        _say(f"{progress.images:,} of {progress.total:,} images{rest}{broken}")
 
 
 def _duration(seconds: float) -> str:

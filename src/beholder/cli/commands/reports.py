@@ -143,4 +143,4 @@ def _interval(estimate: Estimate | None, factor: float = 1, signed: bool = False
         return ""
     ends = (estimate.value, estimate.low, estimate.high)
     value, low, high = (difference(factor * end) if signed else f"{factor * end:.1f}" for end in ends)
-    return f"{value} ({low} to {high})"
+    return f"{value} ({low} to {high})" if estimate.known else value

@@ -83,7 +83,7 @@ def _draw(axes: Any, points: dict[Series, Point], summary: Summary) -> None:
         x, y = ms_ssim_db(human.value), 100 * machine.value
         across = [[x - ms_ssim_db(human.low)], [ms_ssim_db(human.high) - x]]
         up = [[y - 100 * machine.low], [100 * machine.high - y]]
-        across, up = ([[max(side[0], 0.0)] for side in sides] for sides in (across, up))
+        across, up = ([[max(0.0, side[0])] for side in sides] for sides in (across, up))  # 0 where it is not known
         axes.errorbar(x, y, up, across, color=style.colour, alpha=0.35, elinewidth=1.1, zorder=2)
         size = 8.5 if style.main else 7
         axes.plot(

@@ -29,7 +29,7 @@ def payload(summary: Summary, exhibits: Sequence[Exhibit] = ()) -> dict[str, Any
     ``tradeoff.at[view][series]`` one of ``[MS-SSIM in dB, machine's measure]`` for each rate of ``tradeoff.bpp``.
     """
     looks = styles(summary.series)
-    names = [name for name in summary.columns() if name not in ("bpp", "bytes", "top1_original")]
+    names = [name for name in summary.columns() if name not in ("bpp", "bytes", "metadata_bytes", "top1_original")]
     human = [name for name in names if name in summary.metrics]
     machine = [name for name in ("preserved", "top1", "top5", "agreement") if name in names]
     rates = _rates(summary)

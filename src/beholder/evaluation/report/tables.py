@@ -62,7 +62,7 @@ def comparisons(summary: Summary) -> str:
 def summary_table(summary: Summary) -> str:
     """The lines of ``summary.csv``, the intervals small."""
     looks, numbers = _looks(summary)
-    names = [name for name in summary.columns() if name not in ("bytes", "top1_original")]
+    names = [name for name in summary.columns() if name not in ("bytes", "metadata_bytes", "top1_original")]
     rows = []
     for row in summary.rows:
         cells = _key(looks[row.series], numbers[row.series]) + _number(row.quality, str(row.quality))
@@ -161,11 +161,9 @@ def _difference(estimate: Estimate | None, *, lower_is_better: bool) -> str:
         return _UNKNOWN
     sign = -estimate.sign() if lower_is_better else estimate.sign()
     verdict, mark = {1: ("better", "\u25b2"), -1: ("worse", "\u25bc"), 0: ("", "")}[sign]
+    interval = f" <small>{signed(estimate.low)} to {signed(estimate.high)}</small>" if estimate.known else ""
     said = f'<span class="unseen">{verdict}</span><span aria-hidden="true">{mark}</span>' if verdict else ""
-    return (
-        f'<td class="n {verdict}" data-sort="{estimate.value:.6g}">{said} {signed(estimate.value)} '
-        f"<small>{signed(estimate.low)} to {signed(estimate.high)}</small></td>"
-    )
+    return f'<td class="n {verdict}" data-sort="{estimate.value:.6g}">{said} {signed(estimate.value)}{interval}</td>'
 
 
 def _overlap(share: float | None) -> str:

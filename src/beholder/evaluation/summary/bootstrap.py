@@ -35,7 +35,7 @@ class GroupMeans:
     """Weighted means of the rows of one group.
 
     ``means[column]`` has shape (1 + replicates,): first the mean itself, then those of the replicates; NaN where a
-    replicate holds no value.  Columns without any value are left out.
+    replicate holds no value.  One image alone has no replicates.  Columns without any value are left out.
     """
 
     rows: int
@@ -53,6 +53,8 @@ def group_means(rows: Rows, columns: Sequence[str], replicates: int = REPLICATES
     images, keys = _survey(rows)
     per_replicate = len(images) + 16 * len(keys) * len(columns)
     replicates = max(min(replicates, BUDGET // max(per_replicate, 1)), min(replicates, _LEAST_REPLICATES))
+    if len(images) < 2:  # of one image nobody knows how others differ
+        replicates = 0
     weights = draw(len(images), replicates)
     size = (len(columns), 1 + replicates)
     sums = {key: (np.zeros(size), np.zeros(size)) for key in keys}

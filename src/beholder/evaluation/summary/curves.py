@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,17 +20,24 @@ _INTERVAL = (2.5, 97.5)
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % confidence interval."""
+    """A value with its 95 % confidence interval, whose ends are NaN where it is not known: of a single image."""
 
     value: float
     low: float
     high: float
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an interval."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
 
     def sign(self) -> int:
         """1 or -1 where the whole interval lies above or below zero as it is printed, else 0.
 
         Judged after rounding: intervals that read alike get the same mark, whatever the last bits of their ends are.
         """
+        if not self.known:
+            return 0
         low, high = (round(end, DIFFERENCE_DIGITS) for end in (self.low, self.high))
         return 1 if low > 0 else -1 if high < 0 else 0
 

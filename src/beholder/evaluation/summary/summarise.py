@@ -7,6 +7,7 @@ rows need the memory of a quarter of a million: see :mod:`.read` and :mod:`.boot
 ========================  ==============================================================================================
 ``images``                rows of the group; whoever could not be evaluated is left out
 ``bpp``, ``bytes``        of whole files
+``metadata_bytes``        of ``bytes``; only in sweeps that keep metadata
 ``ms_ssim``, ...          one metric each; undefined and infinite values are left out of the mean
 ``top1``, ``top5``        how often the true class comes first, among the first five
 ``top1_original``         the same in the originals
@@ -42,6 +43,7 @@ SUMMARY = "summary.csv"
 COMPARISONS = "comparisons.csv"
 SHARES = ("top1", "top5", "top1_original", "preserved", "agreement")
 """Values between 0 and (but for ``preserved``) 1."""
+METADATA = "metadata_bytes"
 TIMES = ("encode_seconds", "decode_seconds")
 
 _NAMES = {"correct": "top1", "correct5": "top5", "correct_original": "top1_original", "agrees": "agreement"}
@@ -62,7 +64,8 @@ class Summary(Curves):
 
     def columns(self) -> list[str]:
         """The names of values that at least one row knows."""
-        names = ("bpp", "bytes", *self.metrics, *SHARES, *TIMES)
+        kept = any(row.value(METADATA) for row in self.rows)
+        names = ("bpp", "bytes", *((METADATA,) if kept else ()), *self.metrics, *SHARES, *TIMES)
         return [name for name in names if self.knows(name)]
 
 
@@ -115,7 +118,8 @@ def number(value: float | None) -> str:
 
 def _summarise(rows: Rows, replicates: int) -> Summary:
     metrics = rows.metrics()
-    found = group_means(rows, [*FIGURES, *metrics, *OUTCOMES], replicates)
+    figures = [*FIGURES, *(name for name in (METADATA,) if name in rows.schema().names)]
+    found = group_means(rows, [*figures, *metrics, *OUTCOMES], replicates)
     points = [_row(key, group) for key, group in found.items()]
     classifiers = list(dict.fromkeys(row.classifier for row in points))
     if len(classifiers) > 1:

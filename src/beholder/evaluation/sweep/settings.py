@@ -51,6 +51,7 @@ _LARGEST_BATCH = 16
 _LEAST_BATCHES = 64
 _SIDECAR = ("_output", "_output_name", "_layout")  # what of a sidecar is not in the observer's info
 _EXTERNAL = (".data", ".onnx_data")
+_METRICS = {"ssimulacra2": "ssimulacra2", "vif": "torchmetrics"}
 _PACKAGES = ("beholder", "numpy", "pillow", "onnxruntime", "av", "constriction", "imagecodecs", "pillow-heif")
 
 
@@ -179,7 +180,7 @@ def prepare(
         raise BadOptionError(f"A limit of {limit} images leaves nothing to do: give 1 or more.")
     if gallery < 0:
         raise BadOptionError(f"A gallery of {gallery} images is not possible: give 0 or more.")
-    protocols.get(protocol)
+    protocols.check_metadata(protocols.get(protocol), keep_metadata)
     if not codecs:
         raise BadOptionError("No codec is given: name one or more.")
     if (model is not None or effort) and "rnn" not in codecs:
@@ -219,7 +220,7 @@ def prepare(
         gallery=gallery,
         batch=max(1, min(_LARGEST_BATCH, images // _LEAST_BATCHES)),
         identities=tuple(identities(chosen, watchers).items()),
-        versions=tuple(versions().items()),
+        versions=tuple(versions(_packages(metrics, effort)).items()),
     )
 
 
@@ -275,10 +276,15 @@ def _external_data(path: Path) -> list[Path]:
     return sorted(o for o in beside if o.name.startswith(path.name) or o.suffix in _EXTERNAL)
 
 
-def versions() -> dict[str, str]:
-    """Package -> version, of those that compress, decompress or classify here."""
+def _packages(metrics: Iterable[str], effort: int) -> tuple[str, ...]:
+    """The packages whose version may change a row of such a sweep."""
+    return (*_PACKAGES, *(_METRICS[name] for name in metrics if name in _METRICS), *(("torch",) if effort else ()))
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Package -> version, of those that are installed here."""
     result = {}
-    for name in _PACKAGES:
+    for name in packages:
         try:
             result[name] = version(name)
         except PackageNotFoundError:
@@ -289,9 +295,8 @@ def versions() -> dict[str, str]:
 def check_machine(settings: Settings, codecs: Iterable[Codec], observers: Iterable[Observer]) -> None:
     """Raise NotAvailableError unless weights and packages here are those that ``settings`` were made with."""
     planned = (dict(settings.identities), dict(settings.versions))
-    for what, wanted, found in zip(
-        ("weights", "version"), planned, (identities(codecs, observers), versions()), strict=True
-    ):
+    here = (identities(codecs, observers), versions(_packages(settings.metrics, settings.effort)))
+    for what, wanted, found in zip(("weights", "version"), planned, here, strict=True):
         for name in sorted(wanted | found):
             if wanted.get(name) != found.get(name):
                 raise NotAvailableError(
