@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("benchmarks", "docs", "runs", "scripts", "src", "tests", ".github")
+FOLDERS = ("benchmarks", "docs", "runs", "scripts", "src", "tests", "web", ".github")
 SKIPPED = {".venv", "build", "dist", "site", "demo-output", "node_modules"}
 LINK = re.compile(r"\[(?:[^\[\]]|\[[^\[\]]*\])*\]\(([^()\s]+)\)")
 BUILD = "import sys; from setuptools import build_meta as b; print(getattr(b, sys.argv[1])(sys.argv[2]))"
@@ -51,7 +51,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy2(path, copy / path.name)
     for name in (*FOLDERS, ".ci"):
         if (ROOT / name).is_dir():
-            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "node_modules")
             shutil.copytree(ROOT / name, copy / name, ignore=ignored)
     return copy
 
@@ -95,7 +95,7 @@ def kept(path: Path, source: Path) -> bool:
 
 def documents() -> list[Path]:
     found = [*ROOT.glob("*.md"), *(path for name in FOLDERS for path in (ROOT / name).rglob("*.md"))]
-    return sorted(path for path in found if "runs" not in path.relative_to(ROOT).parts[:1])
+    return sorted(path for path in found if not {"runs", "node_modules"} & set(path.relative_to(ROOT).parts))
 
 
 @pytest.mark.parametrize("path", documents(), ids=lambda path: path.relative_to(ROOT).as_posix())
