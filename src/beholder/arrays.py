@@ -92,6 +92,7 @@ def to_8_bits(values: NDArray[Any], name: str, white: float | None = None) -> ND
     """
     if values.dtype == np.uint8 and white in (None, 255):
         return values
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
     guessed = white is None and values.dtype not in (np.bool_, np.uint16)
     if white is None:
         white = 1 if values.dtype == np.bool_ else 65_535 if values.dtype == np.uint16 else _guess_white(values)

@@ -113,11 +113,13 @@ def _without_orientation(tiff: bytes) -> bytes:
 
 def _is_mere_orientation(exif: bytes) -> bool:
     """Whether there is nothing to lose: the data are empty or hold no other tag than the orientation."""
-    try:
-        parsed = _parse(find_tiff(exif))
-        return set(parsed) <= {_ORIENTATION} and bool(find_tiff(exif) or not exif)
-    except Exception:  # as above
+    tiff = find_tiff(exif)
+    if not tiff:
         return not exif.removeprefix(EXIF_PREFIX)
+    try:
+        return set(_parse(tiff)) == {_ORIENTATION}
+    except Exception:  # as above
+        return False
 
 
 def _parse(tiff: bytes) -> Image.Exif:
