@@ -40,7 +40,7 @@ from beholder.metadata import exif_of, orientation_of
 MODES = frozenset({"L", "LA", "RGB", "RGBA"})
 """The modes that every other module has to deal with."""
 
-_BITS_PER_SAMPLE = 258
+_BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339
 _XMP = ("xmp", "XML:com.adobe.xmp")
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -149,6 +149,8 @@ def _convert(image: Image.Image, mode: str) -> Image.Image:
 
 def _deep_grey(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
+    if image.mode == "I" and _is_unsigned(image):
+        values = values.view(np.uint32)
     if image.mode.startswith("I;16"):
         values = values.astype(np.uint16)  # in the byte order of this machine
     grey = to_8_bits(values, "The image", _white(image))
@@ -157,6 +159,12 @@ def _deep_grey(image: Image.Image) -> Image.Image:
         alpha = np.where(values == transparent, 0, 255).astype(np.uint8)
         return Image.fromarray(np.stack([grey, alpha], axis=-1), "LA")
     return Image.fromarray(grey, "L")
+
+
+def _is_unsigned(image: Image.Image) -> bool:
+    """Whether a TIFF file holds 32-bit samples without a sign, which Pillow takes for some with."""
+    tags = getattr(image, "tag_v2", {})
+    return tags.get(_BITS_PER_SAMPLE) == (32,) and tags.get(_SAMPLE_FORMAT, (1,)) == (1,)
 
 
 def _white(image: Image.Image) -> float | None:

@@ -111,13 +111,20 @@ def _without_orientation(tiff: bytes) -> bytes:
     return tiff[:start] + directory.ljust(2 + 12 * count + 4, b"\0") + tiff[end + 4 :]
 
 
+def _count(tiff: bytes) -> int:
+    """Return the number of tags that the first directory claims; whatever struct raises leaves."""
+    order = _ORDERS[tiff[:4]]
+    (start,) = struct.unpack_from(order + "I", tiff, 4)
+    return int(struct.unpack_from(order + "H", tiff, start)[0])
+
+
 def _is_mere_orientation(exif: bytes) -> bool:
     """Whether there is nothing to lose: the data are empty or hold no other tag than the orientation."""
     tiff = find_tiff(exif)
     if not tiff:
         return not exif.removeprefix(EXIF_PREFIX)
     try:
-        return set(_parse(tiff)) == {_ORIENTATION}
+        return set(_parse(tiff)) == {_ORIENTATION} or not _count(tiff)
     except Exception:  # as above
         return False
 

@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from beholder import arrays, codecs
 from beholder.arrays import ArrayLike
-from beholder.codecs.opening import load_picture
+from beholder.codecs.opening import load_picture, tell_frames
 from beholder.errors import BadFileError, BadImageError, BeholderError, NotAvailableError
 from beholder.image import normalise
 from beholder.limits import MAX_FILE_BYTES, check_size
@@ -140,7 +140,9 @@ def read_source(source: bytes | bytearray | memoryview | IO[bytes], limit: int =
 def _from_pillow(image: Image.Image) -> Image.Image:
     try:
         check_size(*image.size)
-        return normalise(image)
+        result = normalise(image)
+        tell_frames(image, "The image")
+        return result
     except BadFileError as error:
         raise BadImageError(f"The image cannot be used: {error}") from None
     except BeholderError:

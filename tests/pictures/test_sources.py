@@ -216,7 +216,7 @@ def test_options_without_effect_are_told(photo: Image.Image) -> None:
         beholder.decompress(data, 3)
 
 
-SCRIPT = '''
+SCRIPT = """
 import io
 from pathlib import Path
 
@@ -235,7 +235,7 @@ beholder.compress(np.zeros((8, 8, 3), np.float32), "jpeg", strip=True)
 beholder.compress(torch.zeros(3, 8, 8))
 report: beholder.Evaluation = beholder.evaluate(image, "jpeg", quality=np.uint8(9))
 size: float = report.bpp
-'''
+"""
 
 
 def test_a_users_script_passes_mypy(tmp_path: Path) -> None:

@@ -93,13 +93,13 @@ class Jxl(Codec):
 def _decode_pixels(data: bytes, header: Header) -> tuple[NDArray[np.uint8], bytes, bytes]:
     """Return the first frame (H, W, C) upright in 8 bits, the profile of these pixels, and EXIF data."""
     if importlib.util.find_spec("pyjpegxl") is None:
-        pixels = np.asarray(_library().jpegxl_decode(data, index=0, numthreads=1))
-        if pixels.ndim == 2:
-            pixels = pixels[..., np.newaxis]
         note("Without the package pyjpegxl, the colours of jxl files are taken for sRGB.")
-        return to_8_bits(pixels, "The jxl file", 1 if pixels.dtype.kind == "f" else (1 << header.bits) - 1), b"", b""
+        return _first_frame(data, header), b"", b""
     import pyjpegxl
 
+    if header.animation:  # of which pyjpegxl returns the last frame
+        metadata = pyjpegxl.probe(data)
+        return _first_frame(data, header), metadata.icc or b"", metadata.exif or b""
     metadata, pixels = pyjpegxl.decode_to_numpy(data)
     profile, exif = metadata.icc or b"", metadata.exif or b""
     if header.bits <= 8 and profile and describe_profile(profile) in _LINEAR:
@@ -113,6 +113,13 @@ def _decode_pixels(data: bytes, header: Header) -> tuple[NDArray[np.uint8], byte
         pixels = np.nan_to_num(np.clip(pixels, 0, 1))
     white = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
     return to_8_bits(pixels, "The jxl file", white), profile, exif
+
+
+def _first_frame(data: bytes, header: Header) -> NDArray[np.uint8]:
+    pixels = np.asarray(_library().jpegxl_decode(data, index=0, numthreads=1))
+    if pixels.ndim == 2:
+        pixels = pixels[..., np.newaxis]
+    return to_8_bits(pixels, "The jxl file", 1 if pixels.dtype.kind == "f" else (1 << header.bits) - 1)
 
 
 def _library() -> ModuleType:

@@ -61,6 +61,14 @@ def damaged(name: str, error: Exception) -> BadFileError:
     return BadFileError(f"The {name} file is damaged or truncated ({detail}).")
 
 
+def tell_frames(image: Image.Image, name: str) -> None:
+    """Note that only one of the pictures in an opened file is used."""
+    # The first picture of a Photoshop file is all its layers together.
+    if image.format != "PSD" and getattr(image, "is_animated", False):
+        which = "the current one" if image.tell() else "the first"
+        note(f"{name} holds more than one picture or page: only {which} is used.")
+
+
 def _load(file: IO[bytes], formats: Sequence[str], name: str) -> Image.Image:
     try:
         return _open(file, formats, name)
@@ -86,11 +94,8 @@ def _open(file: IO[bytes], formats: Sequence[str], name: str) -> Image.Image:
         warnings.simplefilter("ignore")
         image = Image.open(file, formats=list(formats))
         check_size(*image.size)
-        # The first picture of a Photoshop file is all its layers together.
-        several = image.format != "PSD" and getattr(image, "is_animated", False)
         image.load()
-    if several:
-        note(f"{name} holds more than one picture or page: only the first is used.")
+    tell_frames(image, name)
     return image
 
 
