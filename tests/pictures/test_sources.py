@@ -238,14 +238,15 @@ size: float = report.bpp
 """
 
 
-def test_a_users_script_passes_mypy(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_users_script_passes_mypy(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     pytest.importorskip("mypy")
     (tmp_path / "right.py").write_text(SCRIPT.replace("import torch\n", "").replace("torch.zeros(3, 8, 8)", "image"))
     (tmp_path / "wrong.py").write_text("import beholder\n\nbeholder.compress(3)\nbeholder.decompress([1])\n")
     root = Path(beholder.__file__).parent.parent
     environment = os.environ | {"MYPYPATH": str(root) if root.name == "src" else ""}
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file", str(PROJECT), "--no-pretty"]
-    command += ["--cache-dir", str(Path(__file__).resolve().parents[2] / ".mypy_cache")]
+    command += ["--cache-dir", str(request.config.cache.mkdir("mypy"))]
     result = subprocess.run(
         [*command, "right.py", "wrong.py"], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
