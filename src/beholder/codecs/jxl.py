@@ -95,16 +95,14 @@ def _decode_pixels(data: bytes, header: Header) -> tuple[NDArray[np.uint8], byte
     if importlib.util.find_spec("pyjpegxl") is None:
         note("Without the package pyjpegxl, the colours of jxl files are taken for sRGB.")
         return _first_frame(data, header), b"", b""
-    import pyjpegxl
-
     if header.animation:  # of which pyjpegxl returns the last frame
-        metadata = pyjpegxl.probe(data)
+        metadata = _decoder().probe(data)
         return _first_frame(data, header), metadata.icc or b"", metadata.exif or b""
-    metadata, pixels = pyjpegxl.decode_to_numpy(data)
+    metadata, pixels = _decoder().decode_to_numpy(data)
     profile, exif = metadata.icc or b"", metadata.exif or b""
     if header.bits <= 8 and profile and describe_profile(profile) in _LINEAR:
         # A lossy file with a profile decodes to linear light, for which 8 bits are too few.
-        linear = np.clip(pyjpegxl.decode_to_numpy(data, dtype="float32")[1], 0, 1)
+        linear = np.clip(_decoder().decode_to_numpy(data, dtype="float32")[1], 0, 1)
         colours = linear.shape[2] - bool(metadata.has_alpha)
         light = linear[..., :colours]
         linear[..., :colours] = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
@@ -120,6 +118,12 @@ def _first_frame(data: bytes, header: Header) -> NDArray[np.uint8]:
     if pixels.ndim == 2:
         pixels = pixels[..., np.newaxis]
     return to_8_bits(pixels, "The jxl file", 1 if pixels.dtype.kind == "f" else (1 << header.bits) - 1)
+
+
+def _decoder() -> ModuleType:
+    import pyjpegxl
+
+    return pyjpegxl
 
 
 def _library() -> ModuleType:
