@@ -91,6 +91,21 @@ def test_kept_metadata_are_counted_and_told_apart(
     assert "left out: --keep-metadata counts them)" in said
 
 
+def test_compress_says_which_bytes_are_metadata(
+    tmp_path: Path, laden: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo, out = tmp_path / "photo.png", tmp_path / "photo.jpg"
+    photo.write_bytes(laden)
+    assert main(["compress", str(photo), "-c", "jpeg", "-o", str(out)]) == 0
+    kept = out.stat().st_size
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{kept:,} bytes" in said
+    apart = int(said.partition(" bytes of it metadata")[0].rpartition(" ")[2].replace(",", ""))
+    assert main(["compress", str(photo), "-c", "jpeg", "-o", str(out), "--strip", "--force"]) == 0
+    assert "metadata" not in capsys.readouterr().out
+    assert kept - out.stat().st_size == pytest.approx(apart, rel=0.02)
+
+
 def test_the_paper_s_squares_have_no_metadata_to_keep(tmp_path: Path, laden: bytes) -> None:
     with pytest.raises(BadOptionError, match="have no metadata"):
         beholder.evaluate(laden, "jpeg", classifier=OBSERVER, protocol="paper", keep_metadata=True)

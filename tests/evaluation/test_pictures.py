@@ -89,3 +89,13 @@ def test_comparison_says_whether_the_label_stayed(photo: Image.Image) -> None:
     assert [p.title for p in panels] == ["Original", "jpeg, quality 75", "webp, quality 75", "bpg, QP 29"]
     for shown, result in zip(panels[1:], results, strict=True):
         assert shown.agrees == (result.predictions_compressed[0].index == result.predictions_original[0].index)
+
+
+def test_another_prediction_is_marked_without_colour(photo: Image.Image) -> None:
+    """A cross before the label: in grey, too, the caption differs from that of the same prediction."""
+    shown = [
+        np.asarray(pictures.side_by_side([panel(photo, "t", agrees=agrees)]).convert("L")) < 200
+        for agrees in (True, False)
+    ]
+    ink = [int(picture[-40:].sum()) for picture in shown]
+    assert ink[1] > ink[0] + 10

@@ -26,6 +26,7 @@ def compress(task: Compress, image: str, output: str | None, options: Options) -
     """
     from beholder import api
     from beholder.codecs.comparable import comparable
+    from beholder.evaluation.metadata import file_bytes
     from beholder.limits import limit_pixels
     from beholder.metrics import ms_ssim
     from beholder.targets import AUTO, choose
@@ -54,17 +55,20 @@ def compress(task: Compress, image: str, output: str | None, options: Options) -
     output = _output(image, output, codec, chosen)
     files.write(output, data, force=options.force)
     bpp = 8 * len(data) / (picture.width * picture.height)
+    metadata = file_bytes(codec, picture)
     similarity = ms_ssim(*comparable(picture, codec.decode(data))) if options.verbose else None
     if options.as_json:
         facts = {"file": image, "output": output, "codec": codec.name, "quality": quality, "alpha": task.alpha}
         if not codec.takes_alpha:
             del facts["alpha"]
         facts |= {"width": picture.width, "height": picture.height, "bytes": len(data), "bpp": bpp}
+        facts["metadata_bytes"] = metadata
         facts |= {} if similarity is None else {"ms_ssim": similarity}
         say(output, files.json_text(facts | ({} if choice is None else targets.facts(choice))))
     elif not options.quiet:
         reached = "" if choice is None else f", {targets.line(choice)}"
-        say(output, f"{output}: {len(data):,} bytes, {bpp:.4f} bpp{reached}")
+        apart = f", {metadata:,} bytes of it metadata (--strip leaves them out)" if metadata else ""
+        say(output, f"{output}: {len(data):,} bytes, {bpp:.4f} bpp{apart}{reached}")
         if similarity is not None:
             observer = f"alpha {task.alpha:g}, " if codec.takes_alpha else ""
             more = f"{codec.name} quality {quality:.4g}, {observer}MS-SSIM {similarity:.4f}, {seconds:.2f} s to encode"

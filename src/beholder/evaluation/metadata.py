@@ -6,6 +6,7 @@ import warnings
 
 from PIL import Image
 
+from beholder import codecs
 from beholder.codecs.base import Codec
 from beholder.errors import BeholderWarning
 from beholder.image import strip_metadata as strip_metadata
@@ -24,8 +25,8 @@ def source_bytes(image: Image.Image) -> int:
 def file_bytes(codec: Codec, image: Image.Image) -> int:
     """Bytes that the metadata of ``image`` take in each file that ``codec`` makes of it.
 
-    Measured, not parsed: how much a tiny picture's file grows by them, since containers store them apart from pixels.
-    0 where the codec carries none of them.
+    Measured, not parsed: how much a tiny picture's file grows by them, since containers store them apart from pixels,
+    whatever model or effort codes these.  0 where the codec carries none of them.
 
     Args:
         codec: any available codec.
@@ -33,6 +34,8 @@ def file_bytes(codec: Codec, image: Image.Image) -> int:
     """
     if not source_bytes(image):
         return 0
+    if codec.name in codecs.names() and codecs.get(codec.name).unavailable() is None:
+        codec = codecs.get(codec.name)  # without effort
     tiny = Image.new(image.mode, (_SIDE, _SIDE))
     if image.mode in ("LA", "RGBA"):
         tiny.putalpha(128)  # so that no codec finds it opaque and leaves the alpha channel out

@@ -41,7 +41,7 @@ class Panel:
     facts: str = ""
     prediction: Prediction | None = None
     agrees: bool = True
-    """Whether the prediction is that of the original."""
+    """Whether the prediction is that of the original; if not, a cross stands before it, for eyes that miss colours."""
 
 
 def original_panel(evaluation: Evaluation) -> Panel:
@@ -138,8 +138,13 @@ def _caption(draw: ImageDraw.ImageDraw, panel: Panel, left: int, top: int, width
     colour = SAME if panel.agrees else OTHER
     y += round(48 * unit)
     share = f"{100 * panel.prediction.probability:.1f} %"
-    room = width - draw.textlength(share, small) - 12 * unit
-    draw.text((left, y), fitted(draw, panel.prediction.label, small, room), colour, small, anchor="ls")
+    start = left if panel.agrees else left + round(16 * unit)
+    if not panel.agrees:
+        side, base, stroke = round(9 * unit), y - round(0.5 * unit), max(2, round(1.6 * unit))
+        draw.line((left, base - side, left + side, base), colour, stroke)
+        draw.line((left, base, left + side, base - side), colour, stroke)
+    room = right - start - draw.textlength(share, small) - 12 * unit
+    draw.text((start, y), fitted(draw, panel.prediction.label, small, room), colour, small, anchor="ls")
     draw.text((right, y), share, colour, small, anchor="rs")
     bar = y + round(8 * unit), y + round(8 * unit) + max(2, round(3 * unit)) - 1
     draw.rectangle((left, bar[0], right - 1, bar[1]), RULE)
