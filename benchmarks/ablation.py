@@ -29,10 +29,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from beholder import observers
+from beholder import observers, weights
 from beholder.codecs.base import Codec
 from beholder.codecs.rnn import layout
-from beholder.codecs.rnn import onnx_model as runtime
 from beholder.codecs.rnn.codec import Rnn
 from beholder.codecs.rnn.torch import entropy_models as context
 from beholder.codecs.rnn.torch import model, transform
@@ -90,8 +89,8 @@ def _flat_steps(settings: Settings) -> None:
 
 def _no_neighbours(settings: Settings) -> None:
     """Nothing within a stage is known; other stages still are."""
-    stages = tuple(replace(stage, passes=1) for stage in layout.SWIFT.stages)
-    model.Swift.__init__.__defaults__ = (None, replace(layout.SWIFT, stages=stages))
+    stages = tuple(replace(stage, passes=1) for stage in layout.LAYOUT.stages)
+    model.LappedTransformCodec.__init__.__defaults__ = (None, replace(layout.LAYOUT, stages=stages))
 
 
 def _no_history(settings: Settings) -> None:
@@ -116,7 +115,7 @@ def _machine(**options: Any) -> Callable[[Settings], None]:
 
 def _human_loss(settings: Settings) -> None:
     """Networks at alpha 1 that learn MS-SSIM."""
-    swift.SwiftTrainee.distortion = (  # type: ignore[method-assign]
+    swift.CodecModule.distortion = (  # type: ignore[method-assign]
         lambda self, decoded, image, alpha: human_distortion(decoded, image)
     )
 
@@ -205,9 +204,9 @@ def learn(variant: Variant, options: argparse.Namespace, folder: Path) -> int:
     elif seconds:
         run.learn(options.train_data, "decoder", seconds)
     if variant.part == "decoder":  # the codes are those of the codec that ships: so is their entropy model
-        shipped, (_, weights) = exported(runtime.default_folder())
+        shipped, (_, entropy_weights) = exported(weights.CODEC)
         entropy = context.ContextModel(run.average[0].layout, shipped.context)
-        entropy.load_state_dict(entropy.state_dict() | weights)
+        entropy.load_state_dict(entropy.state_dict() | entropy_weights)
         run.average[1] = entropy
         settings["model"]["context"] = shipped.context
     run.job.folder.mkdir(parents=True, exist_ok=True)
@@ -230,17 +229,17 @@ def measure_rate(codec: Codec, photos: Path) -> Iterator[dict[str, Any]]:
 
 
 def measure_machine(codec: Codec, photos: Path, most: int) -> Iterator[dict[str, Any]]:
-    """Qualities 2 and 3 at alpha 1: how far the judge's opinion moves (divergence in nats), how often its first
+    """Qualities 2 and 3 at alpha 1: how far the objective's opinion moves (divergence in nats), how often its first
     choice stays."""
-    paper, judge = protocol.get("paper"), observers.get(JUDGE)
+    paper, objective = protocol.get("paper"), observers.get(JUDGE)
     rows: dict[int, list[tuple[float, ...]]] = {2: [], 3: []}
     for path in find_photos(photos)[:most]:
-        image = paper.prepare(load(path), judge.info.input_size)
-        before = judge.predict([paper.view(image, judge)])[0]
+        image = paper.prepare(load(path), objective.info.input_size)
+        before = objective.predict([paper.view(image, objective)])[0]
         files = codec.encode_many(image, list(rows), alpha=1.0)
         for quality, data in zip(rows, files, strict=True):
             decoded = codec.decode(data)
-            after = judge.predict([paper.view(decoded, judge)])[0]
+            after = objective.predict([paper.view(decoded, objective)])[0]
             divergence = float(np.sum(before * np.log((before + 1e-6) / (after + 1e-6))))
             bpp = 8 * len(data) / (image.width * image.height)
             same = float(before.argmax() == after.argmax())

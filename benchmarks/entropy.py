@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from beholder.codecs.rnn import Rnn, bitstream
+from beholder.codecs.rnn import Rnn, bitstream, encoder
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS
 from beholder.reading import load
 
@@ -54,7 +54,11 @@ def main() -> None:
         pixels += image.width * image.height
         padding = [(0, -side % BLOCK) for side in (image.height, image.width)]
         padded = np.pad(np.asarray(image), [*padding, (0, 0)], mode="edge").transpose(2, 0, 1)
-        count(codec.model.states(np.ascontiguousarray(padded), options.alpha, ITERATIONS), codec, found)
+        count(
+            encoder.quantised_latents(codec.model, np.ascontiguousarray(padded), options.alpha, ITERATIONS),
+            codec,
+            found,
+        )
     raw, fixed = np.zeros(ITERATIONS), np.zeros(ITERATIONS)
     for (number, _, _), values in found.items():
         counts = np.array(list(values.values()), float)

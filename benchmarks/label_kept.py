@@ -44,18 +44,18 @@ def main() -> None:
     options = parser.parse_args()
     image = load(options.photo).convert("RGB")
     image.info.clear()  # no metadata: bytes are those of pixels
-    judges = [observers.get(name) for name in CLASSIFIERS]
+    objectives = [observers.get(name) for name in CLASSIFIERS]
     data = codecs.get("rnn").encode(image, options.quality, alpha=1.0)
     files = {"rnn": (options.quality, data)}
     files |= {name: at_least(codecs.get(name), image, len(data)) for name in OTHERS}
 
     tiles: list[tuple[Image.Image, list[tuple[str, str]]]] = []
-    truth = [judge.classify(image, 1)[0] for judge in judges]
+    truth = [objective.classify(image, 1)[0] for objective in objectives]
     seen = [(f"{p.label}  {100 * p.probability:.0f} %", GREEN) for p in truth]
     tiles.append((image, [("original", "black"), ("", "black"), *seen]))
     for name, (quality, file) in files.items():
         decoded = codecs.get(name).decode(file).convert("RGB")
-        guesses = [judge.classify(decoded, 1)[0] for judge in judges]
+        guesses = [objective.classify(decoded, 1)[0] for objective in objectives]
         bpp = 8 * len(file) / (image.width * image.height)
         lines = [(TITLES[name], "black"), (f"{len(file):,} bytes, {bpp:.3f} bits a pixel", "black")]
         for guess, right in zip(guesses, truth, strict=True):

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from beholder.codecs.rnn.layout import BLOCK, ITERATIONS, SWIFT, Layout
+from beholder.codecs.rnn.layout import BLOCK, ITERATIONS, LAYOUT, Layout
 from beholder.codecs.rnn.torch.human_distortion import ms_ssim
 from beholder.codecs.rnn.torch.transform import (
     PATCH,
@@ -32,7 +32,7 @@ from beholder.codecs.rnn.torch.transform import (
 )
 from beholder.training.photos import validation_set
 
-CHANNELS = SWIFT.latent - 1
+CHANNELS = LAYOUT.latent - 1
 CENTROID = 0.42
 SINGLE_STEPS = (2.4, 1.7, 1.2, 1.0, 0.6, 0.45, 0.33, 0.25, 0.19, 0.15, 0.11, 0.08)
 Schedule = list[list[tuple[int, int, int]]]
@@ -76,7 +76,7 @@ def main() -> None:
     single = [coder.measure(np.full(CHANNELS, 1 / step), 0.38, 0.0) for step in SINGLE_STEPS]
     rates, losses = (np.log([x[i] if i == 0 else 1 - x[i] for x in single]) for i in (0, 1))
     print("single quantiser: ", "  ".join(f"{bpp:.3f} {quality:.4f}" for bpp, quality in single))
-    for name, schedule in {**SCHEDULES, "that of layout.py": of_layout(SWIFT)}.items():
+    for name, schedule in {**SCHEDULES, "that of layout.py": of_layout(LAYOUT)}.items():
         print(name)
         levels = np.full(CHANNELS, -1)
         for t, ranges in enumerate(schedule):

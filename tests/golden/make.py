@@ -148,7 +148,7 @@ def _border_distance(photo: Image.Image) -> float:
     for alpha in (0.0, 0.5, 1.0):
         latent = model.analyse(padded, alpha)
         for t in range(8):
-            scaled = latent * model.gain(alpha, t)
+            scaled = latent * model.steps.gain(alpha, t)
             distance = np.abs(scaled - np.round(scaled))
             # The cell of 0 has no border at 0; the first channel holds whole numbers, exactly.
             nearest = min(nearest, float(distance[(np.abs(scaled) > 0.5) & (distance > 0)].min(initial=1)))

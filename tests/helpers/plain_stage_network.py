@@ -22,10 +22,14 @@ def passes(
     w = {
         name.partition(".")[2]: array.astype(np.int64) for name, array in arrays.items() if name.startswith(f"{stage}.")
     }
-    seen, channels, count = layout.seen(stage), layout.stages[stage].channels, layout.stages[stage].passes
+    seen, channels, count = layout.prior_channels(stage), layout.stages[stage].channels, layout.stages[stage].passes
     old = np.abs(now[channels])
     which = lattice(*now.shape[1:], count)
-    before = dense(features(now[:seen] * layout.worth(stage)[:seen, None, None]), w["before.weight"], w["before.bias"])
+    before = dense(
+        features(now[:seen] * layout.step_in_finest_units(stage)[:seen, None, None]),
+        w["before.weight"],
+        w["before.bias"],
+    )
     before = relu(conv(relu(before), w["gather_before.weight"]) + w["gather_before.bias"][:, None, None])
     for p in range(count):
         known = which < p

@@ -15,6 +15,7 @@ from helpers.photos import make_photo
 from PIL import Image
 
 import beholder
+from beholder import weights
 from beholder.cli import main
 from beholder.codecs.rnn import bitstream, onnx_model
 from beholder.codecs.rnn.layout import BLOCK
@@ -63,7 +64,7 @@ def decode(tmp_path_factory: pytest.TempPathFactory) -> Decode:
 
 def codes_of(data: bytes) -> np.ndarray:
     """The integers that Python decodes, (channels, height, width)."""
-    model = onnx_model.load(onnx_model.default_folder())
+    model = onnx_model.load(weights.CODEC)
     stream = bitstream.read(data)
     now = np.zeros((model.latent, -(-stream.height // BLOCK), -(-stream.width // BLOCK)), np.int64)
     for t, segment in enumerate(stream.segments):

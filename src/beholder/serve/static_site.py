@@ -6,7 +6,7 @@ import functools
 from importlib import resources
 from pathlib import Path
 
-from beholder.codecs.rnn import onnx_model
+from beholder import weights
 from beholder.errors import OutputError
 from beholder.files import save_atomically
 from beholder.serve.web_model import web_model
@@ -19,7 +19,7 @@ MODEL_NAME = "model.bin"
 @functools.cache
 def default_web_model() -> bytes:
     """The model that ships, for the browser."""
-    return web_model(onnx_model.default_folder())
+    return web_model(weights.CODEC)
 
 
 def write_site(folder: Path, model: Path | None = None, *, force: bool = False) -> list[Path]:

@@ -29,6 +29,7 @@ from beholder.errors import BadOptionError
 from beholder.serve.onnx_weights import read_weights
 
 MAGIC = b"BHW1"
+HUMAN_GRAPH = "eye.onnx"
 FORMAT = 1
 PREFIX, HALF = "codec.synthesis.", ".half"
 """How ``eye.onnx`` names its weights: the module's path, and a suffix where they are stored as 16-bit floats."""
@@ -49,7 +50,7 @@ def web_model(folder: Path) -> bytes:
         stored = {name: arrays[name] for name in arrays.files}
     layout = model.layout
     parts: dict[str, NDArray[Any]] = {name: stored[name] for name in stored if name not in HEADER}
-    parts["log_ratio"] = onnx_model.log_ratio(stored)
+    parts["log_ratio"] = model.steps.log_ratio
     parts["levels"] = np.stack([layout.levels(t) for t in range(ITERATIONS)])
     parts["log_table"], parts["masks"] = log_table(), MASKS
     parts |= _picture(folder)
@@ -72,14 +73,14 @@ def web_model(folder: Path) -> bytes:
 
 def _stage(layout: Layout, number: int) -> dict[str, Any]:
     stage = layout.stages[number]
-    seen = layout.seen(number)
+    prior = layout.prior_channels(number)
     return {
         "iteration": stage.iteration,
         "channels": stage.channels.tolist(),
         "passes": stage.passes,
-        "seen": seen,
+        "seen": prior,
         "refinement": layout.refinement(number).tolist(),
-        "worth": layout.worth(number)[:seen].tolist(),
+        "worth": layout.step_in_finest_units(number)[:prior].tolist(),
         "family": family(layout, number).tolist(),
         "earlier": before(layout, number) if stage.pyramid else [],
     }
@@ -87,7 +88,7 @@ def _stage(layout: Layout, number: int) -> dict[str, Any]:
 
 def _picture(folder: Path) -> dict[str, NDArray[Any]]:
     """The weights that draw pictures for the eye, by their names in the codec's synthesis."""
-    weights = read_weights(folder / onnx_model.EYE)
+    weights = read_weights(folder / HUMAN_GRAPH)
     found = {
         name.removeprefix(PREFIX).removesuffix(HALF): values
         for name, values in weights.items()
@@ -97,7 +98,7 @@ def _picture(folder: Path) -> dict[str, NDArray[Any]]:
     missing = [name for name in NEEDED if name not in found]
     if missing or len(colours) != 1:
         raise BadOptionError(
-            f"{folder / onnx_model.EYE} lacks {missing[0] if missing else 'the colour matrix'}: export the model again."
+            f"{folder / HUMAN_GRAPH} lacks {missing[0] if missing else 'the colour matrix'}: export the model again."
         )
     for name in ("step", "eye_network.spread"):
         if name in found:

@@ -80,7 +80,7 @@ def test_encoder_counts_padded_pixels() -> None:
 def test_bound_holds_for_the_likeliest_symbol_of_every_table() -> None:
     """The range coder spends no less on a code than the bound says, whatever the table."""
     model = Rnn().model.entropy
-    arrays = Rnn().model._arrays
+    arrays = Rnn().model.arrays
     parts = np.split(arrays["tables"], np.cumsum(table_sizes(arrays["reach"].astype(np.int64)))[:-1])
     count = 1 << 17
     for kind, least in enumerate(model._least_bits):

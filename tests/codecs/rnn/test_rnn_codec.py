@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from beholder.codecs.rnn import Rnn, bitstream, tiles
-from beholder.codecs.rnn import onnx_model as runtime
+from beholder import weights
+from beholder.codecs.rnn import Rnn, bitstream, onnx_model, tiles
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS
 from beholder.errors import BadFileError, BadOptionError, NotAvailableError
 from beholder.metrics import ms_ssim, psnr
@@ -152,7 +152,7 @@ def test_another_version_is_named(codec: Rnn, full: bytes, version: int, remedy:
 def test_model_of_an_older_version_is_one_sentence(tmp_path: Path) -> None:
     """A folder exported before the entropy model had its present layers."""
     folder = tmp_path / "old"
-    shutil.copytree(runtime.default_folder(), folder)
+    shutil.copytree(weights.CODEC, folder)
     with np.load(folder / "entropy.npz") as arrays:
         kept = {name: arrays[name] for name in arrays.files if "gather_before" not in name}
     np.savez_compressed(folder / "entropy.npz", **kept)
@@ -221,32 +221,16 @@ def test_header_is_what_the_specification_says(codec: Rnn) -> None:
     assert int.from_bytes(checksum, "little") == zlib.crc32(payload, zlib.crc32(data[:18]))
 
 
-def test_a_search_is_told_by_the_header(codec: Rnn, photo: Image.Image) -> None:
-    """The eye's centroids are others then, and both networks are told."""
+def test_optimisation_is_told_by_the_header(codec: Rnn, photo: Image.Image) -> None:
+    """It changes the human's reconstruction offsets, and both networks' modulation."""
     assert [Rnn(effort=effort).encode(photo, 1)[17] for effort in (0, 1)] == [1, 0x41]
     for alpha in (0.0, 1.0):
         stream = bitstream.read(codec.encode(photo, 3, alpha=alpha))
-        pictures = [np.asarray(codec.decode(bitstream.write(replace(stream, searched=flag)))) for flag in (False, True)]
-        assert not np.array_equal(*pictures)
+        files = [bitstream.write(replace(stream, optimised=flag)) for flag in (False, True)]
+        assert not np.array_equal(*(np.asarray(codec.decode(data)) for data in files))
 
 
-def test_models_of_before_had_the_same_steps_for_the_eye_and_machines(
-    codec: Rnn, photo: Image.Image, tmp_path: Path
-) -> None:
-    shutil.copytree(codec.model.folder, tmp_path / "former")
-    arrays = dict(np.load(codec.model.folder / "entropy.npz"))
-    arrays["log_ratio"] = arrays["log_ratio"][1]
-    np.savez_compressed(tmp_path / "former" / "entropy.npz", **arrays)
-    former = Rnn(tmp_path / "former")
-    files = [bitstream.read(c.encode(photo, 4, alpha=1.0)).segments for c in (former, codec)]
-    assert files[0] == files[1]
-    for t in range(ITERATIONS):
-        eye, machine = (former.model.gain(alpha, t) for alpha in (0.0, 1.0))
-        np.testing.assert_array_equal(eye, machine)
-        assert (codec.model.gain(0.0, t) != machine).any()
-
-
-def test_a_searched_file_keeps_the_steps_of_all_that_it_was_searched_for(photo: Image.Image) -> None:
+def test_an_optimised_file_keeps_the_steps_of_all_its_iterations(photo: Image.Image) -> None:
     """Its first segments decode with the steps of the number of iterations in its header, cut off or not."""
     codec = Rnn(effort=1)
     data = codec.encode(photo, 4)
@@ -261,18 +245,6 @@ def test_a_searched_file_keeps_the_steps_of_all_that_it_was_searched_for(photo: 
     for target in (3, 5):  # a header that tells of another number means other steps
         other = bitstream.write(replace(stream, iterations=target, segments=stream.segments[:3]))
         assert (np.asarray(codec.decode(other)) != np.asarray(codec.decode(data, 3))).any()
-
-
-def test_models_of_before_have_the_same_steps_for_searched_codes(codec: Rnn, tmp_path: Path) -> None:
-    shutil.copytree(codec.model.folder, tmp_path / "former")
-    arrays = dict(np.load(codec.model.folder / "entropy.npz"))
-    del arrays["searched_ratio"]
-    np.savez_compressed(tmp_path / "former" / "entropy.npz", **arrays)
-    former = Rnn(tmp_path / "former").model
-    for target in range(1, ITERATIONS + 1):
-        np.testing.assert_array_equal(former.gain(0.0, 3, target), former.gain(0.0, 3))
-        np.testing.assert_array_equal(codec.model.gain(1.0, 3, target), former.gain(1.0, 3))
-        assert (codec.model.gain(0.0, 3, target) != former.gain(0.0, 3)).any()
 
 
 def test_steps_of_other_channels_are_damage(codec: Rnn, tmp_path: Path) -> None:
@@ -291,7 +263,7 @@ def test_a_folder_that_is_no_model(tmp_path: Path, photo: Image.Image) -> None:
     (tmp_path / "model.json").write_text("{}")
     with pytest.raises(BadOptionError, match=r"lacks analysis\.onnx"):
         Rnn(tmp_path).encode(photo)
-    for name in runtime.PARTS:
+    for name in onnx_model.DECODING:
         (tmp_path / name).write_bytes(b"PK")
     with pytest.raises(BadOptionError, match="damaged"):
         Rnn(tmp_path).encode(photo)

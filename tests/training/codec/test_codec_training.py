@@ -15,8 +15,9 @@ from helpers.toy_training import SIZES
 
 torch = pytest.importorskip("torch")
 
-from beholder.codecs.rnn.optimise import loop as search  # noqa: E402
-from beholder.codecs.rnn.torch import batch_optimise as batch_search  # noqa: E402
+from beholder.codecs.rnn.optimise import loop  # noqa: E402
+from beholder.codecs.rnn.optimise.objective import OptimiserSchedule  # noqa: E402
+from beholder.codecs.rnn.torch.objective import TorchObjective  # noqa: E402
 from beholder.codecs.rnn.torch.weights import load_checkpoint  # noqa: E402
 from beholder.errors import BadFileError, BadImageError, BadOptionError, OutputError  # noqa: E402
 from beholder.training.codec import module as swift  # noqa: E402
@@ -205,7 +206,7 @@ class Machine(torch.nn.Module):
 
 
 def test_one_network_for_every_observer(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Alpha `any`: half the samples the eye's, a quarter a machine's, the rest between; the machine is frozen."""
+    """Alpha `any`: half the samples the human's, a quarter a machine's, the rest between; the machine is frozen."""
 
     monkeypatch.setattr(swift, "FeatureDistortion", Machine)
     run = CodecTraining(job(photos, tmp_path, SWIFT_SETTINGS, alpha=None))
@@ -341,36 +342,32 @@ def test_networks_learn_from_codes_that_were_searched_for(photos: Path, tmp_path
 
 
 @pytest.mark.parametrize(("alpha", "t"), [(0.0, 0), (0.0, 3), (1.0, 1)])
-def test_a_batch_is_searched_as_the_encoder_searches_one(photos: Path, tmp_path: Path, alpha: float, t: int) -> None:
-    """What both minimise ends alike, far below where it began, and no sample knows of another."""
+def test_a_batch_is_optimised_as_each_of_its_pictures(photos: Path, tmp_path: Path, alpha: float, t: int) -> None:
+    """The objective ends far below where it began, and no sample knows of another."""
     model = CodecTraining(job(photos, tmp_path, SWIFT_SETTINGS)).model
-    machine = Machine() if alpha else None
-    model.judges.__dict__["machine"] = machine
+    model.objectives.__dict__["machine"] = Machine() if alpha else None
     model.context.set_quantise(True)
     image = torch.from_numpy(PhotoCrops(photos, 64, 1).batch(0, 3)).float() / 255
     latent = model.codec.analysis(image, torch.full((3,), alpha)).detach()
-    pace = search.Pace(rounds=8, rate=0.25, refresh=4)
-    together = batch_search.improve(model.codec, model.context, image, latent, t, pace, machine)
+    schedule = OptimiserSchedule(rounds=8, rate=0.25, refresh=4)
+    batch = model.objectives.improve(image, latent, alpha, t, schedule).numpy()
+    multiplier = loop.MACHINE_LAMBDA if alpha else loop.HUMAN_LAMBDA[t]
     for one in range(3):
         rows = slice(one, one + 1)
-        alone = batch_search.improve(model.codec, model.context, image[rows], latent[rows], t, pace, machine)
-        judge = model.judges(alpha, t, (image[one] * 255).byte().numpy())
-        judge.pace = lambda effort: pace
-        gains = [model.codec.quantiser.gain(judge.observer, i, judge.target)[0].numpy() for i in judge.passed]
-        start = latent[one].numpy()
-        encoder = search.descend(judge, start, np.ones_like(start[:1]), gains, alpha, 1)
-        first: list[float] = []
-
-        def cost(y: np.ndarray, judge: Any = judge, gains: Any = gains, first: list[float] = first) -> float:
+        alone = model.objectives.improve(image[rows], latent[rows], alpha, t, schedule).numpy()
+        objective = TorchObjective(model.objectives, image[rows], alpha, t)
+        gains = [
+            model.codec.quantiser.gain(objective.observer, i, objective.optimised_for)[0].numpy()
+            for i in objective.iterations
+        ]
+        costs = []
+        for y in (latent[rows].numpy(), batch[rows], alone):
             whole = [np.trunc(y * gain) for gain in gains]
-            bits = judge.prices(whole).bits(whole)
-            first.append((search.MACHINE_PRICE if alpha else search.EYE_PRICE[t]) / bits)
-            return first[0] * bits + judge.distortion(whole)
-
-        before, ours, theirs, by_itself = (cost(y) for y in (start, together[one].numpy(), encoder, alone[0].numpy()))
-        assert before - theirs > 0.03
-        assert ours == pytest.approx(theirs, abs=0.2 * (before - theirs))
-        assert by_itself == pytest.approx(ours, abs=0.1 * (before - theirs))
+            bits = float(objective.rate_estimate(whole).bits(whole)[0])
+            costs.append((bits, float(objective.distortion(whole)[0])))
+        before, ours, by_itself = (multiplier / costs[0][0] * bits + distortion for bits, distortion in costs)
+        assert before - ours > 0.03
+        assert by_itself == pytest.approx(ours, abs=0.1 * (before - ours))
 
 
 def test_16_bit_networks_and_compiling_learn_the_same(photos: Path, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_swift_learns_on_its_device(monkeypatch: pytest.MonkeyPatch, part: str) 
         alpha, t = torch.empty(4, device=ELSEWHERE), torch.zeros(4, dtype=torch.long, device=ELSEWHERE)
         states = codec.quantise(codec.analysis(image, alpha), alpha)
         if part in ("decoder", "networks"):
-            decoded = codec.decode([belief for _, belief in states], alpha, t)
+            decoded = codec.decode([y_hat for _, y_hat in states], alpha, t)
             check(human_distortion(decoded, image).mean() + model.machine(decoded, image).mean(), codec.recurrence)
         else:
             check(context.bits([codes for codes, _ in states]).sum(), context)

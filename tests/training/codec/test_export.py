@@ -14,17 +14,18 @@ from PIL import Image
 torch = pytest.importorskip("torch", reason="torch is not installed")
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
+from beholder import weights  # noqa: E402
 from beholder.cli import main  # noqa: E402
-from beholder.codecs.rnn import Rnn, bitstream  # noqa: E402
-from beholder.codecs.rnn import onnx_model as runtime  # noqa: E402
+from beholder.codecs.rnn import (  # noqa: E402
+    Rnn,
+    bitstream,
+    onnx_model,
+)
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS  # noqa: E402
-from beholder.codecs.rnn.torch.entropy_models import ContextModel  # noqa: E402
-from beholder.codecs.rnn.torch.model import Swift, SwiftConfig  # noqa: E402
-from beholder.codecs.rnn.torch.weights import exported as read_exported  # noqa: E402
+from beholder.codecs.rnn.torch.model import CodecConfig, LappedTransformCodec  # noqa: E402
 from beholder.codecs.rnn.torch.weights import load_checkpoint  # noqa: E402
 from beholder.errors import BadFileError, BadOptionError, OutputError  # noqa: E402
 from beholder.training.codec.export import SILENT, correction, decode_with_torch, export_codec, freeze, restore  # noqa: E402
-from beholder.training.codec.graphs import write_networks  # noqa: E402
 from beholder.training.codec.run import CodecJob, CodecTraining  # noqa: E402
 
 TINY = {
@@ -68,7 +69,7 @@ def test_an_exported_model_reads_its_own_files_and_no_others(exported: Path, pho
 
 def test_exporting_twice_gives_the_same_identity(exported: Path, checkpoint: Path) -> None:
     again = export_codec(checkpoint, checkpoint.parent / "again")
-    assert runtime.identity(again) == runtime.identity(exported)
+    assert onnx_model.identity(again) == onnx_model.identity(exported)
 
 
 def test_silent_networks_are_noticed(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,84 +87,32 @@ def test_silent_networks_are_noticed(checkpoint: Path, tmp_path: Path, capsys: p
 
 
 @pytest.mark.parametrize(
-    ("alpha", "searched"), [(0.0, False), (0.0, True), (0.2, False), (0.2, True), (0.5, True), (1.0, False)]
+    ("alpha", "optimised"), [(0.0, False), (0.0, True), (0.2, False), (0.2, True), (0.5, True), (1.0, False)]
 )
-def test_shipped_graphs_agree_with_torch(big_photo: Image.Image, alpha: float, searched: bool) -> None:
+def test_shipped_graphs_agree_with_torch(big_photo: Image.Image, alpha: float, optimised: bool) -> None:
     """The same bytes decode to the same pixels within 1/255, torch holding the shipped weights."""
     codec = Rnn()
     torch_codec = load_shipped(codec.model)
     for quality in (1, 5, ITERATIONS):
         data = codec.encode(big_photo, quality, alpha=alpha)
         stream = bitstream.read(data)
-        stream.searched = searched
+        stream.optimised = optimised
         data = bitstream.write(stream)
         size = tuple(-(-n // BLOCK) * BLOCK for n in (stream.height, stream.width))
-        theirs = decode_with_torch(torch_codec, codec.model.entropy, stream.segments, size, stream.alpha, stream.target)
+        observer = stream.alpha, stream.optimised_for
+        theirs = decode_with_torch(torch_codec, codec.model.entropy, stream.segments, size, *observer)
         ours = np.asarray(codec.decode(data)).astype(int)
         assert np.abs(ours - theirs[: stream.height, : stream.width]).max() <= 1
-
-
-def test_a_codec_from_before_the_eye_had_its_own_synthesis_can_be_trained_on(tmp_path: Path) -> None:
-    folder = tmp_path / "former"
-    shutil.copytree(runtime.default_folder(), folder)
-    graph = onnx.load(str(folder / "synthesis.onnx"))
-    kept = [tensor for tensor in graph.graph.initializer if ".eye_" not in tensor.name]
-    assert len(kept) == len(graph.graph.initializer) - 2
-    del graph.graph.initializer[:]
-    graph.graph.initializer.extend(kept)
-    onnx.save(graph, str(folder / "synthesis.onnx"))
-    (folder / runtime.EYE).unlink()
-    weights = read_exported(folder)[1][0]
-    shared, own = weights["synthesis.linear.weight"], weights["synthesis.eye_linear"]
-    assert torch.equal(own, shared[:, :, 0, 0])
-    assert torch.equal(weights["synthesis.eye_borders"], weights["synthesis.borders.weight"])
-
-
-def test_models_from_before_the_eye_had_a_graph_of_its_own_decode(tmp_path: Path, big_photo: Image.Image) -> None:
-    folder = tmp_path / "former"
-    shutil.copytree(runtime.default_folder(), folder)
-    (folder / runtime.EYE).unlink()
-    former, shipped = Rnn(folder), Rnn()
-    assert former.model.identity != shipped.model.identity
-    torch_codec = load_shipped(shipped.model)
-    torch_codec.synthesis.eye_network = None
-    for quality in (1, ITERATIONS):
-        data = former.encode(big_photo, quality)
-        stream = bitstream.read(data)
-        size = tuple(-(-n // BLOCK) * BLOCK for n in (stream.height, stream.width))
-        linear = decode_with_torch(torch_codec, former.model.entropy, stream.segments, size, 0.0)
-        ours = np.asarray(former.decode(data)).astype(int)
-        assert np.abs(ours - linear[: stream.height, : stream.width]).max() <= 1
-
-
-def test_models_from_before_the_eye_had_a_network_write_and_read_files(tmp_path: Path, photo: Image.Image) -> None:
-    """Their graphs have other inputs: no row, and the adjoint needs the contrast alone."""
-    codec = Swift(SwiftConfig(hidden=8, context=8))
-    context = ContextModel(codec.layout, 8)
-    context.set_quantise(True)
-    folder = tmp_path / "former"
-    folder.mkdir()
-    write_networks(codec, folder)
-    for name, kept, constant in (("eye", "belief", "row"), ("eye_adjoint", "belief", "row")):
-        graph = onnx.load(str(folder / f"{name}.onnx"))
-        del graph.graph.input[[value.name for value in graph.graph.input].index(constant)]
-        assert kept in [value.name for value in graph.graph.input]
-        onnx.save(graph, str(folder / f"{name}.onnx"))
-    np.savez_compressed(folder / "entropy.npz", **freeze(codec, context))
-    (folder / "model.json").write_text("{}")
-    for alpha, effort in ((0.0, 1), (0.2, 0)):
-        former = Rnn(folder, effort=effort)
-        assert former.decode(former.encode(photo, 2, alpha=alpha)).size == photo.size
 
 
 @pytest.mark.parametrize("harm", ["gone", "cut"])
 def test_a_model_without_its_weights_says_so(tmp_path: Path, photo: Image.Image, harm: str) -> None:
     folder = tmp_path / "damaged"
-    shutil.copytree(runtime.default_folder(), folder)
-    data = (folder / runtime.EYE_WEIGHTS).read_bytes()
-    (folder / runtime.EYE_WEIGHTS).unlink()
+    shutil.copytree(weights.CODEC, folder)
+    data = (folder / onnx_model.HUMAN_WEIGHTS).read_bytes()
+    (folder / onnx_model.HUMAN_WEIGHTS).unlink()
     if harm == "cut":
-        (folder / runtime.EYE_WEIGHTS).write_bytes(data[:1000])
+        (folder / onnx_model.HUMAN_WEIGHTS).write_bytes(data[:1000])
     damaged = Rnn(folder)
     with pytest.raises(BadOptionError, match="export it again"):
         damaged.decode(damaged.encode(photo, 1))
@@ -173,10 +122,10 @@ def test_from_the_eye_to_a_machine_there_is_no_jump(big_photo: Image.Image) -> N
     """Codes of one kind, drawn for neighbouring alphas: pictures change little by little."""
     model = Rnn().model
     pixels = np.asarray(big_photo)[: 12 * BLOCK, : 15 * BLOCK].transpose(2, 0, 1)
-    belief = model.dequantise(model.quantise(model.analyse(pixels, 0.0), 0.0, 1), 0.0, 1)
-    memory = model.remember(belief, np.zeros((model.memory, *belief.shape[1:]), np.float32), 0.2, 1)
+    y_hat = model.steps.dequantise(model.steps.quantise(model.analyse(pixels, 0.0), 0.0, 1), 0.0, 1)
+    memory = model.recur(y_hat, np.zeros((model.hidden, *y_hat.shape[1:]), np.float32), 0.2, 1)
     alphas = (0.0, 0.01, 0.25, 0.49, 0.5)
-    eye, near, half, almost, machine = (model.synthesise(belief, memory, a, 1).astype(float) for a in alphas)
+    eye, near, half, almost, machine = (model.synthesise(y_hat, memory, a, 1).astype(float) for a in alphas)
     whole = np.abs(machine - eye).mean()
     assert whole > 0.5
     assert np.abs(near - eye).mean() < 0.1 * whole
@@ -188,7 +137,7 @@ def test_a_checkpoint_of_before_is_one_sentence(
     tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state = load_checkpoint(checkpoint)
-    del state["average"][0]["quantiser.searched"]
+    del state["average"][0]["quantiser.optimised"]
     torch.save(state, tmp_path / "former.pt")
     assert main(["export", str(tmp_path / "former.pt"), "-o", str(tmp_path / "model")]) == 2
     assert "another version of beholder" in capsys.readouterr().err
@@ -216,12 +165,12 @@ def test_a_folder_that_is_no_model_is_not_overwritten(tmp_path: Path, checkpoint
     assert (tmp_path / "precious.txt").read_text() == "keep me"
 
 
-def load_shipped(model: runtime.Model) -> Swift:
+def load_shipped(model: onnx_model.Model) -> LappedTransformCodec:
     """A torch codec with the weights that stand in the shipped ONNX graphs."""
-    codec = Swift(SwiftConfig.read(model.card["settings"]["model"]), model.layout)
-    weights = {f"quantiser.{name}": torch.from_numpy(model._arrays[name]) for name in ("centroid", "searched")}
-    weights["quantiser.log_ratio"] = torch.from_numpy(runtime.log_ratio(model._arrays))
-    weights["quantiser.searched_ratio"] = torch.from_numpy(model._arrays["searched_ratio"])
+    codec = LappedTransformCodec(CodecConfig.read(model.card["settings"]["model"]), model.layout)
+    weights = {f"quantiser.{name}": torch.from_numpy(model.arrays[name]) for name in ("centroid", "optimised")}
+    weights["quantiser.log_ratio"] = torch.from_numpy(onnx_model.log_ratio(model.arrays))
+    weights["quantiser.searched_ratio"] = torch.from_numpy(model.arrays["searched_ratio"])
     weights["quantiser.fineness"] = codec.quantiser.fineness
     for part in ("analysis", "recurrence", "synthesis", "eye"):
         for tensor in onnx.load(model.folder / f"{part}.onnx").graph.initializer:

@@ -11,8 +11,8 @@ from PIL import Image
 
 pytest.importorskip("torch", reason="torch is not installed")  # for what draws the crops
 
-from beholder.codecs.rnn import Rnn
-from beholder.codecs.rnn import onnx_model as runtime
+from beholder import weights
+from beholder.codecs.rnn import Rnn, onnx_model
 from beholder.codecs.rnn.entropy.tables import PROBABILITY_BITS, laplace_tables, table_sizes
 from beholder.errors import BadImageError
 from beholder.training.codec.fit_tables import fit_tables
@@ -22,7 +22,7 @@ from beholder.training.codec.fit_tables import fit_tables
 def model(tmp_path: Path) -> Path:
     """The model that ships, with Laplace's tables."""
     folder = tmp_path / "model"
-    shutil.copytree(runtime.default_folder(), folder)
+    shutil.copytree(weights.CODEC, folder)
     with np.load(folder / "entropy.npz") as archive:
         arrays = dict(archive)
     arrays["tables"] = laplace_tables()[0]
@@ -37,9 +37,9 @@ def test_files_get_smaller(model: Path, tmp_path: Path, big_photo: Image.Image) 
     before, seen = len(Rnn(model, effort=1).encode(big_photo, 3)), []
     fit_tables(model, photos, crops=6, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(i + 1, 12) for i in range(12)]
-    runtime.load.cache_clear()
+    onnx_model.load.cache_clear()
     codec = Rnn(model, effort=1)
-    arrays = codec.model._arrays
+    arrays = codec.model.arrays
     ends = np.cumsum(table_sizes(arrays["reach"].astype(np.int64)))[:-1]
     for table in np.split(arrays["tables"].astype(np.int64), ends):
         assert table.sum() == 1 << PROBABILITY_BITS

@@ -14,8 +14,17 @@ from torch.nn import functional as F  # noqa: E402
 
 from beholder.errors import BadOptionError  # noqa: E402
 from beholder.training.codec.run import CONFIGS, build, read_settings  # noqa: E402
-from beholder.training.weber2020.model import MEAN, VARIANCE, ConvGRU, ConvLSTM, Paper, PaperConfig, SameConv, binarize  # noqa: E402
-from beholder.training.weber2020.module import PaperTrainee  # noqa: E402
+from beholder.training.weber2020.model import (  # noqa: E402
+    MEAN,
+    VARIANCE,
+    ConvGRU,
+    ConvLSTM,
+    SameConv,
+    Weber2020,
+    Weber2020Config,
+    binarize,
+)
+from beholder.training.weber2020.module import Weber2020Module  # noqa: E402
 
 TINY: dict[str, Any] = {
     "architecture": "paper",
@@ -31,9 +40,9 @@ def image() -> Any:
     return torch.from_numpy(np.asarray(make_photo(48, 32)).copy()).permute(2, 0, 1)[None].float() / 255
 
 
-def tiny(**options: Any) -> Paper:
+def tiny(**options: Any) -> Weber2020:
     torch.manual_seed(0)
-    return Paper(PaperConfig(width=0.0625, **options)).eval()
+    return Weber2020(Weber2020Config(width=0.0625, **options)).eval()
 
 
 @pytest.mark.parametrize(
@@ -48,7 +57,7 @@ def test_size_and_cost_of_the_full_network(cell: str, parameters: int, multiply_
         count += output.numel() * module.weight[0].numel()
 
     with torch.device("meta"):
-        model = Paper(PaperConfig(cell=cell))
+        model = Weber2020(Weber2020Config(cell=cell))
         for module in model.modules():
             if isinstance(module, torch.nn.Conv2d):
                 module.register_forward_hook(add)
@@ -158,7 +167,7 @@ def test_random_codes_only_in_training(image: Any) -> None:
 
 
 def test_reconstruct_tells_raw_bits(image: Any) -> None:
-    trainee = PaperTrainee(TINY, 0.0).eval()
+    trainee = Weber2020Module(TINY, 0.0).eval()
     result = trainee.reconstruct(image.repeat(2, 1, 1, 1), 0.0)
     assert [b.tolist() for _, b in result] == [[0.125] * 2, [0.25] * 2, [0.375] * 2]
     assert all(float(x.min()) >= 0 and float(x.max()) <= 1 for x, _ in result)
@@ -168,7 +177,7 @@ def test_reconstruct_tells_raw_bits(image: Any) -> None:
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_learns(image: Any, cell: str, mode: str) -> None:
     torch.manual_seed(0)
-    trainee = PaperTrainee(TINY | {"model": TINY["model"] | {"cell": cell, "mode": mode}}, 0.0)
+    trainee = Weber2020Module(TINY | {"model": TINY["model"] | {"cell": cell, "mode": mode}}, 0.0)
     optimiser = torch.optim.Adam(trainee.parameter_groups(0.01))
     losses = []
     for step in range(16):

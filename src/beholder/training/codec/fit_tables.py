@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from beholder.codecs.rnn import onnx_model as runtime
+from beholder.codecs.rnn import encoder, onnx_model
 from beholder.codecs.rnn.entropy.tables import integers, table_sizes
 from beholder.codecs.rnn.layout import ITERATIONS
 from beholder.training.photos import PhotoCrops
@@ -51,11 +51,11 @@ def fit_tables(
     first = arrays["tables"].astype(np.float64)
     done = 0
     for number in range(ROUNDS):
-        model = runtime.Model(folder)
+        model = onnx_model.Model(folder)
         counts = np.zeros(len(first), np.int64)
         for pixels, t, effort in _samples(photos, crops, number):
-            latents = model.states(pixels, 0.0, t + 1, effort if model.searches_for_eye else 0)
-            counts += model.entropy.prices(latents).counts(latents)
+            latents = encoder.quantised_latents(model, pixels, 0.0, t + 1, effort)
+            counts += model.entropy.rate_estimate(latents).counts(latents)
             done += 1
             progress(done, ROUNDS * crops)
         arrays["tables"] = _fitted(first, counts, arrays["reach"].astype(np.int64))

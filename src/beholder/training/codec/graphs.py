@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from beholder.codecs.rnn import onnx_model as runtime
+from beholder.codecs.rnn import onnx_model
 from beholder.codecs.rnn.layout import BLOCK
-from beholder.codecs.rnn.torch.model import Swift
+from beholder.codecs.rnn.torch.model import LappedTransformCodec
 
 HALF_FROM = 64
 """Tensors with at least this many values are stored as 16-bit floats."""
@@ -26,7 +26,7 @@ OPSET = 18
 
 
 class _Analysis(nn.Module):
-    def __init__(self, codec: Swift) -> None:
+    def __init__(self, codec: LappedTransformCodec) -> None:
         super().__init__()
         self.codec = codec
 
@@ -36,7 +36,7 @@ class _Analysis(nn.Module):
 
 
 class _Recurrence(nn.Module):
-    def __init__(self, codec: Swift) -> None:
+    def __init__(self, codec: LappedTransformCodec) -> None:
         super().__init__()
         self.codec = codec
 
@@ -46,7 +46,7 @@ class _Recurrence(nn.Module):
 
 
 class _Synthesis(nn.Module):
-    def __init__(self, codec: Swift) -> None:
+    def __init__(self, codec: LappedTransformCodec) -> None:
         super().__init__()
         self.codec = codec
 
@@ -56,26 +56,26 @@ class _Synthesis(nn.Module):
 
 
 class _Eye(nn.Module):
-    def __init__(self, codec: Swift) -> None:
+    def __init__(self, codec: LappedTransformCodec) -> None:
         super().__init__()
         self.codec = codec
 
     def forward(self, belief: Tensor, row: Tensor) -> Tensor:
-        image = self.codec.synthesis.for_eye(belief, row)
+        image = self.codec.synthesis.for_human(belief, row)
         return torch.round(image.clamp(0, 1) * 255).to(torch.uint8)
 
 
 class _EyeAdjoint(nn.Module):
-    def __init__(self, codec: Swift) -> None:
+    def __init__(self, codec: LappedTransformCodec) -> None:
         super().__init__()
         self.codec = codec
 
     def forward(self, gradient: Tensor, belief: Tensor, row: Tensor) -> Tensor:
-        result: Tensor = self.codec.synthesis.for_eye_adjoint(gradient, belief, row)
+        result: Tensor = self.codec.synthesis.for_human_vjp(gradient, belief, row)
         return result
 
 
-def write_networks(codec: Swift, folder: Path) -> None:
+def write_networks(codec: LappedTransformCodec, folder: Path) -> None:
     """The graphs of :mod:`beholder.codecs.rnn.onnx_model`, with free height and width."""
     latent, memory = codec.layout.latent, codec.config.hidden
     alpha, t = torch.zeros(1), torch.zeros(1, dtype=torch.long)
@@ -128,7 +128,7 @@ def write_networks(codec: Swift, folder: Path) -> None:
         if name in ("eye", "eye_adjoint"):
             _move_out(model, shared)
         (folder / f"{name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
-    (folder / runtime.EYE_WEIGHTS).write_bytes(b"".join(shared))
+    (folder / onnx_model.HUMAN_WEIGHTS).write_bytes(b"".join(shared))
 
 
 @contextmanager
@@ -178,5 +178,5 @@ def _move_out(model: Any, shared: dict[bytes, int]) -> None:
         if tensor.data_type == TensorProto.FLOAT16:
             data = tensor.raw_data
             place = shared.setdefault(data, sum(map(len, shared)))
-            set_external_data(tensor, runtime.EYE_WEIGHTS, place, len(data))
+            set_external_data(tensor, onnx_model.HUMAN_WEIGHTS, place, len(data))
             tensor.ClearField("raw_data")

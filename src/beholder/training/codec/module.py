@@ -19,12 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from beholder.codecs.rnn.layout import ITERATIONS
-from beholder.codecs.rnn.torch import batch_optimise as batch_search
 from beholder.codecs.rnn.torch.entropy_models import ContextModel
 from beholder.codecs.rnn.torch.human_distortion import human_distortion
 from beholder.codecs.rnn.torch.machine_distortion import FeatureDistortion
-from beholder.codecs.rnn.torch.model import Swift, SwiftConfig
-from beholder.codecs.rnn.torch.objective import ContextPrices, Judges
+from beholder.codecs.rnn.torch.model import CodecConfig, LappedTransformCodec
+from beholder.codecs.rnn.torch.objective import EntropyModelRate, TorchObjectives
 from beholder.training.distributed import Processes
 
 PRICE_RATE = 0.004
@@ -32,7 +31,7 @@ DECODER_QUALITIES = (0, 1, 1, 2, 2, 3, 4, 5, 6, 7)
 """Iterations that the part "decoder" draws from: machines read small files."""
 
 
-class SwiftTrainee(nn.Module):
+class CodecModule(nn.Module):
     """The codec, its entropy model and the prices of rate."""
 
     target: Tensor
@@ -40,8 +39,8 @@ class SwiftTrainee(nn.Module):
 
     def __init__(self, settings: dict[str, Any], alpha: float | None) -> None:
         super().__init__()
-        config = SwiftConfig.read(settings["model"])
-        self.codec = Swift(config)
+        config = CodecConfig(**settings["model"])
+        self.codec = LappedTransformCodec(config)
         self.context = ContextModel(self.codec.layout, config.context)
         self.alpha = alpha
         self.quantise_from = settings.get("quantise_from", settings["steps"])
@@ -54,7 +53,7 @@ class SwiftTrainee(nn.Module):
         if not 0 <= self.human_share <= 1:
             raise KeyError("human_share")
         self.searching = False
-        self.judges = Judges(self.codec, lambda latents: ContextPrices(self.context))
+        self.objectives = TorchObjectives(self.codec, lambda latents: EntropyModelRate(self.context, latents))
         self.quantised = False
         self.part = "all"
         self.together = Processes()
@@ -123,18 +122,18 @@ class SwiftTrainee(nn.Module):
         self.part = part
         if part == "decoder":
             for codec in (self.codec, average[0]):
-                assert isinstance(codec, Swift)
+                assert isinstance(codec, LappedTransformCodec)
                 codec.synthesis.begin_machine()
         self.context.requires_grad_(part == "entropy")
         self.codec.requires_grad_(part == "decoder")
         self.codec.analysis.requires_grad_(False)
-        for tensor in self.codec.synthesis.eye_parameters():
+        for tensor in self.codec.synthesis.human_parameters():
             tensor.requires_grad_(part == "eye")
         self.codec.quantiser.requires_grad_(part in ("decoder", "eye"))
 
     def draw_alpha(self, count: int, generator: torch.Generator) -> Tensor:
-        """Half the samples are the eye's, a quarter a machine's, a quarter between; in the part "decoder", whose
-        networks the eye does not use, none, three quarters and a quarter."""
+        """Half the samples are the human's, a quarter a machine's, a quarter between; in the part "decoder", whose
+        networks the human does not use, none, three quarters and a quarter."""
         if self.alpha is not None or self.part == "eye":
             return torch.full((count,), self.alpha or 0.0)
         # Fixed shares rather than chances: kernels are prepared once for each shape they meet.
@@ -162,7 +161,7 @@ class SwiftTrainee(nn.Module):
             bits = (bits * every).sum(0) / every.sum(0).clamp(min=1)
             return bits.sum(), {f"train/bpp_{i + 1}": float(v) for i, v in enumerate(bits.detach().cumsum(0))}
         if self.part in ("decoder", "eye"):
-            decoded = self.codec.decode([belief for _, belief in states], alpha, t, target)
+            decoded = self.codec.decode([y_hat for _, y_hat in states], alpha, t, target)
             distortion = self.distortion(decoded, image, alpha).mean()
             return distortion, {"train/distortion": float(distortion.detach())}
         decoded, latents = self.codec(image, alpha, t)
@@ -200,15 +199,12 @@ class SwiftTrainee(nn.Module):
             rows = chosen.nonzero()[:, 0].to(image.device)
             for row in rows[(alpha[rows] > 0) & (alpha[rows] < 1)].tolist():
                 one = slice(row, row + 1)
-                latent[one] = self.judges.improve(image[one], latent[one], float(alpha[row]), int(t[row]))
+                latent[one] = self.objectives.improve(image[one], latent[one], float(alpha[row]), int(t[row]))
             for last in range(ITERATIONS):
-                for observer in (0, 1):
+                for observer in (0.0, 1.0):
                     some = rows[(alpha[rows] == observer) & (t[rows] == last)]
                     if len(some):
-                        machine = self.judges.machine if observer else None
-                        latent[some] = batch_search.improve(
-                            self.codec, self.context, image[some], latent[some], last, machine=machine
-                        )
+                        latent[some] = self.objectives.improve(image[some], latent[some], observer, last)
             target[rows] = t[rows] + 1
             sent = torch.arange(ITERATIONS, device=image.device)[None] < target[:, None]
             every[rows] = sent[rows].to(every)
@@ -236,12 +232,12 @@ class SwiftTrainee(nn.Module):
         observer = torch.full((n,), alpha, device=image.device)
         states = self.codec.encode(image, observer)
         bpp = (self.context.bits([latent for latent, _ in states]) / (height * width)).cumsum(1)
-        beliefs = [belief for _, belief in states]
-        memories = self.codec.remember(beliefs, observer)
+        y_hats = [y_hat for _, y_hat in states]
+        hidden_states = self.codec.recur(y_hats, observer)
         result = []
-        for i, (belief, memory) in enumerate(zip(beliefs, memories, strict=True)):
+        for i, (y_hat, hidden) in enumerate(zip(y_hats, hidden_states, strict=True)):
             t = torch.full((n,), i, device=image.device)
-            result.append((self.codec.synthesis(belief, memory, observer, t).clamp(0, 1), bpp[:, i]))
+            result.append((self.codec.synthesis(y_hat, hidden, observer, t).clamp(0, 1), bpp[:, i]))
         return result
 
 

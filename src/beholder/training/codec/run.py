@@ -78,13 +78,13 @@ def build(settings: dict[str, Any], alpha: float | None) -> nn.Module:
     """The trainee of an architecture: `swift`, or `paper` with its own options."""
     try:
         if settings["architecture"] == "swift":
-            from beholder.training.codec.module import SwiftTrainee
+            from beholder.training.codec.module import CodecModule
 
-            return SwiftTrainee(settings, alpha)
+            return CodecModule(settings, alpha)
         if settings["architecture"] == "paper":
-            from beholder.training.weber2020.module import PaperTrainee
+            from beholder.training.weber2020.module import Weber2020Module
 
-            return PaperTrainee(settings, alpha)
+            return Weber2020Module(settings, alpha)
     except (KeyError, TypeError) as error:
         raise BadOptionError(
             f"The config's settings cannot be used ({error}): compare them with a config that ships."

@@ -44,7 +44,7 @@ State = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
-class PaperConfig:
+class Weber2020Config:
     """``cell``: gru or lstm; ``mode``: additive or one_shot; ``width``: factor on every number of channels."""
 
     cell: str = "gru"
@@ -118,7 +118,7 @@ class SameConv(nn.Conv2d):
 class Encoder(nn.Module):
     """Residual (b, 3, 16 h, 16 w) -> tanh of the binarizer (b, 32, h, w), in (-1, 1)."""
 
-    def __init__(self, config: PaperConfig) -> None:
+    def __init__(self, config: Weber2020Config) -> None:
         super().__init__()
         cell = ConvGRU if config.cell == "gru" else ConvLSTM
         first, second, top = (config.channels(c) for c in (64, 256, 512))
@@ -141,7 +141,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Codes (b, 32, h, w) -> prediction (b, 3, 16 h, 16 w), normalised, not clamped."""
 
-    def __init__(self, config: PaperConfig) -> None:
+    def __init__(self, config: Weber2020Config) -> None:
         super().__init__()
         cell = ConvGRU if config.cell == "gru" else ConvLSTM
         top, third, last = (config.channels(c) for c in (512, 256, 128))
@@ -167,15 +167,15 @@ class Decoder(nn.Module):
         return self.leave(x), after
 
 
-class Paper(nn.Module):
+class Weber2020(nn.Module):
     """The whole codec; see the module's docstring.  In training mode the binarizer is stochastic."""
 
     mean: Tensor
     spread: Tensor
 
-    def __init__(self, config: PaperConfig | None = None) -> None:
+    def __init__(self, config: Weber2020Config | None = None) -> None:
         super().__init__()
-        self.config = config or PaperConfig()
+        self.config = config or Weber2020Config()
         self.encoder = Encoder(self.config)
         self.decoder = Decoder(self.config)
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None] / 255, persistent=False)

@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from beholder.codecs.rnn.torch.human_distortion import ms_ssim
 from beholder.codecs.rnn.torch.machine_distortion import FeatureDistortion, Vgg16
 from beholder.errors import BadOptionError
-from beholder.training.weber2020.model import BLOCK, BPP, Paper, PaperConfig
+from beholder.training.weber2020.model import BLOCK, BPP, Weber2020, Weber2020Config
 
 HUMAN_WEIGHT = 5000.0
 MACHINE_WEIGHT = 1000.0
 
 
-class PaperTrainee(nn.Module):
+class Weber2020Module(nn.Module):
     """The codec and its distortion.  One network serves one observer: ``alpha`` is a number.
 
     Raises:
@@ -39,7 +39,7 @@ class PaperTrainee(nn.Module):
         for phase in settings["phases"]:
             if phase["crop"] % BLOCK:
                 raise BadOptionError(f"A crop of {phase['crop']} is no multiple of {BLOCK}: choose another.")
-        self.codec = Paper(read_config(settings.get("model", {})))
+        self.codec = Weber2020(read_config(settings.get("model", {})))
         self.alpha = alpha
         self.machine: FeatureDistortion | None = None
         self.vgg: Vgg16 | None = None
@@ -101,13 +101,13 @@ class PaperTrainee(nn.Module):
         return [(x.clamp(0, 1), b.expand(len(image))) for x, b in zip(images, bits, strict=True)]
 
 
-def read_config(options: dict[str, Any]) -> PaperConfig:
-    """``model`` of the settings as a :class:`PaperConfig`; BadOptionError in one sentence if it is none."""
-    known = [field.name for field in fields(PaperConfig)]
+def read_config(options: dict[str, Any]) -> Weber2020Config:
+    """``model`` of the settings as a :class:`Weber2020Config`; BadOptionError in one sentence if it is none."""
+    known = [field.name for field in fields(Weber2020Config)]
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise BadOptionError(f"Unknown model option {', '.join(unknown)}: choose among {', '.join(known)}.")
     try:
-        return PaperConfig(**options)
+        return Weber2020Config(**options)
     except (TypeError, ValueError) as error:
         raise BadOptionError(f"The model options cannot be used: {error}.") from None

@@ -32,7 +32,7 @@ from beholder.codecs.rnn.entropy.tables import (
     table_sizes,
 )
 from beholder.codecs.rnn.entropy.windows import Window, windows
-from beholder.codecs.rnn.layout import CODE_LIMIT, ITERATIONS, LEVELS, SWIFT, Layout, lattice
+from beholder.codecs.rnn.layout import CODE_LIMIT, ITERATIONS, LEVELS, Layout, lattice
 from beholder.errors import BadFileError
 
 LAYOUT = Rnn().model.layout
@@ -46,38 +46,38 @@ def entropy() -> EntropyModel:
 
 def test_layout_brings_every_channel_to_a_fine_level() -> None:
     """Channels seen so far are a prefix, levels never fall, the contrast is never refined."""
-    levels = np.stack([SWIFT.levels(t) for t in range(ITERATIONS)])
+    levels = np.stack([LAYOUT.levels(t) for t in range(ITERATIONS)])
     assert (np.diff(levels, axis=0) >= 0).all()
     assert (np.diff(levels, axis=0) > 0).any(1).all()
     assert (levels[-1, 1:] >= 3).all()
     assert (levels[:, 0] == 0).all()
-    for number, stage in enumerate(SWIFT.stages):
-        seen = SWIFT.seen(number)
-        assert (SWIFT.worth(number)[seen:] == 0).all()
-        assert ((SWIFT.refinement(number) >= 0) <= (stage.channels < seen)).all()
+    for number, stage in enumerate(LAYOUT.stages):
+        seen = LAYOUT.prior_channels(number)
+        assert (LAYOUT.step_in_finest_units(number)[seen:] == 0).all()
+        assert ((LAYOUT.refinement(number) >= 0) <= (stage.channels < seen)).all()
 
 
 def test_layout_survives_storing() -> None:
-    stored = Layout.from_rows(SWIFT.latent, SWIFT.rows(), SWIFT.passes())
-    assert stored == SWIFT
+    stored = Layout.from_rows(LAYOUT.latent, LAYOUT.rows(), LAYOUT.passes())
+    assert stored == LAYOUT
 
 
 @pytest.mark.parametrize(
     ("column", "value", "message"),
-    [(3, SWIFT.latent + 1, "ascend"), (4, 9, "unknown level"), (1, 7, "in order"), (0, 99, "no passes")],
+    [(3, LAYOUT.latent + 1, "ascend"), (4, 9, "unknown level"), (1, 7, "in order"), (0, 99, "no passes")],
 )
 def test_tampered_layouts_are_refused(column: int, value: int, message: str) -> None:
-    rows = SWIFT.rows()
+    rows = LAYOUT.rows()
     rows[0, column] = value
     with pytest.raises(ValueError, match=message):
-        Layout.from_rows(SWIFT.latent, rows, SWIFT.passes())
+        Layout.from_rows(LAYOUT.latent, rows, LAYOUT.passes())
 
 
 def test_a_stage_that_refines_nothing_is_refused() -> None:
-    stages = list(SWIFT.stages)
+    stages = list(LAYOUT.stages)
     stages[8] = replace(stages[8], ranges=((1, 17, 0),))
     with pytest.raises(ValueError, match="refines nothing"):
-        Layout(SWIFT.latent, tuple(stages))
+        Layout(LAYOUT.latent, tuple(stages))
 
 
 @pytest.mark.parametrize("passes", [1, 2, 4])
@@ -166,7 +166,7 @@ def test_a_shift_changes_the_scale_alone() -> None:
 def test_pictures_unlike_others_shift_the_tables(side: int, smaller: bool) -> None:
     """Codes without any neighbourhood, in all channels alike: no network expects them."""
     model = Rnn().model
-    plain = EntropyModel({**model._arrays, "adapts": np.array(False)}, LAYOUT)
+    plain = EntropyModel({**model.arrays, "adapts": np.array(False)}, LAYOUT)
     y = np.random.default_rng(3).laplace(0, 1.5, (LAYOUT.latent, side, side))
     levels = LAYOUT.levels(1)[:, None, None]
     latents = [np.trunc(y).astype(np.int64) * (LAYOUT.levels(0) >= 0)[:, None, None]]
@@ -190,7 +190,7 @@ def test_stage_networks_equal_plain_integers(
 ) -> None:
     """Products in float32, windows of any shape and bytes for activations change no table and no mean."""
     rng = np.random.default_rng(largest)
-    arrays = Rnn().model._arrays
+    arrays = Rnn().model.arrays
     for number, net in enumerate(entropy._nets):
         if not isinstance(net, StageNetwork):
             continue
@@ -210,7 +210,7 @@ def test_stage_networks_equal_plain_integers(
 
 
 def test_weights_that_could_be_inexact_are_refused() -> None:
-    arrays = dict(Rnn().model._arrays)
+    arrays = dict(Rnn().model.arrays)
     arrays["8.mix.weight"] = np.full_like(arrays["8.mix.weight"], 30000)
     with pytest.raises(BadFileError, match="too large to be exact"):
         EntropyModel(arrays, LAYOUT)
@@ -235,29 +235,29 @@ def test_log_table_is_pinned() -> None:
 
 
 def test_integer_runtime_equals_quantised_training() -> None:
-    """Means and scales that training computes with fake quantisation are those of the integer runtime."""
+    """Means and scales that training computes with fake quantisation are those of the integer onnx_model."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from beholder.codecs.rnn.torch.entropy_models import ContextModel
-    from beholder.codecs.rnn.torch.model import Swift, SwiftConfig
+    from beholder.codecs.rnn.torch.model import CodecConfig, LappedTransformCodec
     from beholder.codecs.rnn.torch.pyramid_model import PyramidContext
     from beholder.training.codec.export import freeze
 
     torch.manual_seed(0)
-    config = SwiftConfig(n=8, m=8, hidden=8, context=16, analysis_blocks=1, eye_width=8, eye_codes=8, machine_network=1)
-    codec = Swift(config)
+    config = CodecConfig(n=8, m=8, hidden=8, context=16, analysis_blocks=1, eye_width=8, eye_codes=8, machine_network=1)
+    codec = LappedTransformCodec(config)
     context = ContextModel(codec.layout, config.context)
     for parameter in context.parameters():  # layers that start at zero must matter here
         torch.nn.init.normal_(parameter, std=0.08)
     context.set_quantise(True)
-    entropy = EntropyModel(freeze(codec, context), SWIFT)
+    entropy = EntropyModel(freeze(codec, context), LAYOUT)
     rng = np.random.default_rng(5)
-    everything = rng.integers(-5, 6, (SWIFT.latent, 6, 5))
-    for number, stage in enumerate(SWIFT.stages):
-        now = everything * (SWIFT._levels(number) >= 0)[:, None, None]
+    everything = rng.integers(-5, 6, (LAYOUT.latent, 6, 5))
+    for number, stage in enumerate(LAYOUT.stages):
+        now = everything * (LAYOUT._levels(number) >= 0)[:, None, None]
         model = context.stages[number]
         codes = rng.integers(-5, 6, (len(stage.channels), 6, 5))
-        seen = SWIFT.seen(number)
-        total = now[:seen] * SWIFT.worth(number)[:seen, None, None]
+        seen = LAYOUT.prior_channels(number)
+        total = now[:seen] * LAYOUT.step_in_finest_units(number)[:seen, None, None]
         with torch.no_grad():
             inputs = (torch.from_numpy(x[None].astype(np.float32)) for x in (total, now[stage.channels], codes))
             mean, log_scale = model(*inputs)

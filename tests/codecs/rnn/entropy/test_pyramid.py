@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from beholder.codecs.rnn import Rnn
 from beholder.codecs.rnn.entropy.pyramid import MASKS, MOST_CONTRAST, PyramidNetwork, inputs, pyramid, table_of
 from beholder.codecs.rnn.entropy.tables import DEAD_ZONE, EVEN
-from beholder.codecs.rnn.layout import PYRAMID, SWIFT, THUMBNAIL, Layout
+from beholder.codecs.rnn.layout import LAYOUT, LOW_FREQUENCY, PYRAMID, Layout
 
 
 @settings(max_examples=30)
@@ -66,9 +66,9 @@ def test_sums_are_exact() -> None:
     """More digits change nothing."""
     rng = np.random.default_rng(1)
     nets = [net for net in Rnn().model.entropy._nets if isinstance(net, PyramidNetwork)]
-    assert [net.channels.tolist() for net in nets] == [[channel] for channel in THUMBNAIL]
+    assert [net.channels.tolist() for net in nets] == [[channel] for channel in LOW_FREQUENCY]
     for net in nets:
-        now = rng.integers(-9, 10, (SWIFT.latent, 21, 34))
+        now = rng.integers(-9, 10, (LAYOUT.latent, 21, 34))
         codes = rng.integers(-60, 60, (1, 21, 34))
         usual = list(net.passes(codes, now))
         kept = net._weights
@@ -87,8 +87,8 @@ def test_sums_are_exact() -> None:
 )
 def test_only_the_thumbnail_is_a_pyramid(number: int, ranges: tuple[tuple[int, int, int], ...]) -> None:
     """The contrast first, one channel a stage, on the coarsest level."""
-    stages = list(SWIFT.stages)
+    stages = list(LAYOUT.stages)
     assert stages[number].passes == PYRAMID
     stages[number] = replace(stages[number], ranges=ranges)
     with pytest.raises(ValueError, match="pyramid"):
-        Layout(SWIFT.latent, tuple(stages))
+        Layout(LAYOUT.latent, tuple(stages))

@@ -1,4 +1,4 @@
-"""`--effort` for the eye: MS-SSIM's gradient, the entropy model's prices and the search, all without torch."""
+"""`--effort` for humans: MS-SSIM's gradient, the entropy model's prices and the search, all without torch."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from beholder import api, cli
-from beholder.codecs.rnn import Rnn
+from beholder.codecs.rnn import Rnn, encoder
 from beholder.codecs.rnn.entropy.coder import EntropyModel
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS, lattice
-from beholder.codecs.rnn.optimise import loop as search
-from beholder.codecs.rnn.optimise.ms_ssim import PACES, EyeJudge, HumanEye
+from beholder.codecs.rnn.optimise import loop
+from beholder.codecs.rnn.optimise.human import SCHEDULES, MsSsimObjective
+from beholder.codecs.rnn.optimise.ms_ssim import MsSsimDistortion
+from beholder.codecs.rnn.optimise.objective import Objective
 from beholder.errors import BadOptionError
 from beholder.metrics import ms_ssim
 
@@ -39,7 +41,7 @@ def pair(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 def test_the_eyes_distortion_is_that_of_the_metric(size: tuple[int, int]) -> None:
     original, decoded = pair(*size)
     expected = ms_ssim(original.transpose(1, 2, 0), decoded.transpose(1, 2, 0))
-    assert HumanEye(original).distortion(decoded) == pytest.approx(math.log(1 - expected + 1e-4), abs=2e-4)
+    assert MsSsimDistortion(original).distortion(decoded) == pytest.approx(math.log(1 - expected + 1e-4), abs=2e-4)
 
 
 @pytest.mark.parametrize("size", [(11, 12), (65, 80), (163, 171)])
@@ -47,7 +49,7 @@ def test_the_eyes_gradient_is_the_change_of_its_distortion(size: tuple[int, int]
     """Along several directions of steps of one grey level: the mean of both ways, so that curvature cancels."""
     original, decoded = pair(*size)
     decoded = np.clip(decoded, 1, 254)
-    eye = HumanEye(original)
+    eye = MsSsimDistortion(original)
     gradient = eye.gradient(decoded)
     rng = np.random.default_rng(0)
     directions = [rng.integers(-1, 2, decoded.shape) for _ in range(3)]
@@ -60,7 +62,7 @@ def test_the_eyes_gradient_is_the_change_of_its_distortion(size: tuple[int, int]
 
 def states(model, pixels: np.ndarray, iterations: int) -> list[np.ndarray]:
     latent = model.analyse(pixels, 0.0)
-    return [model.quantise(latent, 0.0, t) for t in range(iterations)]
+    return [model.steps.quantise(latent, 0.0, t) for t in range(iterations)]
 
 
 @pytest.mark.parametrize("t", [1, 5])
@@ -68,8 +70,8 @@ def test_slopes_of_centroids(plain: Rnn, t: int) -> None:
     """Between whole numbers, in the first cell and beyond, they are what dequantising changes by."""
     rng = np.random.default_rng(t)
     codes = (rng.integers(-4, 4, (plain.model.latent, 5, 6)) + rng.uniform(0.1, 0.9, (5, 6))).astype(np.float32)
-    after, before = (plain.model.dequantise(codes + step, 0.0, t, t + 1) for step in (0.05, -0.05))
-    slopes = plain.model.dequantised_slope(codes, t, t + 1)
+    after, before = (plain.model.steps.dequantise(codes + step, 0.0, t, t + 1) for step in (0.05, -0.05))
+    slopes = plain.model.steps.dequantise_gradient(codes, t, t + 1)
     np.testing.assert_allclose((after - before) / 0.1, slopes, rtol=1e-3, atol=1e-3)
 
 
@@ -77,7 +79,7 @@ def test_bits_are_those_of_the_file(plain: Rnn, big_photo: Image.Image) -> None:
     model = plain.model
     pixels = np.asarray(big_photo)[: 12 * BLOCK, : 15 * BLOCK].transpose(2, 0, 1)
     latents = states(model, pixels, ITERATIONS)
-    segments = model.encode(pixels, 0.0, ITERATIONS)
+    segments = encoder.encode(model, pixels, 0.0, ITERATIONS)
     for count in (1, 4, ITERATIONS):
         written = 8 * sum(map(len, segments[:count]))
         # Range coders end on whole bytes.
@@ -91,7 +93,7 @@ def test_slopes_are_what_moving_one_code_costs(plain: Rnn, big_photo: Image.Imag
     pixels = np.asarray(big_photo)[: 6 * BLOCK, : 6 * BLOCK].transpose(2, 0, 1)
     latents = states(plain.model, pixels, iteration + 1)
     direction = np.where(np.random.default_rng(1).random(latents[0].shape) < 0.5, -1, 1)
-    slopes, total = entropy.prices(latents).slopes(latents, direction), entropy.bits(latents)
+    slopes, total = entropy.rate_estimate(latents).rate_gradient(latents, direction), entropy.bits(latents)
     stage = max(entropy.layout.stages_of(iteration))
     passes = entropy.layout.stages[stage].passes
     last = np.argwhere(lattice(6, 6, passes) == passes - 1)
@@ -113,14 +115,14 @@ def test_prices_hold_while_few_codes_move(plain: Rnn, big_photo: Image.Image) ->
     entropy: EntropyModel = plain.model.entropy
     pixels = np.asarray(big_photo)[: 12 * BLOCK, : 15 * BLOCK].transpose(2, 0, 1)
     latent = plain.model.analyse(pixels, 0.0)
-    latents = [plain.model.quantise(latent, 0.0, t) for t in range(4)]
-    prices = entropy.prices(latents)
-    assert prices.bits(latents) == entropy.bits(latents)
+    latents = [plain.model.steps.quantise(latent, 0.0, t) for t in range(4)]
+    rate_estimate = entropy.rate_estimate(latents)
+    assert rate_estimate.bits(latents) == entropy.bits(latents)
     rng = np.random.default_rng(2)
     latent += 0.1 * (rng.random(latent.shape) < 0.03) * np.sign(latent) * (np.arange(len(latent)) > 0)[:, None, None]
-    moved = [plain.model.quantise(latent, 0.0, t) for t in range(4)]
+    moved = [plain.model.steps.quantise(latent, 0.0, t) for t in range(4)]
     assert 0.001 < np.mean(moved[-1] != latents[-1]) < 0.05
-    exact, told = (bits - entropy.bits(latents) for bits in (entropy.bits(moved), prices.bits(moved)))
+    exact, told = (bits - entropy.bits(latents) for bits in (entropy.bits(moved), rate_estimate.bits(moved)))
     assert exact > 100
     assert told == pytest.approx(exact, rel=0.25)
 
@@ -163,20 +165,20 @@ def test_windows_do_not_change_each_others_codes(plain: Rnn, monkeypatch: pytest
     model = plain.model
     pixels = np.random.default_rng(1).integers(0, 256, (3, 4 * BLOCK, 9 * BLOCK), dtype=np.uint8)
     latent = model.analyse(pixels, 0.0)
-    gains = [model.gain(0.0, t, 2) for t in range(2)]
-    monkeypatch.setattr(search, "WINDOW", 4)
+    gains = [model.steps.gain(0.0, t, 2) for t in range(2)]
+    monkeypatch.setattr(loop, "WINDOW", 4)
     seen = []
-    descend = search.descend
+    descend = loop.descend
 
-    def watched(judge: search.Judge, start: np.ndarray, free: np.ndarray, *rest: object) -> np.ndarray:
+    def watched(objective: Objective, start: np.ndarray, free: np.ndarray, *rest: object) -> np.ndarray:
         seen.append(free)
-        found: np.ndarray = descend(judge, start, free, *rest)  # type: ignore[arg-type]
-        np.testing.assert_array_equal(found[:, free[0] == 0], start[:, free[0] == 0])
+        found: np.ndarray = descend(objective, start, free, *rest)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(found[0][:, free[0, 0] == 0], start[0][:, free[0, 0] == 0])
         return found
 
-    monkeypatch.setattr(search, "descend", watched)
-    found = search.improve(lambda area: EyeJudge(model, 1, area), pixels, latent, gains, 0.0, 1)
-    assert [free.shape for free in seen] == [(1, 4, 8), (1, 4, 9), (1, 4, 5)]
+    monkeypatch.setattr(loop, "descend", watched)
+    found = loop.improve(lambda area: MsSsimObjective(model, 1, area), SCHEDULES[1], pixels, latent.copy(), gains, 0.0)
+    assert [free.shape for free in seen] == [(1, 1, 4, 8), (1, 1, 4, 9), (1, 1, 4, 5)]
     assert sum(free.sum() for free in seen) == 4 * 9
     np.testing.assert_array_equal(found[0], latent[0])
     assert (found != latent).any()
@@ -204,13 +206,13 @@ def test_bad_efforts(photo: Image.Image) -> None:
 def test_a_search_says_how_far_it_is(
     photo: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(search, "WINDOW", 4)
+    monkeypatch.setattr(loop, "WINDOW", 4)
     small, windows = photo.crop((0, 0, 128, 64)), 2
     codec = Rnn(effort=1)
     told: list[tuple[int, int]] = []
     codec.progress = lambda done, total: told.append((done, total))
     data = codec.encode(small, 1)
-    total = windows * PACES[1].rounds
+    total = windows * SCHEDULES[1].rounds
     assert told == [(done, total) for done in range(1, total + 1)]
     assert data == Rnn(effort=1).encode(small, 1)
     small.save(tmp_path / "photo.png")

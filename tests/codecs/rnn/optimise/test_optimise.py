@@ -1,4 +1,4 @@
-"""`--effort`: encode-time search for machines (torch), whose files any decoder reads; for the eye see test_rnn_eye."""
+"""`--effort` for machines (torch), whose files any decoder reads; for humans see test_ms_ssim_objective."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from beholder import api
 from beholder.codecs.rnn import Rnn
 from beholder.codecs.rnn.entropy.coder import EntropyModel
 from beholder.codecs.rnn.entropy.tables import laplace_tables
-from beholder.codecs.rnn.layout import SWIFT
-from beholder.codecs.rnn.optimise.ms_ssim import EyeJudge
-from beholder.codecs.rnn.torch import objective as judge
+from beholder.codecs.rnn.layout import LAYOUT
+from beholder.codecs.rnn.optimise.human import MsSsimObjective
+from beholder.codecs.rnn.optimise.objective import SinglePictureRate
+from beholder.codecs.rnn.torch import objective
 from beholder.codecs.rnn.torch.entropy_models import ContextModel
 from beholder.codecs.rnn.torch.weights import exported
 from beholder.errors import NotAvailableError
@@ -59,35 +60,38 @@ def test_any_size(plain: Rnn, size: tuple[int, int]) -> None:
     assert plain.decode(data).size == size
 
 
-def test_the_eyes_two_judges_agree(plain: Rnn, big_photo: Image.Image) -> None:
-    """Integers and NumPy in the encoder, torch in training: but for rounded pixels and tables, the same.
+def test_both_objectives_for_humans_agree(plain: Rnn, big_photo: Image.Image) -> None:
+    """Integers and NumPy in the encoder, torch in training: equal but for rounded pixels and tables.
 
     Training knows Laplace's tables, and no shifts."""
     model = plain.model
-    arrays = {**model._arrays, "tables": laplace_tables()[0], "adapts": np.array(False)}
+    arrays = {**model.arrays, "tables": laplace_tables()[0], "adapts": np.array(False)}
     pixels = np.ascontiguousarray(np.asarray(big_photo)[:176, :208].transpose(2, 0, 1))
     t = 4
-    gains = [model.gain(0.0, i, t + 1) for i in range(t + 1)]
-    codes = np.trunc(model.analyse(pixels, 0.0) * gains[-1])
+    gains = [model.steps.gain(0.0, i, t + 1) for i in range(t + 1)]
+    codes = np.trunc(model.analyse(pixels, 0.0) * gains[-1])[None]
     latents = [np.trunc(codes * gain / np.where(gains[-1] > 0, gains[-1], 1)) for gain in gains]
     soft = codes + 0.2
-    soft[0] = codes[0]
+    soft[:, 0] = codes[:, 0]
     direction = np.where(np.random.default_rng(0).random(codes.shape) < 0.5, -1, 1).astype(np.float32)
-    eye, torch_side = EyeJudge(model, t, pixels), judge.load(model.folder)(0.0, t, pixels)
-    prices = [EntropyModel(arrays, SWIFT).prices(latents), judge.ContextPrices(_entropy_model_in_torch(model.folder))]
-    assert prices[0].bits(latents) == pytest.approx(prices[1].bits(latents), rel=0.003)
-    assert eye.distortion(latents) == pytest.approx(torch_side.distortion(latents), abs=0.003)
-    ours, theirs = (side.gradient(soft, latents)[1:] for side in (eye, torch_side))
+    numpy_side, torch_side = MsSsimObjective(model, t, pixels), objective.load(model.folder)(0.0, t, pixels)
+    estimates = [
+        SinglePictureRate(EntropyModel(arrays, LAYOUT).rate_estimate([latent[0] for latent in latents])),
+        objective.EntropyModelRate(_entropy_model_in_torch(model.folder), latents),
+    ]
+    assert estimates[0].bits(latents) == pytest.approx(estimates[1].bits(latents), rel=0.003)
+    assert numpy_side.distortion(latents) == pytest.approx(torch_side.distortion(latents), abs=0.003)
+    ours, theirs = (side.gradient(soft, latents)[:, 1:] for side in (numpy_side, torch_side))
     assert np.linalg.norm(ours - theirs) < 0.03 * np.linalg.norm(theirs)
-    slopes = [charges.slopes(latents, direction) for charges in prices]
-    for have, want in zip(*slopes, strict=True):
+    gradients = [estimate.rate_gradient(latents, direction) for estimate in estimates]
+    for have, want in zip(*gradients, strict=True):
         # Tables have no probability below 2^-16, and beyond their ends values cost 16 bits more.
         assert (np.abs(have - want)[np.abs(want) < 8] < 0.05).mean() > 0.998
 
 
 def _entropy_model_in_torch(folder: Path) -> ContextModel:
     config, (_, state) = exported(folder)
-    context = ContextModel(SWIFT, config.context)
+    context = ContextModel(LAYOUT, config.context)
     context.load_state_dict(context.state_dict() | state)
     context.eval().requires_grad_(False).set_quantise(True)
     return context
@@ -95,13 +99,13 @@ def _entropy_model_in_torch(folder: Path) -> ContextModel:
 
 def test_a_machine_sees_small_pictures_from_near(plain: Rnn) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (3, 96, 112), dtype=np.uint8)
-    one = judge.load(plain.model.folder)(1.0, 0, pixels)
+    one = objective.load(plain.model.folder)(1.0, 0, pixels)
     seen = []
     for _ in range(4):
-        [(decoded, original)] = judge.varied_views(one.image, one.image, one.chance)
+        [(decoded, original)] = objective.varied_views(one.image, one.image, one.chance)
         assert len(decoded) == 2
         np.testing.assert_array_equal(decoded, original)
-        lowest, highest = (96 - judge.SHIFT) * np.array([1, 1 + judge.ENLARGED])
+        lowest, highest = (96 - objective.SHIFT) * np.array([1, 1 + objective.ENLARGED])
         assert lowest <= decoded.shape[2] <= highest
         seen.append(decoded.numpy().tobytes())
     assert len(set(seen)) == 4
@@ -110,16 +114,16 @@ def test_a_machine_sees_small_pictures_from_near(plain: Rnn) -> None:
 @pytest.mark.parametrize(("height", "width"), [(416, 640), (1040, 208), (96, 2000)])
 def test_a_machine_sees_large_pictures_shrunk_and_in_part(plain: Rnn, height: int, width: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (3, height, width), dtype=np.uint8)
-    one = judge.load(plain.model.folder)(1.0, 0, pixels)
+    one = objective.load(plain.model.folder)(1.0, 0, pixels)
     seen = []
     for _ in range(4):
-        whole, part = judge.varied_views(one.image, one.image, one.chance)
+        whole, part = objective.varied_views(one.image, one.image, one.chance)
         for decoded, original in (whole, part):
             np.testing.assert_array_equal(decoded, original)
         sides = whole[0].shape[2:]
-        assert min(sides) <= judge.WHOLE[1]
-        assert sides[1] / sides[0] == pytest.approx((width - judge.SHIFT) / (height - judge.SHIFT), rel=0.02)
-        assert part[0].shape[2:] == (min(height, judge.PART), min(width, judge.PART))
+        assert min(sides) <= objective.WHOLE[1]
+        assert sides[1] / sides[0] == pytest.approx((width - objective.SHIFT) / (height - objective.SHIFT), rel=0.02)
+        assert part[0].shape[2:] == (min(height, objective.PART), min(width, objective.PART))
         places = np.lib.stride_tricks.sliding_window_view(one.image[0, 0].numpy(), (1, 8))
         row = part[0][0, 0, :1, :8].numpy()
         assert any((places == side).all((2, 3)).any() for side in (row, row[:, ::-1])), "pixels as they are"

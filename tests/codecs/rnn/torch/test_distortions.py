@@ -212,7 +212,7 @@ def test_vgg_reads_both_kinds_of_files(tmp_path: Path) -> None:
 def test_paper_uses_vgg_where_it_is_given(tmp_path: Path, pair: tuple[Any, Any]) -> None:
     np.save(tmp_path / "vgg16.npy", {f"conv{k}": list(v) for k, v in vgg_weights().items()}, allow_pickle=True)  # type: ignore[arg-type]
     settings = {"model": {"width": 0.0625}, "phases": [], "vgg16": str(tmp_path / "vgg16.npy")}
-    trainee = paper.PaperTrainee(settings, 1.0)
+    trainee = paper.Weber2020Module(settings, 1.0)
     with torch.no_grad():
         found = trainee.distortion(*pair)
         network = Vgg16(tmp_path / "vgg16.npy")
@@ -252,7 +252,7 @@ def pair() -> tuple[Any, Any]:
 @pytest.mark.parametrize("human_share", [0.0, 0.25])
 def test_swift_blends_by_sample(monkeypatch: pytest.MonkeyPatch, pair: tuple[Any, Any], human_share: float) -> None:
     monkeypatch.setattr(swift, "FeatureDistortion", Stub)
-    trainee = swift.SwiftTrainee(read_settings("swift") | {"model": SMALL, "human_share": human_share}, None)
+    trainee = swift.CodecModule(read_settings("swift") | {"model": SMALL, "human_share": human_share}, None)
     alpha = torch.tensor([0.0, 0.3, 1.0])
     expected = (1 - alpha + human_share * alpha) * human_distortion(*pair) + alpha * Stub()(*pair)
     torch.testing.assert_close(trainee.distortion(*pair, alpha), expected)
@@ -261,7 +261,7 @@ def test_swift_blends_by_sample(monkeypatch: pytest.MonkeyPatch, pair: tuple[Any
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 def test_paper_blends(monkeypatch: pytest.MonkeyPatch, pair: tuple[Any, Any], alpha: float) -> None:
     monkeypatch.setattr(paper, "FeatureDistortion", Stub)
-    trainee = paper.PaperTrainee({"model": {"width": 0.0625}, "phases": []}, alpha)
+    trainee = paper.Weber2020Module({"model": {"width": 0.0625}, "phases": []}, alpha)
     human = 5000 * (1 - ms_ssim(*pair))
     machine = 1000 * (pair[0] - pair[1]).abs().mean((1, 2, 3))
     torch.testing.assert_close(trainee.distortion(*pair), (1 - alpha) * human + alpha * machine)
@@ -281,10 +281,10 @@ def test_end_points_compute_one_side_only(
         name = "human_distortion" if architecture == "swift" else "ms_ssim"
         monkeypatch.setattr(module, name, never)
     if architecture == "swift":
-        trainee = swift.SwiftTrainee(read_settings("swift") | {"model": SMALL, "human_share": 0.0}, alpha)
+        trainee = swift.CodecModule(read_settings("swift") | {"model": SMALL, "human_share": 0.0}, alpha)
         value = trainee.distortion(*pair, torch.full((3,), alpha))
     else:
-        trainee = paper.PaperTrainee({"model": {"width": 0.0625}, "phases": []}, alpha)
+        trainee = paper.Weber2020Module({"model": {"width": 0.0625}, "phases": []}, alpha)
         value = trainee.distortion(*pair)
     assert value.shape == (3,)
 

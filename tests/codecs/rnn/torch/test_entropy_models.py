@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from beholder.codecs.rnn.entropy.tables import LOG_SCALE_RANGE, MEAN_SCALE, SCALES  # noqa: E402
-from beholder.codecs.rnn.layout import SWIFT, lattice  # noqa: E402
+from beholder.codecs.rnn.layout import LAYOUT, lattice  # noqa: E402
 from beholder.codecs.rnn.torch.entropy_models import ContextModel, StageContext  # noqa: E402
 from beholder.codecs.rnn.torch.laplace import dead_zone_bits, laplace_bits  # noqa: E402
 
@@ -20,7 +20,7 @@ STAGES = [6, 8, 9, 17]
 
 def random_context(stage: int, quantise: bool) -> StageContext:
     torch.manual_seed(stage)
-    model = StageContext(SWIFT, stage, 8)
+    model = StageContext(LAYOUT, stage, 8)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0, 0.3)
@@ -30,10 +30,10 @@ def random_context(stage: int, quantise: bool) -> StageContext:
 
 def random_codes(stage: int, height: int = 5, width: int = 6) -> tuple[Any, Any, Any]:
     generator = torch.Generator().manual_seed(stage)
-    refines = torch.from_numpy(SWIFT.refinement(stage) >= 0)[:, None, None]
+    refines = torch.from_numpy(LAYOUT.refinement(stage) >= 0)[:, None, None]
     codes = torch.randn(2, len(refines), height, width, generator=generator) * 3
     old = torch.randn(2, len(refines), height, width, generator=generator) * 2 * refines
-    total = torch.randn(2, SWIFT.seen(stage), height, width, generator=generator) * 40
+    total = torch.randn(2, LAYOUT.prior_channels(stage), height, width, generator=generator) * 40
     total[:, :1] *= 100  # far beyond what the network's inputs are clipped to
     return total.round(), old.round(), codes.round()
 
@@ -59,11 +59,11 @@ def test_far_symbols_cost_finite_bits_and_gradients() -> None:
 
 def test_entropy_model_learns() -> None:
     torch.manual_seed(0)
-    context = ContextModel(SWIFT, 8)
+    context = ContextModel(LAYOUT, 8)
     y = torch.randn(1, 193, 1, 1) + torch.randn(1, 193, 4, 4) * 0.5
     y[:, 0] = 2
     codes = [
-        torch.trunc(y * torch.from_numpy(2.0 ** SWIFT.levels(t) * (SWIFT.levels(t) >= 0))[:, None, None].float())
+        torch.trunc(y * torch.from_numpy(2.0 ** LAYOUT.levels(t) * (LAYOUT.levels(t) >= 0))[:, None, None].float())
         for t in range(8)
     ]
     optimiser = torch.optim.Adam(context.parameters(), lr=0.02)
@@ -82,7 +82,7 @@ def test_entropy_model_learns() -> None:
 def test_slopes_are_what_moving_one_code_costs(iteration: int) -> None:
     """Moved for real, one by one: codes that no prediction reads, of the last pass of the last stage."""
     torch.manual_seed(2)
-    context = ContextModel(SWIFT, 8)
+    context = ContextModel(LAYOUT, 8)
     with torch.no_grad():
         for parameter in context.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
@@ -90,13 +90,13 @@ def test_slopes_are_what_moving_one_code_costs(iteration: int) -> None:
     y[:, 0] = 2
     latents = []
     for t in range(iteration + 1):
-        levels = SWIFT.levels(t)
+        levels = LAYOUT.levels(t)
         latents.append(torch.trunc(y * torch.from_numpy(2.0**levels * (levels >= 0))[:, None, None].float()))
     direction = torch.where(torch.rand(1, 193, 4, 4) < 0.5, -1.0, 1.0)
-    slopes, total = context.slopes(latents, direction), context.bits(latents).sum()
-    stage = max(SWIFT.stages_of(iteration))
-    last = lattice(4, 4, SWIFT.stages[stage].passes) == SWIFT.stages[stage].passes - 1
-    places = [(int(c), *map(int, place)) for c in SWIFT.stages[stage].channels[:12] for place in np.argwhere(last)[:3]]
+    slopes, total = context.rate_gradient(latents, direction), context.bits(latents).sum()
+    stage = max(LAYOUT.stages_of(iteration))
+    last = lattice(4, 4, LAYOUT.stages[stage].passes) == LAYOUT.stages[stage].passes - 1
+    places = [(int(c), *map(int, place)) for c in LAYOUT.stages[stage].channels[:12] for place in np.argwhere(last)[:3]]
     checked = 0
     for place in places:
         slope = slopes[-1][0][place]
@@ -120,7 +120,7 @@ def test_a_pass_reads_only_earlier_passes(stage: int, quantise: bool) -> None:
     """Predictions stay as they are whatever is written at their own and later passes: files can be decoded."""
     model = random_context(stage, quantise)
     total, old, codes = random_codes(stage)
-    passes = SWIFT.stages[stage].passes
+    passes = LAYOUT.stages[stage].passes
     which = torch.from_numpy(lattice(5, 6, passes))
     with torch.no_grad():
         expected = model(total, old, codes)

@@ -80,8 +80,7 @@ class EntropyModel:
         self._first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
         self._bits = (PROBABILITY_BITS - np.log2(arrays["tables"])).astype(np.float32)
         self._shifted = shifted_tables().astype(np.int16)
-        # Models of before have no shifts.
-        self._adapts = bool(arrays["adapts"]) if "adapts" in arrays else False
+        self._adapts = bool(arrays["adapts"])
         self._shift_bits = -np.log2(SHIFT_PROBABILITIES)
         parts = np.split(arrays["tables"].astype(np.float64), np.cumsum(sizes)[:-1])
         self._models = [
@@ -91,12 +90,12 @@ class EntropyModel:
         likeliest = np.array([part.max() for part in parts]).reshape(-1, SCALES * MEANS).max(1)
         self._least_bits = -np.log2(likeliest / (1 << PROBABILITY_BITS) + 2 / (1 << 24))
 
-    def encode(self, latent: Ints, now: Ints, t: int, finer: Ints | None = None) -> bytes:
+    def encode(self, latent: Ints, state: Ints, t: int, finer: Ints | None = None) -> bytes:
         """Iteration ``t``'s segment.
 
         Args:
             latent: (latent, h, w) quantised latent.
-            now: (latent, h, w) the same before iteration ``t``; what is coded is brought up to date.
+            state: (latent, h, w) the same before iteration ``t``; what is coded is brought up to date.
             finer: (latent,) by how many levels ``latent`` is finer than after the iteration; None where it is not.
         """
         import constriction
@@ -108,11 +107,11 @@ class EntropyModel:
             wanted = latent[net.channels]
             if finer is not None:
                 wanted = np.sign(wanted) * (np.abs(wanted) >> finer[net.channels, None, None].astype(wanted.dtype))
-            codes = np.clip(net.codes(wanted, now[net.channels]), -CODE_LIMIT, CODE_LIMIT)
+            codes = np.clip(net.codes(wanted, state[net.channels]), -CODE_LIMIT, CODE_LIMIT)
             del wanted
-            passes = list(net.passes(codes, now))
+            passes = list(net.passes(codes, state))
             shifts = None
-            if self._may_shift(now):
+            if self._may_shift(state):
                 chosen, _ = self._choose(net, codes, passes)
                 shift = (chosen != NONE).any()
                 encoder.encode(np.array([shift], np.int32), constriction.stream.model.Uniform(2))
@@ -135,7 +134,7 @@ class EntropyModel:
                     encoder.encode(ordered[start:end].astype(np.int32), self._models[table])
                 if any(map(len, escaped)):
                     encoder.encode(np.concatenate(escaped) + np.int32(CODE_LIMIT + 1), raw)
-            net.take(codes, now)
+            net.apply(codes, state)
         data: bytes = encoder.get_compressed().astype("<u4").tobytes()
         return data.rstrip(b"\0")
 
@@ -159,8 +158,8 @@ class EntropyModel:
         if self.least_bits(t, positions) > 8 * (len(segment) + BEYOND):
             raise _too_short(t)
 
-    def decode(self, segment: bytes, now: Ints, t: int) -> None:
-        """Bring ``now`` from before iteration ``t`` to after it.
+    def decode(self, segment: bytes, state: Ints, t: int) -> None:
+        """Bring ``state`` from before iteration ``t`` to after it.
 
         Raises:
             BadFileError: the bytes are no segment (most damage decodes to something, though), or end before the
@@ -168,25 +167,25 @@ class EntropyModel:
         """
         import constriction
 
-        self.check_length(segment, t, now[0].size)
+        self.check_length(segment, t, state[0].size)
         padded = segment + b"\0" * (-len(segment) % 4 + BEYOND)
         decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(padded, "<u4").astype(np.uint32))
         try:
             for stage in self.layout.stages_of(t):
-                self._decode_stage(self._nets[stage], decoder, now, t)
+                self._decode_stage(self._nets[stage], decoder, state, t)
         except (AssertionError, ValueError) as error:
             raise BadFileError(f"The codes of iteration {t + 1} are damaged ({error}): get the file anew.") from None
 
-    def _decode_stage(self, net: Network, decoder: Any, now: Ints, t: int) -> None:
+    def _decode_stage(self, net: Network, decoder: Any, state: Ints, t: int) -> None:
         import constriction
 
         raw = constriction.stream.model.Uniform(1 << 16)
-        codes = np.zeros((len(net.channels), *now.shape[1:]), np.int16)
+        codes = np.zeros((len(net.channels), *state.shape[1:]), np.int16)
         flat = codes.reshape(len(codes), -1)
         shifts = None
-        if self._may_shift(now) and decoder.decode(constriction.stream.model.Uniform(2), 1)[0]:
+        if self._may_shift(state) and decoder.decode(constriction.stream.model.Uniform(2), 1)[0]:
             shifts = decoder.decode(_shift_model(), len(codes)).astype(np.int64)
-        for positions, predicted, whole in net.passes(codes, now):
+        for positions, predicted, whole in net.passes(codes, state):
             tables = predicted if shifts is None else self._shift(net, predicted, shifts)
             order = CodingOrder(tables)
             ordered = np.empty(tables.size, np.int16)
@@ -208,20 +207,20 @@ class EntropyModel:
             # A short file that claims a large picture must not keep us busy.
             if decoder.maybe_exhausted():
                 raise _too_short(t)
-        net.take(codes, now)
+        net.apply(codes, state)
 
     def bits(self, latents: Sequence[Ints | Floats]) -> float:
         """What the first iterations cost, given the quantised latent (latent, h, w) after each."""
-        return self.prices(latents).bits(latents)
+        return self.rate_estimate(latents).bits(latents)
 
-    def prices(self, latents: Sequence[Ints | Floats]) -> Prices:
+    def rate_estimate(self, latents: Sequence[Ints | Floats]) -> RateEstimate:
         """What each code of the first iterations would cost, all that predicts it being as in ``latents``."""
         tables, side = [], 0.0
         for codes, step in _walk(self.layout, self._nets, latents):
             first, symbol, last = np.empty((3, *codes.shape), np.int32)
-            passes = list(step.net.passes(codes, step.now))
+            passes = list(step.net.passes(codes, step.state))
             shifts = None
-            if self._may_shift(step.now):
+            if self._may_shift(step.state):
                 shifts, cost = self._choose(step.net, codes, passes)
                 side += cost
             for positions, predicted, whole in passes:
@@ -231,10 +230,10 @@ class EntropyModel:
                 symbol[:, *at] = self._reach[chosen] - whole
                 last[:, *at] = self._last[chosen]
             tables.append(_Tables(self._bits, first, symbol, last))
-        return Prices(self.layout, self._nets, tables, side)
+        return RateEstimate(self.layout, self._nets, tables, side)
 
-    def _may_shift(self, now: Ints) -> bool:
-        return self._adapts and now[0].size >= LEAST_POSITIONS
+    def _may_shift(self, state: Ints) -> bool:
+        return self._adapts and state[0].size >= LEAST_POSITIONS
 
     def _shift(self, net: Network, tables: Tables, shifts: Ints) -> Tables:
         """The tables (channels, positions) of one pass, shifted by that of SHIFTS whose number each channel has."""
@@ -264,7 +263,7 @@ class EntropyModel:
         return np.full(len(codes), NONE), 1.0
 
 
-class Prices:
+class RateEstimate:
     """What codes cost as long as the predictions hold that the entropy model made for certain latents.
 
     They hold nearly, and far longer than a code stays the same, while a search moves codes: to look slopes up takes a
@@ -287,7 +286,7 @@ class Prices:
             result += np.bincount(entries.ravel(), minlength=len(result))
         return result
 
-    def slopes(self, latents: Sequence[Ints | Floats], direction: Ints | Floats) -> list[Floats]:
+    def rate_gradient(self, latents: Sequence[Ints | Floats], direction: Ints | Floats) -> list[Floats]:
         """What it would cost to move each code by one while all others stay.
 
         Args:
@@ -301,7 +300,7 @@ class Prices:
         result = [np.zeros(latent.shape, np.float32) for latent in latents]
         for (codes, step), tables in zip(_walk(self._layout, self._nets, latents), self._tables, strict=True):
             channels, factor = step.net.channels, step.net.factor
-            old = step.now[channels]
+            old = step.state[channels]
             way = direction[channels].astype(np.int64) * np.where(old < 0, -1, 1)
             moved = codes + way
             # A refinement stays within the cell that it splits.
@@ -338,19 +337,19 @@ class _Step:
 
     iteration: int
     net: Network
-    now: Ints
+    state: Ints
 
 
 def _walk(layout: Layout, nets: list[Network], latents: Sequence[Ints | Floats]) -> Iterator[tuple[Ints, _Step]]:
     """The codes of each stage of the first iterations, in coding order."""
-    now = np.zeros(latents[0].shape, np.int64)
+    state = np.zeros(latents[0].shape, np.int64)
     for t, latent in enumerate(latents):
         whole = latent.astype(np.int64)
         for stage in layout.stages_of(t):
             net = nets[stage]
-            codes = net.codes(whole[net.channels], now[net.channels])
-            yield codes, _Step(t, net, now)
-            net.take(codes, now)
+            codes = net.codes(whole[net.channels], state[net.channels])
+            yield codes, _Step(t, net, state)
+            net.apply(codes, state)
 
 
 def _cost(bits: Floats, symbols: Ints, first: Any, last: Any) -> Floats:

@@ -132,18 +132,18 @@ def inputs(
     masks = [xp.ones_like(contrast) if first else constant(MASKS)[contrast] for contrast in contrasts]
     own = masks[0]
 
-    def worth(plane: Any, place: tuple[Any, Any], mask: Any, own: Any) -> Any:
+    def from_finest(plane: Any, place: tuple[Any, Any], mask: Any, own: Any) -> Any:
         # A truncated code stands for the middle of its cell.
         codes = get(plane, place)
         halves = 2 * codes if first else 2 * codes + xp.sign(codes)
         return (MEAN_SCALE // 2 * (halves * mask)) // own
 
-    x = worth(planes[-1], near, masks[1], own[..., None])
+    x = from_finest(planes[-1], near, masks[1], own[..., None])
     reference = xp.where(valid, x, 0).sum(-1) // known
     parts = [xp.where(valid, x - reference[..., None], 0)]
     for plane in planes[1:-1]:
-        around = worth(plane, near, masks[1], own[..., None])
-        parts.append(xp.where(valid, around - worth(plane, where, own, own)[..., None], 0))
+        around = from_finest(plane, near, masks[1], own[..., None])
+        parts.append(xp.where(valid, around - from_finest(plane, where, own, own)[..., None], 0))
     parts.append(reference[..., None])
     differences = xp.clip(xp.concatenate(parts, -1), -LINEAR_LIMIT, LINEAR_LIMIT)
     every = [xp.clip(differences, -INPUT_LIMIT, INPUT_LIMIT), constant(log_table())[xp.abs(differences) // 4]]
@@ -172,18 +172,18 @@ class PyramidNetwork:
             for name in ("by_pass", "enter.weight", "mix.weight", "mix.bias", "out.weight", "out.bias", "linear.weight")
         }
 
-    def codes(self, latent: Ints, now: Ints) -> Ints:
+    def codes(self, latent: Ints, state: Ints) -> Ints:
         """The channel's codes, (1, h, w), from its latent."""
         return latent
 
-    def take(self, codes: Ints, now: Ints) -> None:
-        """Bring ``now`` up to date with the channel's codes."""
-        now[self.channels] = codes
+    def apply(self, codes: Ints, state: Ints) -> None:
+        """Bring ``state`` up to date with the channel's codes."""
+        state[self.channels] = codes
 
-    def passes(self, codes: Ints, now: Ints) -> Iterator[tuple[NDArray[np.intp], Tables, NDArray[np.int8]]]:
+    def passes(self, codes: Ints, state: Ints) -> Iterator[tuple[NDArray[np.intp], Tables, NDArray[np.int8]]]:
         """As :meth:`.stage_network.StageNetwork.passes`."""
-        planes = [*(now[c] for c in self.earlier), codes[0]]
-        for number, step in enumerate(pyramid(*now.shape[1:])):
+        planes = [*(state[c] for c in self.earlier), codes[0]]
+        for number, step in enumerate(pyramid(*state.shape[1:])):
             count = len(step.where[0])
             if not count:
                 continue
@@ -196,7 +196,7 @@ class PyramidNetwork:
                 tables[0, part], whole[0, part] = self._predict(planes, step.cut(part), number)
 
             for_each(predict, [slice(i, i + CHUNK) for i in range(0, count, CHUNK)])
-            yield np.ravel_multi_index(step.where, now.shape[1:]), tables, whole
+            yield np.ravel_multi_index(step.where, state.shape[1:]), tables, whole
 
     def _predict(self, planes: list[Ints], step: Pass, number: int) -> tuple[Ints, Ints]:
         """Tables and the means' integer parts at some positions of pass ``number``."""

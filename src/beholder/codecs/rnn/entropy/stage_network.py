@@ -60,7 +60,7 @@ OFFSETS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
 
 @functools.cache
 def log_table() -> NDArray[np.int64]:
-    """round(32 log2(1 + i)): companded magnitudes, shared by training and runtime."""
+    """round(32 log2(1 + i)): companded magnitudes, shared by training and onnx_model."""
     return np.round(ACTIVATION_SCALE * np.log2(1.0 + np.arange(INPUT_LIMIT + 1))).astype(np.int64)
 
 
@@ -73,12 +73,14 @@ class StageNetwork:
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]], layout: Layout, stage: int) -> None:
         self.channels = layout.stages[stage].channels
-        self.seen = layout.seen(stage)
+        self.prior_channels = layout.prior_channels(stage)
         self.count = layout.stages[stage].passes
         refinement = layout.refinement(stage)
         self.refines = bool((refinement >= 0).any())
         self.factor = (1 << np.maximum(refinement, 0)).astype(np.int32)[:, None, None]
-        self.worth = layout.worth(stage)[: self.seen, None, None].astype(np.int32)
+        self.step_in_finest_units = layout.step_in_finest_units(stage)[: self.prior_channels, None, None].astype(
+            np.int32
+        )
         self.family = family(layout, stage)[:, None].astype(np.int32)
 
         def get(name: str) -> NDArray[np.int64]:
@@ -89,7 +91,7 @@ class StageNetwork:
         self.by_pass = get("by_pass").astype(np.float32)
         bound = np.abs(get("by_pass")).max(0) + spread_current.bound
         self.before = self.gather_before = self.spread_before = None
-        if self.seen:
+        if self.prior_channels:
             self.before = _Dense(get("before.weight"), get("before.bias"), INPUT_LIMIT)
             self.gather_before = _Spread(get("gather_before.weight"), get("gather_before.bias"))
             self.spread_before = _Spread(get("spread_before.weight"))
@@ -106,27 +108,27 @@ class StageNetwork:
             self.own = _depthwise(get("own.weight"), largest)
             self.state_mean, self.state_scale = (_small(get(name)) for name in ("state_mean", "state_scale"))
 
-    def codes(self, latent: Ints, now: Ints) -> Ints:
-        """What takes the stage's channels from ``now`` to ``latent``, both (k, h, w): the stage's channels alone."""
+    def codes(self, latent: Ints, state: Ints) -> Ints:
+        """What takes the stage's channels from ``state`` to ``latent``, both (k, h, w): the stage's channels alone."""
         if not self.refines:
             return latent
-        return np.where(now == 0, latent, np.abs(latent) - self.factor.astype(now.dtype) * np.abs(now))
+        return np.where(state == 0, latent, np.abs(latent) - self.factor.astype(state.dtype) * np.abs(state))
 
-    def take(self, codes: Ints, now: Ints) -> None:
-        """Bring ``now``, (latent, h, w), up to date with the stage's codes; what no file of ours holds is clipped."""
+    def apply(self, codes: Ints, state: Ints) -> None:
+        """Bring ``state``, (latent, h, w), up to date with the stage's codes; what no file of ours holds is clipped."""
         for channel, factor, code in zip(self.channels, self.factor[:, 0, 0], codes, strict=True):
-            old = now[channel].astype(np.int32)
+            old = state[channel].astype(np.int32)
             new = np.where(old == 0, code, np.sign(old) * (factor * np.abs(old) + code))
-            now[channel] = np.clip(new, -CODE_LIMIT, CODE_LIMIT)
+            state[channel] = np.clip(new, -CODE_LIMIT, CODE_LIMIT)
 
-    def passes(self, codes: Ints, now: Ints) -> Iterator[tuple[Positions, Tables, NDArray[np.int8]]]:
+    def passes(self, codes: Ints, state: Ints) -> Iterator[tuple[Positions, Tables, NDArray[np.int8]]]:
         """Per pass: its positions (p,), and (k, p) the table and the mean's integer part of each code.
 
         ``codes``, (k, h, w), is read anew before each pass, so a decoder fills it in as it goes.
         """
-        height, width = now.shape[1:]
+        height, width = state.shape[1:]
         areas = windows(height, width)
-        before = self._look_back(now, areas) if self.seen else None
+        before = self._look_back(state, areas) if self.prior_channels else None
         current = _blank(height, width, len(self.current.bias)) if self.count > 1 else None
         which = lattice(height, width, self.count).astype(np.int8).ravel()
         for p in range(self.count):
@@ -142,7 +144,7 @@ class StageNetwork:
                 part = slice(*np.searchsorted(positions, (area.start, area.stop)))
                 if part.start < part.stop:
                     hidden = self._hidden(before, current, _padded(positions[part], width), width, p)
-                    predicted = self._predict(hidden, codes, now, area, area.inside(positions[part]), p)
+                    predicted = self._predict(hidden, codes, state, area, area.inside(positions[part]), p)
                     tables[:, part], whole[:, part] = predicted
 
             for_each(predict, areas)
@@ -150,17 +152,17 @@ class StageNetwork:
             if current is not None and p + 1 < self.count:
                 self._look_around(codes, current, positions)
 
-    def _look_back(self, now: Ints, areas: tuple[Window, ...]) -> Activations:
+    def _look_back(self, state: Ints, areas: tuple[Window, ...]) -> Activations:
         """``before`` of all positions, with a border of zeros."""
         assert self.before is not None
         assert self.gather_before is not None
-        height, width = now.shape[1:]
+        height, width = state.shape[1:]
         single, gathered = (_blank(height, width, len(self.before.bias)) for _ in range(2))
 
         def dense(area: Window) -> None:
             assert self.before is not None
-            total = now[: self.seen, area.rows, area.columns] * self.worth
-            features = _features(total.reshape(self.seen, -1))
+            total = state[: self.prior_channels, area.rows, area.columns] * self.step_in_finest_units
+            features = _features(total.reshape(self.prior_channels, -1))
             single[area.padded] = _relu(self.before(features)).reshape(*area.shape, -1)
 
         def gather(area: Window) -> None:
@@ -195,7 +197,9 @@ class StageNetwork:
             hidden += self.spread_current[p](current, at, width)
         return _relu(self.mix(_relu(hidden)))
 
-    def _predict(self, hidden: Whole, codes: Ints, now: Ints, area: Window, at: Positions, p: int) -> tuple[Ints, Ints]:
+    def _predict(
+        self, hidden: Whole, codes: Ints, state: Ints, area: Window, at: Positions, p: int
+    ) -> tuple[Ints, Ints]:
         """Tables and the means' integer parts, (k, positions) each, at some positions of a window."""
         # Not float32 from here on: these sums may pass 2^24, but 32 bits hold them.
         out = (self.out.transposed @ hidden.T + self.out.bias[:, None]).astype(np.int32)
@@ -205,7 +209,7 @@ class StageNetwork:
             mean += ACTIVATION_SCALE * _weigh(near, self.neighbours, at, area, self.taps[p])
             scale += _weigh(_log(np.abs(near)), self.activity, at, area, self.taps[p])
         if self.refines:
-            old = np.abs(area.cut(now, self.channels))
+            old = np.abs(area.cut(state, self.channels))
             member = np.minimum(np.take(old.reshape(len(old), -1), at, 1), CLASSES - 1)
             fresh = member == 0
             scale += _weigh(_log(np.minimum(old, INPUT_LIMIT)), self.own, at, area, range(len(OFFSETS)))

@@ -1,7 +1,7 @@
-"""MS-SSIM, its gradient, and a :class:`~beholder.codecs.rnn.optimise.loop.Judge` of both, for alpha 0.
+"""MS-SSIM and its gradient with NumPy, for a picture that is compared many times.
 
-MS-SSIM as in :mod:`beholder.metrics.ms_ssim`, in float32 and for a picture that is compared many times.  The window's
-filter runs as products of matrices that hold it on each row, strip by strip: as fast as a library's convolution.
+MS-SSIM as in :mod:`beholder.metrics.ms_ssim`, in float32.  The window's filter runs as products of matrices that hold
+it on each row, strip by strip: as fast as a library's convolution.
 """
 
 from __future__ import annotations
@@ -13,22 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from beholder.codecs.rnn.onnx_model import Model
-from beholder.codecs.rnn.optimise import loop as search
 from beholder.metrics.ms_ssim import WEIGHTS, halve
 from beholder.metrics.similarity import C1, C2, WINDOW, gaussian
 
 Floats = NDArray[np.float32]
 
 STRIP = 54
-"""Rows that one product filters; with the window's reach, 64 are read."""
-PACES = {1: search.Pace(rounds=16, rate=0.25, refresh=4), 2: search.Pace(rounds=64, rate=0.4, refresh=4, price=1.3)}
-"""Effort -> how the search for the eye goes."""
+"""Rows that one product filters; with the window's margin, 64 are read."""
 LEAST = 1e-4
 """Added to 1 - MS-SSIM, and the least that a scale's mean counts as."""
 
 
-class HumanEye:
+class MsSsimDistortion:
     """log(1 - MS-SSIM) of pictures beside one original.
 
     Args:
@@ -50,11 +46,11 @@ class HumanEye:
             self.scales.append((y, mean, _filter(y * y) - mean * mean))
 
     def distortion(self, decoded: NDArray[np.uint8]) -> float:
-        """Of a (3, h, w) picture."""
+        """log(1 - MS-SSIM) of a (3, h, w) uint8 picture."""
         return self._compare(decoded, gradient=False)[0]
 
     def gradient(self, decoded: NDArray[np.uint8]) -> Floats:
-        """How :meth:`distortion` grows with each value, whose range is 0 to 255: (3, h, w)."""
+        """Gradient of :meth:`distortion` by each value, whose range is 0 to 255: (3, h, w)."""
         result = self._compare(decoded, gradient=True)[1]
         assert result is not None
         return result
@@ -78,7 +74,7 @@ class HumanEye:
     def _compare_channel(
         self, decoded: NDArray[np.uint8], gradient: bool, channel: int
     ) -> tuple[NDArray[np.float64], list[Floats]]:
-        """Of each scale the mean over the picture of what it compares, and how that grows with each of its values."""
+        """Mean over the picture of each scale's comparison, and its gradient by each value."""
         x = decoded[channel].astype(np.float32)
         means, slopes = [], []
         for scale in range(len(self.scales)):
@@ -119,43 +115,6 @@ class HumanEye:
         slope: Floats = by_mean + 2 * by_square * x + by_product * y
         slope /= np.float32(terms.size)
         return mean, slope
-
-
-class EyeJudge:
-    """What the eye makes of codes of one picture: a :class:`~beholder.codecs.rnn.optimise.loop.Judge` for alpha 0.
-
-    Args:
-        model: one that has the eye's graphs.
-        t: the last iteration that is sent, 0-based.
-        pixels: (3, 16a, 16b).
-    """
-
-    def __init__(self, model: Model, t: int, pixels: NDArray[np.uint8]) -> None:
-        self.model, self.t = model, t
-        self.eye = HumanEye(pixels)
-
-    def prices(self, latents: list[Floats]) -> search.Prices:
-        return self.model.entropy.prices(latents)
-
-    def pace(self, effort: int) -> search.Pace:
-        return PACES[effort]
-
-    def distortion(self, latents: list[Floats]) -> float:
-        return self.eye.distortion(self._decode(latents[-1]))
-
-    def gradient(self, soft: Floats, latents: list[Floats]) -> Floats:
-        belief = self.model.dequantise(soft, 0.0, self.t, self.t + 1)
-        decoded = self._picture(belief)
-        by_pixel = self.eye.gradient(decoded) * np.float32(255)
-        by_pixel[(decoded == 0) | (decoded == 255)] = 0  # cut off there
-        by_belief = self.model.eye_adjoint(by_pixel, belief, self.t, self.t + 1)
-        return by_belief * self.model.dequantised_slope(soft, self.t, self.t + 1)
-
-    def _decode(self, codes: Floats) -> NDArray[np.uint8]:
-        return self._picture(self.model.dequantise(codes, 0.0, self.t, self.t + 1))
-
-    def _picture(self, belief: Floats) -> NDArray[np.uint8]:
-        return self.model.synthesise(belief, None, 0.0, self.t, self.t + 1).transpose(2, 0, 1)
 
 
 def _filter(x: Floats) -> Floats:

@@ -45,7 +45,7 @@ class StageContext(nn.Module):
 
     def __init__(self, layout: Layout, stage: int, width: int) -> None:
         super().__init__()
-        self.seen = layout.seen(stage)
+        self.prior_channels = layout.prior_channels(stage)
         self.passes = layout.stages[stage].passes
         refinement = layout.refinement(stage)
         self.refines = bool((refinement >= 0).any())
@@ -54,10 +54,10 @@ class StageContext(nn.Module):
         self.register_buffer("family", kind, persistent=False)
         split = [1 << LEVELS_SPLIT[f] if f in LEVELS_SPLIT else 0 for f in kind.flatten().tolist()]
         self.register_buffer("edge", torch.tensor(split).float()[:, None, None], persistent=False)
-        self.before = IntLayer(2 * self.seen, width) if self.seen else None
+        self.before = IntLayer(2 * self.prior_channels, width) if self.prior_channels else None
         self.current = IntLayer(2 * k, width)
-        self.gather_before = IntLayer(width, width, 3) if self.seen else None
-        self.spread_before = IntLayer(width, width, 3) if self.seen else None
+        self.gather_before = IntLayer(width, width, 3) if self.prior_channels else None
+        self.spread_before = IntLayer(width, width, 3) if self.prior_channels else None
         self.spread_current = IntLayer(width, width, 3, bias=False)
         self.by_pass = nn.Parameter(torch.zeros(self.passes, width))
         self.mix = IntLayer(width, width)
@@ -189,7 +189,7 @@ class ContextModel(nn.Module):
         return [(step.mean, step.log_scale) for step in self._steps(latents)]
 
     @torch.no_grad()
-    def slopes(
+    def rate_gradient(
         self, latents: list[Tensor], direction: Tensor, predictions: list[Prediction] | None = None
     ) -> list[Tensor]:
         """What it would cost to move each code by one while all others stay.
@@ -223,8 +223,8 @@ class ContextModel(nn.Module):
             if stage.iteration == len(latents):
                 break
             channels = torch.from_numpy(stage.channels).to(now.device)
-            seen = self.layout.seen(i)
-            worth = torch.from_numpy(self.layout.worth(i)[:seen]).to(now)[:, None, None]
+            seen = self.layout.prior_channels(i)
+            worth = torch.from_numpy(self.layout.step_in_finest_units(i)[:seen]).to(now)[:, None, None]
             factor = torch.from_numpy(2.0 ** np.maximum(self.layout.refinement(i), 0)).to(now)[:, None, None]
             soft, old = latents[stage.iteration].index_select(1, channels), now.index_select(1, channels)
             new = torch.round(soft.detach())  # soft is whole but for rounding errors

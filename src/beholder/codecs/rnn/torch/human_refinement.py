@@ -1,7 +1,7 @@
-"""What corrects pictures for the eye: :mod:`.picture_network`, told by the codes.
+"""Refinement of the human's picture: :mod:`.refinement` on the dequantised latent alone.
 
-The encoder's search asks how its result depends on the codes, without torch: :meth:`EyeNetwork.adjoint` is its gradient
-as a graph of its own, written by hand.
+The encoder's latent optimisation needs its gradient without torch: :meth:`HumanRefinement.adjoint` is the
+vector-Jacobian product as a graph of its own, written by hand.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from beholder.codecs.rnn.torch.refinement import DEVIATION, STRIDE, UP, PictureNetwork, Residual
+from beholder.codecs.rnn.torch.refinement import DEVIATION, STRIDE, UP, Refinement, Residual
 
 
-class EyeNetwork(PictureNetwork):
-    """The eye's."""
+class HumanRefinement(Refinement):
+    """Network for alpha 0."""
 
-    def forward(self, belief: Tensor, draft: Tensor, row: Tensor) -> Tensor:
-        """What to add to the draft.
+    def forward(self, y_hat: Tensor, reconstruction: Tensor, index: Tensor) -> Tensor:
+        """Correction of the linear reconstruction.
 
         Args:
-            belief: (b, latent, a, b).
-            draft: (b, 3, 16a, 16b) YCbCr.
-            row: (b,) as :func:`~beholder.codecs.rnn.torch.refinement.row_of` gives it.
+            y_hat: (b, latent, a, b).
+            reconstruction: (b, 3, 16a, 16b) YCbCr.
+            index: (b,) as :func:`~beholder.codecs.rnn.torch.refinement.film_index` gives it.
         """
-        codes = self.mid(F.silu(self.code(belief / self.spread)))
-        return self.correct(codes, belief, draft, row, self.film[row])
+        codes = self.mid(F.silu(self.code(y_hat / self.spread)))
+        return self.correct(codes, y_hat, reconstruction, index, self.film[index])
 
-    def adjoint(self, belief: Tensor, draft: Tensor, row: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """From how something grows with the correction to how it grows with belief (but its contrast) and draft."""
+    def adjoint(self, y_hat: Tensor, reconstruction: Tensor, index: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """Vector-Jacobian product of :meth:`forward`: by y_hat (but its contrast) and by the reconstruction."""
         slopes: list[Tensor] = []
 
         def bent(x: Tensor) -> Tensor:
@@ -48,15 +48,15 @@ class EyeNetwork(PictureNetwork):
                 g = g + _back(block.first, _back(block.second, g) * slopes.pop())
             return g
 
-        c = through(self.mid, bent(self.code(belief / self.spread)))
-        factors = self.film[row]
-        through(self.body, bent(self.modulate(self.join(c, draft), factors)))
-        g = self.scale(belief, row) * F.pixel_unshuffle(gradient, STRIDE)
+        c = through(self.mid, bent(self.code(y_hat / self.spread)))
+        factors = self.film[index]
+        through(self.body, bent(self.modulate(self.join(c, reconstruction), factors)))
+        g = self.scale(y_hat, index) * F.pixel_unshuffle(gradient, STRIDE)
         g = back(self.body, _back(self.leave, g)) * slopes.pop()
         g = g * (1 + factors[:, :, None, None].chunk(2, 1)[0])
-        by_draft = F.pixel_shuffle(_back(self.enter, g), STRIDE) / DEVIATION
+        by_reconstruction = F.pixel_shuffle(_back(self.enter, g), STRIDE) / DEVIATION
         g = back(self.mid, _back(self.up, F.pixel_unshuffle(g, UP))) * slopes.pop()
-        return _back(self.code, g) / self.spread, by_draft
+        return _back(self.code, g) / self.spread, by_reconstruction
 
 
 def _back(conv: nn.Module, gradient: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""What corrects pictures for machines: :mod:`.picture_network`, told by codes, the decoder's memory and the observer.
+"""Refinement of a machine's picture: :mod:`.refinement` on the dequantised latent, the hidden state and alpha.
 
-It begins as the eye's network: what is wrong with a picture is mostly wrong for everyone, and learned from scratch on
-classifiers' features it takes far longer (docs/codec.md).
+Its weights begin as those of the human's network: most errors of a picture are errors for every observer, and learning
+them from scratch on classifiers' features takes far longer (docs/codec.md).
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from beholder.codecs.rnn.torch.human_refinement import EyeNetwork
-from beholder.codecs.rnn.torch.refinement import PictureNetwork
+from beholder.codecs.rnn.torch.human_refinement import HumanRefinement
+from beholder.codecs.rnn.torch.refinement import Refinement
 
 
-class MachineNetwork(PictureNetwork):
-    """A machine's.
+class MachineRefinement(Refinement):
+    """Network for alpha above 0.
 
     Args:
-        hidden: channels of the decoder's memory.
-        latent, width, blocks, codes, spread: of :class:`PictureNetwork`.
+        hidden: channels of the decoder's hidden state.
+        latent, width, blocks, codes, spread: of :class:`Refinement`.
     """
 
     def __init__(self, hidden: int, latent: int, width: int, blocks: int, codes: int, spread: np.ndarray) -> None:
@@ -31,21 +31,21 @@ class MachineNetwork(PictureNetwork):
         nn.init.zeros_(self.memory.bias)
         self.film_human = nn.Parameter(torch.zeros(2 * width))
 
-    def forward(self, belief: Tensor, memory: Tensor, draft: Tensor, row: Tensor, alpha: Tensor) -> Tensor:
-        """What to add to the draft.
+    def forward(self, y_hat: Tensor, hidden: Tensor, reconstruction: Tensor, index: Tensor, alpha: Tensor) -> Tensor:
+        """Correction of the linear reconstruction.
 
         Args:
-            belief: (b, latent, a, b).
-            memory: (b, hidden, a, b).
-            draft: (b, 3, 16a, 16b) YCbCr.
-            row: (b,) as :func:`~beholder.codecs.rnn.torch.refinement.row_of` gives it.
+            y_hat: (b, latent, a, b).
+            hidden: (N, K, H, W), the decoder's hidden state.
+            reconstruction: (b, 3, 16a, 16b) YCbCr.
+            index: (b,) as :func:`~beholder.codecs.rnn.torch.refinement.film_index` gives it.
             alpha: (b,).
         """
-        codes = self.mid(F.silu(self.code(belief / self.spread) + self.memory(memory)))
-        factors = self.film[row] + (1 - alpha)[:, None] * self.film_human
-        return self.correct(codes, belief, draft, row, factors)
+        codes = self.mid(F.silu(self.code(y_hat / self.spread) + self.memory(hidden)))
+        factors = self.film[index] + (1 - alpha)[:, None] * self.film_human
+        return self.correct(codes, y_hat, reconstruction, index, factors)
 
-    def begin(self, eye: EyeNetwork) -> None:
+    def begin(self, eye: HumanRefinement) -> None:
         """Become ``eye``'s, if nothing has been learned yet."""
         if not bool(self.leave.weight.any()):
             self.load_state_dict(self.state_dict() | eye.state_dict())

@@ -1,24 +1,23 @@
-"""`swift`, the recurrent codec, as a torch module: the part that training needs and ONNX is exported from.
+"""The codec as torch modules: a lapped transform with a recurrent decoder (config architecture `swift`).
 
     y = analysis(image)                                 stride 16; y[0] is the contrast of each block, an integer
-    h = 0                                               the decoder's memory
+    h = 0                                               the decoder's hidden state
     for t = 1..n:
-        q_t = trunc(y / step_t)                         finer with t; iteration t sends what q_{t-1} does not tell
-        S_t = dequantise(q_t)
-        h   = ConvGRU(S_t, h)
-    image = synthesis(S_n + head(h), h)                 once, at whatever n is wanted
+        q_t = trunc(y / step_t)                         finer with t; iteration t sends what q_{t-1} leaves open
+        y_hat_t = dequantise(q_t)
+        h   = ConvGRU(y_hat_t, h)                       for alpha > 0
+    image = synthesis(y_hat_n + head(h), h)             once, at whatever n is wanted
 
-Analysis and synthesis are linear transforms (transform.py: initially a lapped DCT, divided by what the block's contrast
-masks), so training starts from a working codec.  Codes depend on the image and on analysis alone; all that the
-decoder's networks compute can be replaced without touching the entropy coder.  ``alpha`` enters every network as a
-FiLM.
+Analysis and synthesis are linear transforms (transform.py: initially a lapped DCT, divided by the masking of the
+block's contrast), so training starts from a working codec.  Codes depend on the image and on the analysis alone: the
+decoder's networks can be replaced without touching the entropy coder.
 
-What the memory corrects is for machines: its share grows with alpha, from nothing for the eye.  Both have a linear
-synthesis and a network that corrects its picture (picture_network.py) of their own.
+Alpha enters the quantiser's steps and offsets, the recurrence and the machine's refinement; for alpha 0 the picture is
+the human's linear synthesis with the human's refinement, and the hidden state has no part in it.  Between alpha 0 and
+``HUMAN_BELOW`` the pictures of human and machine are blended.
 
-Where the config asks for them, residual networks stand beside analysis; the codec that ships has none
-(docs/codec.md).  Every residual branch is scaled to the error it may correct.  With larger scales the jitter of
-its weights, a learning rate each step, outweighs what it can learn, and training turns it off.
+Every residual branch is scaled to the error that it may correct.  With larger scales the noise of its weights, a
+learning rate each step, outweighs what it can learn, and training turns it off.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from beholder.codecs.rnn.layout import FULL_SHARE, ITERATIONS, SWIFT, Layout
-from beholder.codecs.rnn.torch.human_refinement import EyeNetwork
-from beholder.codecs.rnn.torch.machine_refinement import MachineNetwork
+from beholder.codecs.rnn.layout import HUMAN_BELOW, ITERATIONS, LAYOUT, Layout
+from beholder.codecs.rnn.torch.human_refinement import HumanRefinement
+from beholder.codecs.rnn.torch.machine_refinement import MachineRefinement
 from beholder.codecs.rnn.torch.quantiser import Quantiser
-from beholder.codecs.rnn.torch.refinement import Residual, row_of
+from beholder.codecs.rnn.torch.refinement import Residual, film_index
 from beholder.codecs.rnn.torch.transform import (
     COLOURS,
     PATCH,
@@ -50,18 +49,16 @@ from beholder.codecs.rnn.torch.transform import (
     to_ycc,
 )
 
-ANALYSIS_REACH = 0.1
+ANALYSIS_RESIDUAL_SCALE = 0.1
 """Scale of analysis' residual network, in coarse steps."""
-FORMER = ("w", "synthesis_blocks", "pixel_blocks")
-"""Sizes of networks that codecs of before had."""
 
 
 @dataclass(frozen=True)
-class SwiftConfig:
+class CodecConfig:
     """Sizes: ``hidden`` channels in the recurrent cell, ``context`` in the entropy model.
 
     ``eye_width`` channels and ``eye_blocks`` blocks at stride 4 and ``eye_codes`` channels at stride 16 in the network
-    that corrects the eye's pictures, and with ``machine_network`` 1 in a machine's too; with a width of 0 there is
+    that corrects the human's pictures, and with ``machine_network`` 1 in a machine's too; with a width of 0 there is
     neither.  ``analysis_blocks`` of ``m`` channels at stride 8, with ``n`` at stride 16, stand beside analysis.
     """
 
@@ -74,15 +71,6 @@ class SwiftConfig:
     eye_blocks: int = 4
     eye_codes: int = 96
     machine_network: int = 0
-
-    @classmethod
-    def read(cls, sizes: dict[str, int]) -> SwiftConfig:
-        """Of a config, a checkpoint or a model's card, which may be of before.
-
-        Raises:
-            TypeError: there is no such size.
-        """
-        return cls(**{name: value for name, value in sizes.items() if name not in FORMER})
 
     def as_dict(self) -> dict[str, int]:
         return asdict(self)
@@ -128,7 +116,7 @@ class Analysis(nn.Module):
     step: Tensor
     luma: Tensor
 
-    def __init__(self, config: SwiftConfig, layout: Layout) -> None:
+    def __init__(self, config: CodecConfig, layout: Layout) -> None:
         super().__init__()
         n, m = config.n, config.m
         basis = Basis(layout.latent - 1)
@@ -155,7 +143,7 @@ class Analysis(nn.Module):
         if self.residual:
             e = F.silu(self.film(self.enter(patches / 0.25), alpha))
             e = F.silu(self.film_down(self.down(self.fine(e)), alpha))
-            y = y + ANALYSIS_REACH * self.leave(self.coarse(e))
+            y = y + ANALYSIS_RESIDUAL_SCALE * self.leave(self.coarse(e))
         return torch.cat([contrast, y], 1)
 
 
@@ -165,11 +153,11 @@ def mixed_precision(on: bool, like: Tensor) -> AbstractContextManager[Any]:
 
 
 class Recurrence(nn.Module):
-    """One iteration of the decoder: memory takes in the dequantised latent ``S``."""
+    """One iteration of the decoder: updates the hidden state with y_hat."""
 
     spread: Tensor
 
-    def __init__(self, config: SwiftConfig, layout: Layout) -> None:
+    def __init__(self, config: CodecConfig, layout: Layout) -> None:
         super().__init__()
         self.register_buffer("spread", torch.from_numpy(_spread(layout))[:, None, None])
         self.enter = nn.Conv2d(2 * layout.latent, config.hidden, 1)
@@ -177,131 +165,134 @@ class Recurrence(nn.Module):
         self.cell = ConvGRU(config.hidden, config.hidden)
         self.mixed = False
 
-    def forward(self, belief: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
-        seen = torch.cat([belief, belief.abs()], 1) / self.spread.repeat(2, 1, 1)
-        with mixed_precision(self.mixed, belief):
+    def forward(self, y_hat: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
+        seen = torch.cat([y_hat, y_hat.abs()], 1) / self.spread.repeat(2, 1, 1)
+        with mixed_precision(self.mixed, y_hat):
             new: Tensor = self.cell(F.silu(self.film(self.enter(seen), alpha, t)), hidden)
         return new.float()
 
 
 class Synthesis(nn.Module):
-    """Belief and memory to image: (b, latent, a, b), (b, hidden, a, b) -> (b, 3, 16a, 16b)."""
+    """y_hat (N, C, H, W) and hidden state (N, K, H, W) to image (N, 3, 16H, 16W) in [0, 1], not clamped."""
 
     step: Tensor
     cell: Tensor
 
-    def __init__(self, config: SwiftConfig, layout: Layout) -> None:
+    def __init__(self, config: CodecConfig, layout: Layout) -> None:
         super().__init__()
         basis = Basis(layout.latent - 1)
         self.borders = BorderFilter(border_filters()[1])
         self.linear = nn.Conv2d(layout.latent - 1, 4 * COLOURS, 1, bias=False)
         self.linear.weight.data = torch.from_numpy(basis.matrix.T.copy())[:, :, None, None]
-        # The eye sees nothing but these: they learn what MS-SSIM makes of coarse codes.
+        # The human's picture has its own linear synthesis, which learns from MS-SSIM.
         self.eye_linear = nn.Parameter(self.linear.weight.data[:, :, 0, 0].clone())
         self.eye_borders = nn.Parameter(self.borders.weight.data.clone())
         self.register_buffer("step", torch.from_numpy(basis.step)[:, None, None])
-        # How far off the latent may be after each iteration: the width of a cell, or all of it.
+        # Largest error of y_hat after each iteration: the width of a cell, or all of it.
         levels = np.stack([layout.levels(t) for t in range(ITERATIONS)])
         cell = np.where(levels < 0, _spread(layout), 0.5**levels)
         cell[:, 0] = 0
         self.register_buffer("cell", torch.from_numpy(0.3 * cell).float())
         self.film_head = Film(config.hidden, ITERATIONS)
         self.head = _zero(nn.Conv2d(config.hidden, layout.latent, 1))
-        self.eye_network: EyeNetwork | None = None
-        self.machine_network: MachineNetwork | None = None
+        self.eye_network: HumanRefinement | None = None
+        self.machine_network: MachineRefinement | None = None
         if config.eye_width:
             sizes = (layout.latent, config.eye_width, config.eye_blocks, config.eye_codes)
-            self.eye_network = EyeNetwork(*sizes, _spread(layout))
+            self.eye_network = HumanRefinement(*sizes, _spread(layout))
             if config.machine_network:
-                self.machine_network = MachineNetwork(config.hidden, *sizes, _spread(layout))
+                self.machine_network = MachineRefinement(config.hidden, *sizes, _spread(layout))
         self.mixed = False
 
-    def forward(self, belief: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor, target: Tensor | None = None) -> Tensor:
-        """``target`` as for :meth:`Quantiser.gain`."""
-        row = row_of(t, torch.zeros_like(t) if target is None else target)
-        image = self.for_machine(belief, hidden, alpha, t, row)
-        share = _share(alpha)
-        if self.eye_network is None or not bool((share < 1).any()):
+    def forward(
+        self, y_hat: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor, optimised_for: Tensor | None = None
+    ) -> Tensor:
+        """``optimised_for`` as for :meth:`Quantiser.gain`."""
+        index = film_index(t, torch.zeros_like(t) if optimised_for is None else optimised_for)
+        image = self.for_machine(y_hat, hidden, alpha, t, index)
+        machine_weight = _machine_weight(alpha)
+        if self.eye_network is None or not bool((machine_weight < 1).any()):
             return image
-        eye = self.for_eye(belief, row)
+        eye = self.for_human(y_hat, index)
         # The runtime blends pictures of whole numbers from 0 to 255.
-        blended = torch.lerp(eye.clamp(0, 1), image.clamp(0, 1), share)
-        return torch.where(share == 0, eye, torch.where(share < 1, blended, image))
+        blended = torch.lerp(eye.clamp(0, 1), image.clamp(0, 1), machine_weight)
+        return torch.where(machine_weight == 0, eye, torch.where(machine_weight < 1, blended, image))
 
-    def for_machine(self, belief: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor, row: Tensor) -> Tensor:
-        """:meth:`forward` without the eye's network, which has no share in it from FULL_SHARE on; ``row`` (b,) as
-        ``row_of`` gives it."""
-        share = _share(alpha)
-        with mixed_precision(self.mixed, belief):
+    def for_machine(self, y_hat: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor, index: Tensor) -> Tensor:
+        """The machine's picture: :meth:`forward` from ``HUMAN_BELOW`` on; ``index`` (N,) of :func:`film_index`."""
+        machine_weight = _machine_weight(alpha)
+        with mixed_precision(self.mixed, y_hat):
             missed = self.head(self.film_head(hidden, alpha, t)).float()
-        belief = belief + share * self.cell[t][:, :, None, None] * missed
-        draft = self.draft(belief, share)
+        y_hat = y_hat + machine_weight * self.cell[t][:, :, None, None] * missed
+        reconstruction = self.linear_reconstruction(y_hat, machine_weight)
         if self.machine_network is not None:
-            with mixed_precision(self.mixed, belief):
-                correction = self.machine_network(belief, hidden, draft, row, alpha).float()
-            draft = draft + share * correction
-        return from_ycc(draft)
+            with mixed_precision(self.mixed, y_hat):
+                correction = self.machine_network(y_hat, hidden, reconstruction, index, alpha).float()
+            reconstruction = reconstruction + machine_weight * correction
+        return from_ycc(reconstruction)
 
     def begin_machine(self) -> None:
-        """A machine's network that has learned nothing begins as the eye's."""
+        """Initialise a machine's network that has learned nothing with the human's weights."""
         if self.machine_network is not None and self.eye_network is not None:
             self.machine_network.begin(self.eye_network)
 
-    def eye_parameters(self) -> list[nn.Parameter]:
-        """The weights that only the eye's pictures need."""
+    def human_parameters(self) -> list[nn.Parameter]:
+        """Weights that only the human's pictures need."""
         network = [] if self.eye_network is None else list(self.eye_network.parameters())
         return [self.eye_linear, self.eye_borders, *network]
 
-    def for_eye(self, belief: Tensor, row: Tensor) -> Tensor:
-        """:meth:`forward` for alpha 0, without what has no share in it; ``row`` (b,) as ``row_of`` gives it."""
-        draft = self.draft(belief)
+    def for_human(self, y_hat: Tensor, index: Tensor) -> Tensor:
+        """The human's picture, which is :meth:`forward` at alpha 0; ``index`` (N,) of :func:`film_index`."""
+        reconstruction = self.linear_reconstruction(y_hat)
         if self.eye_network is not None:
-            with mixed_precision(self.mixed, belief):
-                draft = draft + self.eye_network(belief, draft, row).float()
-        return from_ycc(draft)
+            with mixed_precision(self.mixed, y_hat):
+                reconstruction = reconstruction + self.eye_network(y_hat, reconstruction, index).float()
+        return from_ycc(reconstruction)
 
-    def for_eye_adjoint(self, gradient: Tensor, belief: Tensor, row: Tensor) -> Tensor:
-        """Gradient of :meth:`for_eye`: from how something grows with each pixel to how it grows with each belief.
+    def for_human_vjp(self, gradient: Tensor, y_hat: Tensor, index: Tensor) -> Tensor:
+        """Vector-Jacobian product of :meth:`for_human`.
 
         Args:
             gradient: (b, 3, 16a, 16b).
-            belief: (b, latent, a, b); the contrast's own place in the result holds 0.
-            row: (b,).
+            y_hat: (N, C, H, W); the contrast's own gradient in the result is 0.
+            index: (b,).
         """
-        contrast = belief[:, :1]
-        by_draft = from_ycc_adjoint(gradient)
+        contrast = y_hat[:, :1]
+        by_reconstruction = from_ycc_adjoint(gradient)
         more: Tensor | None = None
         if self.eye_network is not None:
-            more, corrected = self.eye_network.adjoint(belief, self.draft(belief), row, by_draft)
-            by_draft = by_draft + corrected
+            more, corrected = self.eye_network.adjoint(
+                y_hat, self.linear_reconstruction(y_hat), index, by_reconstruction
+            )
+            by_reconstruction = by_reconstruction + corrected
         borders = self.eye_borders.T[None].expand(len(gradient), -1, -1)
-        ycc = self.borders(by_draft, borders)
+        ycc = self.borders(by_reconstruction, borders)
         patches = F.pixel_unshuffle(F.pixel_unshuffle(ycc, PATCH), 2)
         b, _, height, width = patches.shape
         coefficients = (self.eye_linear.T[None] @ patches.flatten(2)).reshape(b, -1, height, width)
-        by_belief = coefficients * self.step * masking(contrast)
+        by_y_hat = coefficients * self.step * masking(contrast)
         if more is not None:
-            by_belief = by_belief + more[:, 1:]
-        return torch.cat([torch.zeros_like(contrast), by_belief], 1)
+            by_y_hat = by_y_hat + more[:, 1:]
+        return torch.cat([torch.zeros_like(contrast), by_y_hat], 1)
 
-    def draft(self, belief: Tensor, share: Tensor | None = None) -> Tensor:
-        """The linear part alone, (b, 3, 16a, 16b) YCbCr; the eye's ``share`` (b, 1, 1, 1) is 0."""
-        b, _, height, width = belief.shape
-        coefficients = belief[:, 1:] * self.step * masking(belief[:, :1])
+    def linear_reconstruction(self, y_hat: Tensor, machine_weight: Tensor | None = None) -> Tensor:
+        """The linear synthesis, (N, 3, 16H, 16W) YCbCr; the human's without ``machine_weight`` (N, 1, 1, 1)."""
+        b, _, height, width = y_hat.shape
+        coefficients = y_hat[:, 1:] * self.step * masking(y_hat[:, :1])
         linear, borders = self.eye_linear[None], self.eye_borders[None]
-        if share is not None:
-            linear = torch.lerp(linear, self.linear.weight[None, :, :, 0, 0], share[:, :, 0])
-            borders = torch.lerp(borders, self.borders.weight[None], share[:, :, 0])
+        if machine_weight is not None:
+            linear = torch.lerp(linear, self.linear.weight[None, :, :, 0, 0], machine_weight[:, :, 0])
+            borders = torch.lerp(borders, self.borders.weight[None], machine_weight[:, :, 0])
         patches = (linear @ coefficients.flatten(2)).reshape(b, -1, height, width)
         return self.borders(F.pixel_shuffle(F.pixel_shuffle(patches, 2), PATCH), borders)
 
 
-class Swift(nn.Module):
+class LappedTransformCodec(nn.Module):
     """The whole codec; see the module's docstring."""
 
-    def __init__(self, config: SwiftConfig | None = None, layout: Layout = SWIFT) -> None:
+    def __init__(self, config: CodecConfig | None = None, layout: Layout = LAYOUT) -> None:
         super().__init__()
-        self.config = config or SwiftConfig()
+        self.config = config or CodecConfig()
         self.layout = layout
         self.analysis = Analysis(self.config, layout)
         self.quantiser = Quantiser(layout)
@@ -309,19 +300,19 @@ class Swift(nn.Module):
         self.synthesis = Synthesis(self.config, layout)
 
     def encode(self, image: Tensor, alpha: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Per iteration: the quantised latent, and what it stands for."""
+        """Quantised latent and y_hat of each iteration."""
         return self.quantise(self.analysis(image, alpha), alpha)
 
-    def quantise(self, y: Tensor, alpha: Tensor, target: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
-        """The same from the latent; ``target`` as for :meth:`Quantiser.gain`."""
-        return [self.quantiser(y, alpha, _all(t, y), target) for t in range(ITERATIONS)]
+    def quantise(self, y: Tensor, alpha: Tensor, optimised_for: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
+        """As :meth:`encode`, from the latent; ``optimised_for`` as for :meth:`Quantiser.gain`."""
+        return [self.quantiser(y, alpha, _all(t, y), optimised_for) for t in range(ITERATIONS)]
 
-    def remember(self, beliefs: list[Tensor], alpha: Tensor) -> list[Tensor]:
-        """The decoder's memory after each iteration."""
-        memories = [beliefs[0].new_zeros(len(alpha), self.config.hidden, *beliefs[0].shape[2:])]
-        for t, belief in enumerate(beliefs):
-            memories.append(self.recurrence(belief, memories[-1], alpha, _all(t, belief)))
-        return memories[1:]
+    def recur(self, y_hats: list[Tensor], alpha: Tensor) -> list[Tensor]:
+        """The decoder's hidden state (N, K, H, W) after each iteration."""
+        hidden_states = [y_hats[0].new_zeros(len(alpha), self.config.hidden, *y_hats[0].shape[2:])]
+        for t, y_hat in enumerate(y_hats):
+            hidden_states.append(self.recurrence(y_hat, hidden_states[-1], alpha, _all(t, y_hat)))
+        return hidden_states[1:]
 
     def forward(self, image: Tensor, alpha: Tensor, t: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Image decoded after iteration ``t`` (0-based, one a sample), and the quantised latents of all iterations.
@@ -332,19 +323,19 @@ class Swift(nn.Module):
             t: (b,) long.
         """
         states = self.encode(image, alpha)
-        return self.decode([belief for _, belief in states], alpha, t), [latent for latent, _ in states]
+        return self.decode([y_hat for _, y_hat in states], alpha, t), [latent for latent, _ in states]
 
-    def decode(self, beliefs: list[Tensor], alpha: Tensor, t: Tensor, target: Tensor | None = None) -> Tensor:
-        """Image after iteration ``t`` (one a sample), from what the decoder believes after each iteration."""
-        memories = self.remember(beliefs, alpha)
+    def decode(self, y_hats: list[Tensor], alpha: Tensor, t: Tensor, optimised_for: Tensor | None = None) -> Tensor:
+        """Image after iteration ``t`` (one a sample), from y_hat after each iteration."""
+        hidden_states = self.recur(y_hats, alpha)
         rows = torch.arange(len(t), device=t.device)
-        belief, memory = (torch.stack(x, 1)[rows, t] for x in (beliefs, memories))
-        return self.synthesis(belief, memory, alpha, t, target)
+        y_hat, memory = (torch.stack(x, 1)[rows, t] for x in (y_hats, hidden_states))
+        return self.synthesis(y_hat, memory, alpha, t, optimised_for)
 
 
-def _share(alpha: Tensor) -> Tensor:
-    """Of what is a machine's, (b, 1, 1, 1)."""
-    return (alpha / FULL_SHARE).clamp(max=1.0)[:, None, None, None]
+def _machine_weight(alpha: Tensor) -> Tensor:
+    """Weight of the machine's picture, (N, 1, 1, 1)."""
+    return (alpha / HUMAN_BELOW).clamp(max=1.0)[:, None, None, None]
 
 
 def _all(t: int, like: Tensor) -> Tensor:
@@ -352,7 +343,7 @@ def _all(t: int, like: Tensor) -> Tensor:
 
 
 def _spread(layout: Layout) -> np.ndarray:
-    """Usual magnitude of every latent channel, (latent,) float32."""
+    """Root mean square of every latent channel, (C,) float32."""
     return np.concatenate([[4.0], Basis(layout.latent - 1).spread]).astype(np.float32)
 
 

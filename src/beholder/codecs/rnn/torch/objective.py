@@ -1,8 +1,8 @@
-"""Rate and distortion for any observer: the torch side of :mod:`beholder.codecs.rnn.optimise.loop`.
+"""Objective of latent optimisation for any alpha, with torch: in the encoder, and for batches in training.
 
-d_machine is EfficientNet-Lite0's, in two views of the picture that change each round: what only holds for one view of
-one network serves no other.  Small pictures are enlarged a little; of large ones a machine sees the whole shrunk to its
-input, or a part.
+The machine is EfficientNet-Lite0, which sees two views of the picture that change each round: what holds for one view
+of one network only does not transfer to others.  Small pictures are enlarged a little; of large ones one view is the
+whole picture, shrunk to the network's input, and one a part.
 """
 
 from __future__ import annotations
@@ -17,56 +17,55 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from beholder.codecs.rnn import onnx_model as runtime
-from beholder.codecs.rnn.optimise import loop as search
+from beholder.codecs.rnn import onnx_model
+from beholder.codecs.rnn.optimise import human, loop
+from beholder.codecs.rnn.optimise.objective import Floats, OptimiserSchedule, RateEstimate, SinglePictureRate
 from beholder.codecs.rnn.torch.entropy_models import ContextModel
 from beholder.codecs.rnn.torch.human_distortion import human_distortion
 from beholder.codecs.rnn.torch.machine_distortion import FeatureDistortion
-from beholder.codecs.rnn.torch.model import Swift
+from beholder.codecs.rnn.torch.model import LappedTransformCodec
 from beholder.codecs.rnn.torch.weights import exported
 
-Floats = NDArray[np.float32]
-
 NETWORKS, LOGITS = ("efficientnet_lite0",), 0.05
-"""Its class probabilities hardly count: what keeps one network's opinion does not keep its relatives'."""
-PACES = {0: (4, 0.25, 0.15, 1), 1: (12, 0.2, 0.18, 4), 2: (24, 0.25, 0.2, 4)}
-"""Effort (0: in training) -> rounds of the search, how far a code moves at first for the eye and for a machine, and
-after how many rounds prices are made anew."""
+"""The weight of the logits is small: matching one network's logits does not transfer to others."""
+SCHEDULES = {0: (4, 0.25, 0.15, 1), 1: (12, 0.2, 0.18, 4), 2: (24, 0.25, 0.2, 4)}
+"""Effort (0: in training between alpha 0 and 1) -> rounds, first step size for humans and for machines, refresh."""
 SMALL = 400 * 400
-"""Pictures of at most so many pixels are seen twice from near, others once as a whole and once in part."""
+"""Pixels up to which both views are enlarged parts; of larger pictures one is the whole and one a part."""
 SHIFT = 16
-"""Pixels by which a view is shifted at most."""
+"""Largest shift of a view, in pixels."""
 ENLARGED = 0.25
-"""By how much views of small pictures are enlarged at most."""
+"""Largest enlargement of the views of small pictures, less 1."""
 WHOLE = (224, 320)
 """Short side that large pictures are shrunk to: the inputs of common classifiers, and more."""
 PART = 352
-"""Side of the square that is seen of a large picture as it is."""
+"""Side of the square that is shown of a large picture as it is."""
 
 Pair = tuple[Tensor, Tensor]
-"""What is decoded and its original, (n, 3, h, w) each."""
+"""Decoded pictures and their originals, (N, 3, H, W) each."""
 
 
-class Judges:
-    """Makes judges of pictures for one codec.
+class TorchObjectives:
+    """Makes objectives for one codec.
 
     Args:
-        codec: frozen, or in training; no judge changes it.
-        prices: what codes cost, from the latents after each iteration.
+        codec: frozen, or in training; no objective changes it.
+        rate_estimate: rate estimate from the latents (N, C, H, W) after each iteration.
     """
 
-    def __init__(self, codec: Swift, prices: Callable[[list[Floats]], search.Prices]) -> None:
-        self.codec, self.prices = codec, prices
+    def __init__(self, codec: LappedTransformCodec, rate_estimate: Callable[[list[Floats]], RateEstimate]) -> None:
+        self.codec, self.rate_estimate = codec, rate_estimate
 
     @classmethod
-    def exported(cls, folder: Path) -> Judges:
-        """For the codec that `beholder export` wrote to ``folder``; codes cost what they will in the file."""
+    def exported(cls, folder: Path) -> TorchObjectives:
+        """For the codec that `beholder export` wrote to ``folder``; the rate is estimated with the file's tables."""
         config, (state, _) = exported(folder)
-        codec = Swift(config)
+        codec = LappedTransformCodec(config)
         codec.load_state_dict(codec.state_dict() | state)
         codec.eval().requires_grad_(False)
         _speed_up(codec)
-        return cls(codec, runtime.load(folder).entropy.prices)
+        entropy = onnx_model.load(folder).entropy
+        return cls(codec, lambda latents: SinglePictureRate(entropy.rate_estimate([latent[0] for latent in latents])))
 
     @functools.cached_property
     def machine(self) -> FeatureDistortion:
@@ -75,100 +74,120 @@ class Judges:
         _speed_up(networks)
         return networks
 
-    def __call__(self, alpha: float, t: int, pixels: NDArray[np.uint8]) -> TorchJudge:
-        """For a picture (3, 16a, 16b) whose last iteration sent is ``t``, 0-based."""
-        return TorchJudge(self, torch.from_numpy(pixels).float()[None] / 255, alpha, t)
+    def __call__(self, alpha: float, t: int, pixels: NDArray[np.uint8]) -> TorchObjective:
+        """The objective of a picture (3, 16H, 16W) whose last iteration sent is ``t``, 0-based."""
+        return TorchObjective(self, torch.from_numpy(pixels).float()[None] / 255, alpha, t)
 
-    def improve(self, image: Tensor, latent: Tensor, alpha: float, t: int) -> Tensor:
-        """A better latent of a picture in training, with few rounds.
+    @torch.no_grad()
+    def improve(
+        self, image: Tensor, latent: Tensor, alpha: float, t: int, schedule: OptimiserSchedule | None = None
+    ) -> Tensor:
+        """Optimise the latents of a batch in training.
 
         Args:
-            image: (1, 3, 16a, 16b) in [0, 1].
-            latent: (1, c, a, b); so is the result.
+            image: (N, 3, 16H, 16W) in [0, 1].
+            latent: (N, C, H, W); so is the result.
+            alpha: the observer, the same for all.
+            t: the last iteration that is sent, 0-based.
+            schedule: None for that of effort 1 at alpha 0 and 1, of effort 0 between them.
         """
-        judge = TorchJudge(self, image, alpha, t)
-        gains = [self.codec.quantiser.gain(judge.observer, i, judge.target)[0].cpu().numpy() for i in judge.passed]
-        start = latent[0].cpu().numpy()
-        found = search.descend(judge, start, np.ones_like(start[:1]), gains, alpha, effort=0)
-        return torch.from_numpy(found)[None].to(latent)
+        if schedule is None:
+            schedule = human.SCHEDULES[1] if alpha == 0 else schedule_for(1 if alpha == 1 else 0, alpha)
+        objective = TorchObjective(self, image, alpha, t)
+        gains = [
+            self.codec.quantiser.gain(objective.observer[:1], i[:1], objective.optimised_for[:1])[0].cpu().numpy()
+            for i in objective.iterations
+        ]
+        start = latent.cpu().numpy()
+        found = loop.descend(objective, start, np.ones_like(start[:, :1]), gains, alpha, schedule)
+        return torch.from_numpy(found).to(latent)
 
 
-class ContextPrices:
-    """What codes cost by an entropy model in training: exact for all latents."""
+class EntropyModelRate:
+    """Rate estimate by an entropy model in training, whose predictions are held fixed at ``latents``."""
 
-    def __init__(self, context: ContextModel) -> None:
+    def __init__(self, context: ContextModel, latents: list[Floats]) -> None:
         self.context = context
+        self.predictions = context.predict(self._tensors(latents))
 
-    def bits(self, latents: list[Floats]) -> float:
-        with torch.no_grad():
-            return float(self.context.bits(self._tensors(latents)).sum())
+    @torch.no_grad()
+    def bits(self, latents: list[Floats]) -> NDArray[np.float64]:
+        """Exact, whatever latents the predictions were made at."""
+        return self.context.bits(self._tensors(latents)).sum(1).double().cpu().numpy()
 
-    def slopes(self, latents: list[Floats], direction: Floats) -> list[Floats]:
-        slopes = self.context.slopes(self._tensors(latents), self._tensors([direction])[0])
-        return [slope[0].cpu().numpy() for slope in slopes]
+    def rate_gradient(self, latents: list[Floats], direction: Floats) -> list[Floats]:
+        gradients = self.context.rate_gradient(self._tensors(latents), self._tensors([direction])[0], self.predictions)
+        return [gradient.cpu().numpy() for gradient in gradients]
 
     def _tensors(self, arrays: list[Floats]) -> list[Tensor]:
         device = next(self.context.parameters()).device
-        return [torch.from_numpy(array)[None].to(device) for array in arrays]
+        return [torch.from_numpy(array).to(device) for array in arrays]
 
 
-class TorchJudge:
-    """A :class:`~beholder.codecs.rnn.optimise.loop.Judge` for any alpha."""
+class TorchObjective:
+    """An :class:`~beholder.codecs.rnn.optimise.objective.Objective` for any alpha and batches of any size.
 
-    def __init__(self, judges: Judges, image: Tensor, alpha: float, t: int) -> None:
-        self.judges, self.image, self.alpha = judges, image, alpha
-        self.observer = torch.tensor([alpha], device=image.device)
-        self.passed = [torch.tensor([i], device=image.device) for i in range(t + 1)]
-        self.target = self.passed[-1] + 1
+    Args:
+        objectives: codec, rate estimate and machine.
+        image: (N, 3, 16H, 16W) in [0, 1].
+        alpha: the observer.
+        t: the last iteration that is sent, 0-based.
+    """
+
+    def __init__(self, objectives: TorchObjectives, image: Tensor, alpha: float, t: int) -> None:
+        self.objectives, self.image, self.alpha = objectives, image, alpha
+        count, device = len(image), image.device
+        self.observer = torch.full((count,), float(alpha), device=device)
+        self.iterations = [torch.full((count,), i, device=device) for i in range(t + 1)]
+        self.optimised_for = self.iterations[-1] + 1
         self.chance = np.random.default_rng(0)
 
-    def pace(self, effort: int) -> search.Pace:
-        rounds, eye, machine, refresh = PACES[effort]
-        return search.Pace(rounds, eye + self.alpha * (machine - eye), refresh)
+    def rate_estimate(self, latents: list[Floats]) -> RateEstimate:
+        return self.objectives.rate_estimate(latents)
 
-    def prices(self, latents: list[Floats]) -> search.Prices:
-        return self.judges.prices(latents)
-
-    def distortion(self, latents: list[Floats]) -> float:
-        with torch.no_grad():
-            return float(self._distortion(self._tensors(latents)[-1], latents, varied=False))
+    @torch.no_grad()
+    def distortion(self, latents: list[Floats]) -> NDArray[np.float64]:
+        values = self._distortion(self._tensors(latents)[-1], latents, varied=False)
+        return values.double().cpu().numpy()
 
     @torch.enable_grad()
     def gradient(self, soft: Floats, latents: list[Floats]) -> Floats:
         codes = self._tensors([soft])[0].requires_grad_(True)
-        result: Floats = torch.autograd.grad(self._distortion(codes, latents, varied=True), codes)[0][0].cpu().numpy()
+        distortion = self._distortion(codes, latents, varied=True).sum()
+        result: Floats = torch.autograd.grad(distortion, codes)[0].cpu().numpy()
         return result
 
     def _tensors(self, arrays: list[Floats]) -> list[Tensor]:
-        return [torch.from_numpy(array)[None].to(self.image.device) for array in arrays]
+        return [torch.from_numpy(array).to(self.image.device) for array in arrays]
 
     def _distortion(self, codes: Tensor, latents: list[Floats], varied: bool) -> Tensor:
-        """d(alpha) of what ``codes`` decode to; ``varied``: in another view than the last."""
-        codec = self.judges.codec
-        belief = codec.quantiser.dequantise(codes, self.observer, self.passed[-1], self.target)
-        if self.alpha == 0:  # a machine's networks' share of the picture is nothing
-            decoded = codec.synthesis.for_eye(belief, self.passed[-1])
+        """d(alpha) of the pictures that ``codes`` decode to, (N,); ``varied``: in other views than the last."""
+        codec = self.objectives.codec
+        y_hat = codec.quantiser.dequantise(codes, self.observer, self.iterations[-1], self.optimised_for)
+        if self.alpha == 0:
+            decoded = codec.synthesis.for_human(y_hat, self.iterations[-1])
         else:
             with torch.no_grad():
-                beliefs = [
-                    codec.quantiser.dequantise(latent, self.observer, i, self.target)
-                    for i, latent in zip(self.passed, self._tensors(latents), strict=True)
+                y_hats = [
+                    codec.quantiser.dequantise(latent, self.observer, i, self.optimised_for)
+                    for i, latent in zip(self.iterations, self._tensors(latents), strict=True)
                 ]
-                memory = codec.remember(beliefs, self.observer)[-1]
-            decoded = codec.synthesis(belief, memory, self.observer, self.passed[-1], self.target)
+                hidden = codec.recur(y_hats, self.observer)[-1]
+            decoded = codec.synthesis(y_hat, hidden, self.observer, self.iterations[-1], self.optimised_for)
         decoded = decoded.clamp(0, 1)
-        total = decoded.new_zeros(())
+        total = decoded.new_zeros(len(decoded))
         if self.alpha < 1:
-            total = total + (1 - self.alpha) * human_distortion(decoded, self.image)[0]
+            total = total + (1 - self.alpha) * human_distortion(decoded, self.image)
         if self.alpha > 0:
             views = varied_views(decoded, self.image, self.chance) if varied else [(decoded, self.image)]
-            seen = [self.judges.machine.forward(*pair).mean() for pair in views]
-            total = total + self.alpha * torch.stack(seen).mean()
+            machine = self.objectives.machine
+            seen = [machine.forward(*pair).reshape(-1, len(decoded)).mean(0) for pair in views]
+            total = total + self.alpha * torch.stack(seen).mean(0)
         return total
 
 
 def varied_views(decoded: Tensor, original: Tensor, chance: np.random.Generator) -> list[Pair]:
-    """Two of each of n pictures, chosen by chance; those of the same size are one pair of 2n pictures."""
+    """Two views of each of N pictures, chosen by chance; views of the same size are one pair of 2N pictures."""
     n, _, height, width = original.shape
     both = torch.cat([decoded, original])
     if height * width <= SMALL:
@@ -189,25 +208,25 @@ def varied_views(decoded: Tensor, original: Tensor, chance: np.random.Generator)
     return [(view[:n], view[n:]) for view in mirrored]
 
 
+def schedule_for(effort: int, alpha: float) -> OptimiserSchedule:
+    """The schedule of an effort above alpha 0."""
+    rounds, human_rate, machine_rate, refresh = SCHEDULES[effort]
+    return OptimiserSchedule(rounds, human_rate + alpha * (machine_rate - human_rate), refresh)
+
+
+@functools.lru_cache(maxsize=2)
+def load(folder: Path) -> TorchObjectives:
+    """The objectives for the codec in ``folder``, loaded once."""
+    return TorchObjectives.exported(folder)
+
+
 def _cut(pictures: Tensor, height: int, width: int, chance: np.random.Generator) -> Tensor:
-    """A part of at most that size, somewhere."""
+    """A random part of at most that size."""
     spare = (max(have - want, 0) for have, want in zip(pictures.shape[2:], (height, width), strict=True))
     y, x = (int(chance.integers(max(left, 1))) for left in spare)
     return pictures[:, :, y : y + height, x : x + width]
 
 
 def _speed_up(network: torch.nn.Module) -> None:
-    """Weights come to lie in memory as a processor's convolutions like them."""
+    """Lay weights out in memory as a processor's convolutions read them."""
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def machine_pace(effort: int) -> search.Pace:
-    """How to search for a machine (alpha 1)."""
-    rounds, _, machine, refresh = PACES[effort]
-    return search.Pace(rounds, machine, refresh)
-
-
-@functools.lru_cache(maxsize=2)
-def load(folder: Path) -> Judges:
-    """The judges for the codec in ``folder``, loaded once."""
-    return Judges.exported(folder)

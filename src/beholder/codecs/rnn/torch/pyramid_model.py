@@ -24,7 +24,7 @@ class PyramidContext(nn.Module):
     def __init__(self, layout: Layout, stage: int, width: int = WIDTH) -> None:
         super().__init__()
         self.earlier = before(layout, stage)
-        self.worth = int(layout.worth(stage).max()) or 1
+        self.step_in_finest_units = int(layout.step_in_finest_units(stage).max()) or 1
         differences, every = count_features(len(self.earlier))
         self.by_pass = nn.Parameter(torch.zeros(PASSES, width))
         self.enter = IntLayer(every, 2 * width, bias=False)
@@ -56,7 +56,10 @@ class PyramidContext(nn.Module):
         def constant(array: np.ndarray) -> Tensor:
             return torch.from_numpy(array).to(codes.device)
 
-        planes = [*(total[:, c].detach().long() // self.worth for c in self.earlier), codes[:, 0].detach().long()]
+        planes = [
+            *(total[:, c].detach().long() // self.step_in_finest_units for c in self.earlier),
+            codes[:, 0].detach().long(),
+        ]
         steps = pyramid(height, width)
         seen = [inputs(planes, step, torch, constant) for step in steps]
         reference, differences, every = (torch.cat([x[i] for x in seen], 1).to(codes.dtype) for i in range(3))

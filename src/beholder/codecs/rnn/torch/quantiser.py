@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from beholder.codecs.rnn.layout import ITERATIONS, Layout
-from beholder.codecs.rnn.torch.transform import SEARCHED_STEPS, eye_log_ratio
+from beholder.codecs.rnn.torch.transform import OPTIMISED_STEPS, human_log_ratio
 
 
 class Quantiser(nn.Module):
@@ -22,54 +22,54 @@ class Quantiser(nn.Module):
         levels = np.stack([layout.levels(t) for t in range(ITERATIONS)])
         fineness = np.where(levels < 0, 0.0, 2.0**levels)
         self.register_buffer("fineness", torch.from_numpy(fineness).float())
-        # The eye's and a machine's: by how much finer than the layout's their steps are, as a natural logarithm.
-        log_ratio = np.stack([eye_log_ratio(layout.latent), np.zeros(layout.latent, np.float32)])
+        # Natural logarithm of how much finer the steps of human and machine are than the layout's.
+        log_ratio = np.stack([human_log_ratio(layout.latent), np.zeros(layout.latent, np.float32)])
         self.register_buffer("log_ratio", torch.from_numpy(log_ratio))
-        # The eye's for codes that were searched for, which serve one number of iterations: a row for each.
-        searched_ratio = np.stack([eye_log_ratio(layout.latent, steps) for steps in SEARCHED_STEPS])
+        # The human's in optimised files, a row for each number of iterations that they are optimised for.
+        searched_ratio = np.stack([human_log_ratio(layout.latent, steps) for steps in OPTIMISED_STEPS])
         self.register_buffer("searched_ratio", torch.from_numpy(searched_ratio))
         centroid = np.full((2, ITERATIONS, layout.latent), 0.42, np.float32)
         centroid[:, :, 0] = 0
-        # The eye's and a machine's: MS-SSIM wants contrast back that a machine does not ask for.
+        # Offsets of human and machine: MS-SSIM needs contrast restored that a machine does not need.
         self.centroid = nn.Parameter(torch.from_numpy(centroid))
-        # The eye's where the encoder has searched, which leaves other values in a cell: of the first cell on either
-        # side of 0's, and what is added to it in those beyond.
+        # The human's in optimised files: offsets for abs(q) = 1, and the extra offset for abs(q) > 1.
         self.searched = nn.Parameter(torch.from_numpy(np.stack([centroid[0], np.zeros_like(centroid[0])])))
 
-    def gain(self, alpha: Tensor, t: Tensor, target: Tensor | None = None) -> Tensor:
+    def gain(self, alpha: Tensor, t: Tensor, optimised_for: Tensor | None = None) -> Tensor:
         """1 / step, (b, latent, 1, 1); 0 where nothing has been coded by iteration ``t``.
 
         Args:
             alpha, t: (b,).
-            target: (b,) number of iterations that a sample's codes were searched for, 0 where they were not; None:
-                nowhere.
+            optimised_for: (N,) number of iterations that latent optimisation served, 0 without it; None: 0 for all.
         """
         eye, machine = self.log_ratio
-        if target is not None:
-            eye = torch.cat([eye[None], self.searched_ratio])[target]
+        if optimised_for is not None:
+            eye = torch.cat([eye[None], self.searched_ratio])[optimised_for]
         ratio = torch.exp(torch.lerp(eye, machine, alpha[:, None]))
         return (ratio * self.fineness[t])[:, :, None, None]
 
-    def forward(self, y: Tensor, alpha: Tensor, t: Tensor, target: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Integers and what they stand for; rounding passes gradients straight through."""
-        gain = self.gain(alpha, t, target)
+    def forward(
+        self, y: Tensor, alpha: Tensor, t: Tensor, optimised_for: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Integers and their y_hat; rounding passes gradients straight through."""
+        gain = self.gain(alpha, t, optimised_for)
         scaled = y * gain
         whole = torch.trunc(scaled).detach()
         q = scaled + (whole - scaled).detach()
-        return q, self.dequantise(q, alpha, t, target)
+        return q, self.dequantise(q, alpha, t, optimised_for)
 
-    def dequantise(self, q: Tensor, alpha: Tensor, t: Tensor, target: Tensor | None = None) -> Tensor:
-        """The centroid of each cell, between the eye's and a machine's; linear between whole numbers.
+    def dequantise(self, q: Tensor, alpha: Tensor, t: Tensor, optimised_for: Tensor | None = None) -> Tensor:
+        """The centroid of each cell, between the human's and a machine's; linear between whole numbers.
 
         Args:
             q: (b, latent, h, w) integers.
-            alpha, t, target: as for :meth:`gain`.
+            alpha, t, optimised_for: as for :meth:`gain`.
         """
-        gain = self.gain(alpha, t, target)
+        gain = self.gain(alpha, t, optimised_for)
         eye, machine = self.centroid[:, t]
         beyond = torch.zeros_like(eye)
-        if target is not None:
-            searched = (target > 0)[:, None].to(eye)
+        if optimised_for is not None:
+            searched = (optimised_for > 0)[:, None].to(eye)
             first, further = self.searched[:, t]
             eye, beyond = torch.lerp(eye, first, searched), further * searched
         centroid = torch.lerp(eye, machine, alpha[:, None])[:, :, None, None]

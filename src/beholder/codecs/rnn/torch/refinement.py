@@ -1,11 +1,11 @@
-"""What corrects a picture after the linear synthesis: convolutions at stride 4 that see the draft, told by the codes at
-stride 16.
+"""Refinement after the linear synthesis: convolutions at stride 4 on the reconstruction and on the latent at stride 16.
 
-    c = shuffle(up(blocks(silu(code(belief / spread)))))               stride 16 -> 4
-    h = silu(film(enter(unshuffle(draft)) + c))                        film: by iteration, and by how codes came about
-    correction = shuffle(reach * leave(blocks(h)))                     reach: how large errors are here
+    c = shuffle(up(blocks(silu(code(y_hat / spread)))))                   stride 16 -> 4
+    h = silu(film(enter(unshuffle(reconstruction)) + c))                  film: by iteration and latent optimisation
+    correction = shuffle(reach * leave(blocks(h)))                        reach: expected size of the errors
 
-The eye (:mod:`.eye_network`) and machines (:mod:`.machine_network`) have one each.
+Humans (:mod:`.human_refinement`) and machines (:mod:`.machine_refinement`) have one network each.  Attribute names are
+those of the stored weights.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ STRIDE = 4
 UP = BLOCK // STRIDE
 PIXELS = 3 * STRIDE**2
 CODE_BLOCKS = 2
-REACH = 0.04
-"""Scale of what is corrected after the first iteration, in pixels of [0, 1]; each further one brings it down by half a
-halving."""
+RESIDUAL_SCALE = 0.04
+"""Scale of corrections after the first iteration, for pixels in [0, 1]; each further iteration divides it by the square
+root of 2, as the quantiser's errors shrink."""
 DEVIATION = 0.25
-"""Of a photograph's pixels."""
+"""Standard deviation of the pixels of photographs, in [0, 1]."""
 
 
 class Residual(nn.Module):
@@ -45,15 +45,15 @@ class Residual(nn.Module):
         return x + self.second(F.silu(self.first(x)))
 
 
-class PictureNetwork(nn.Module):
-    """Corrects the linear synthesis' draft; :meth:`correct` with what a subclass makes of the codes.
+class Refinement(nn.Module):
+    """Network that corrects the linear reconstruction; subclasses compute the features of the latent.
 
     Args:
-        latent: channels of a belief.
+        latent: channels of y_hat.
         width: channels at stride 4.
         blocks: residual blocks there.
         codes: channels at stride 16.
-        spread: (latent, 1, 1) usual magnitude of a belief.
+        spread: (C,) root mean square of each channel of y_hat.
     """
 
     spread: Tensor
@@ -72,25 +72,25 @@ class PictureNetwork(nn.Module):
         nn.init.zeros_(self.leave.weight)
         assert self.leave.bias is not None
         nn.init.zeros_(self.leave.bias)
-        reach = REACH * 2.0 ** (-torch.arange(ITERATIONS) / 2)
+        reach = RESIDUAL_SCALE * 2.0 ** (-torch.arange(ITERATIONS) / 2)
         self.register_buffer("reach", torch.cat([reach, reach]))
 
-    def correct(self, codes: Tensor, belief: Tensor, draft: Tensor, row: Tensor, factors: Tensor) -> Tensor:
-        """What to add to the draft.
+    def correct(self, codes: Tensor, y_hat: Tensor, reconstruction: Tensor, index: Tensor, factors: Tensor) -> Tensor:
+        """Correction of the linear reconstruction, (N, 3, 16H, 16W) YCbCr.
 
         Args:
-            codes: (b, codes, a, b) what stride 16 has to tell.
-            belief: (b, latent, a, b), of which the contrast is asked.
-            draft: (b, 3, 16a, 16b) YCbCr.
-            row: (b,) as :func:`row_of` gives it.
+            codes: (N, codes, H, W) features at stride 16.
+            y_hat: (b, latent, a, b), whose first channel is the contrast.
+            reconstruction: (b, 3, 16a, 16b) YCbCr.
+            index: (b,) as :func:`film_index` gives it.
             factors: (b, 2 width) scales and shifts.
         """
-        h = F.silu(self.modulate(self.join(codes, draft), factors))
-        return F.pixel_shuffle(self.scale(belief, row) * self.leave(self.body(h)), STRIDE)
+        h = F.silu(self.modulate(self.join(codes, reconstruction), factors))
+        return F.pixel_shuffle(self.scale(y_hat, index) * self.leave(self.body(h)), STRIDE)
 
-    def join(self, codes: Tensor, draft: Tensor) -> Tensor:
-        """Both at stride 4."""
-        seen: Tensor = self.enter(F.pixel_unshuffle(draft / DEVIATION, STRIDE))
+    def join(self, codes: Tensor, reconstruction: Tensor) -> Tensor:
+        """Sum of both inputs at stride 4."""
+        seen: Tensor = self.enter(F.pixel_unshuffle(reconstruction / DEVIATION, STRIDE))
         return seen + F.pixel_shuffle(self.up(codes), UP)
 
     def modulate(self, x: Tensor, factors: Tensor) -> Tensor:
@@ -98,20 +98,20 @@ class PictureNetwork(nn.Module):
         scale, shift = factors[:, :, None, None].chunk(2, 1)
         return x * (1 + scale) + shift
 
-    def scale(self, belief: Tensor, row: Tensor) -> Tensor:
-        """How large corrections are: errors are as large as the quantiser's steps, which grow with the contrast."""
-        scale = masking(belief[:, :1]) * self.reach[row][:, None, None, None]
+    def scale(self, y_hat: Tensor, index: Tensor) -> Tensor:
+        """Scale of the corrections: errors grow with the quantiser's steps, and these with the contrast."""
+        scale = masking(y_hat[:, :1]) * self.reach[index][:, None, None, None]
         return F.interpolate(scale, scale_factor=float(UP), mode="nearest")
 
 
-def row_of(t: Any, target: Any) -> Any:
-    """Which row of :attr:`PictureNetwork.film` belongs to codes.
+def film_index(t: Any, optimised_for: Any) -> Any:
+    """Index into :attr:`Refinement.film`.
 
     Args:
         t: 0-based iteration, a number or a tensor.
-        target: the number of iterations that they were searched for, 0 where they were not.
+        optimised_for: the number of iterations that latent optimisation served, 0 without it.
     """
-    return t + ITERATIONS * (target == 0)
+    return t + ITERATIONS * (optimised_for == 0)
 
 
 def conv3(inputs: int, outputs: int) -> nn.Conv2d:

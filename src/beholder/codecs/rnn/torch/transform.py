@@ -25,9 +25,9 @@ STEP_SLOPE = 16.0
 """How much coarser high frequencies are: the step of function i is STEP (1 + 16 (i / 256)^1.5)."""
 CHROMA_STEP = 0.75
 """Chroma's step relative to luma's."""
-EYE_STEPS = ((1, 9, 1.2), (9, 17, 1.1), (113, 193, 0.9))
-"""(first channel, end, factor): steps of the eye beside these (docs/codec.md)."""
-SEARCHED_STEPS = (
+HUMAN_STEPS = ((1, 9, 1.2), (9, 17, 1.1), (113, 193, 0.9))
+"""(first channel, end, factor): steps of the human beside these (docs/codec.md)."""
+OPTIMISED_STEPS = (
     ((1, 2, 1.462), (2, 7, 1.0616), (7, 9, 1.462)),
     ((1, 2, 1.3846), (2, 7, 1.005543), (7, 9, 1.3846), (9, 17, 0.96928), (33, 65, 1.03)),
     ((1, 2, 1.666), (2, 7, 1.2462), (7, 9, 1.666), (9, 17, 1.2002), (17, 33, 1.25), (65, 113, 0.78), (113, 193, 0.57)),
@@ -187,8 +187,8 @@ def contrast_code(coefficients: Tensor, luma: Tensor) -> Tensor:
     return torch.round(torch.lerp(own, near, CONTRAST_SMOOTHING)).detach()
 
 
-def eye_log_ratio(latent: int, steps: tuple[tuple[int, int, float], ...] = EYE_STEPS) -> np.ndarray:
-    """(latent,) natural logarithm of how much finer the eye's steps are than the basis', as 16-bit floats hold it."""
+def human_log_ratio(latent: int, steps: tuple[tuple[int, int, float], ...] = HUMAN_STEPS) -> np.ndarray:
+    """(latent,) natural logarithm of how much finer the human's steps are than the basis', as 16-bit floats hold it."""
     ratio = np.zeros(latent, np.float32)
     for low, high, factor in steps:
         ratio[low:high] = np.float16(-math.log(factor))

@@ -15,10 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from beholder.codecs.rnn.entropy.stage_network import ACTIVATION_SCALE, WEIGHT_SCALE
-from beholder.codecs.rnn.layout import ITERATIONS
-from beholder.codecs.rnn.onnx_model import EYE, log_ratio
 from beholder.codecs.rnn.torch.entropy_models import ContextModel
-from beholder.codecs.rnn.torch.model import Swift, SwiftConfig
+from beholder.codecs.rnn.torch.model import CodecConfig, LappedTransformCodec
 from beholder.errors import BadFileError
 
 State = dict[str, Tensor]
@@ -57,7 +55,7 @@ def begin_from(path: Path, modules: list[nn.Module]) -> int:
     return anew
 
 
-def exported(folder: Path) -> tuple[SwiftConfig, list[State]]:
+def exported(folder: Path) -> tuple[CodecConfig, list[State]]:
     """Sizes, and the weights of codec and entropy model, of a folder that `beholder export` wrote.
 
     Raises:
@@ -67,33 +65,23 @@ def exported(folder: Path) -> tuple[SwiftConfig, list[State]]:
     from onnx import numpy_helper
 
     try:
-        config = SwiftConfig.read(json.loads((folder / "model.json").read_text())["settings"]["model"])
+        config = CodecConfig(**json.loads((folder / "model.json").read_text())["settings"]["model"])
         codec: dict[str, Any] = {}
-        networks = ["analysis", "recurrence", "synthesis", *(["eye"] if (folder / EYE).is_file() else [])]
-        for network in networks:
+        for network in ("analysis", "recurrence", "synthesis", "eye"):
             for tensor in onnx.load(str(folder / f"{network}.onnx")).graph.initializer:
                 name = tensor.name.removeprefix("codec.").removesuffix(".half")
                 codec[name] = torch.from_numpy(np.array(numpy_helper.to_array(tensor)))
         with np.load(folder / "entropy.npz", allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        ratio = log_ratio(arrays)
-        arrays.setdefault("searched_ratio", np.repeat(ratio[:1], ITERATIONS, 0))  # codecs of before lack it
-        codec["quantiser.log_ratio"] = torch.from_numpy(ratio)
+        for name in ("log_ratio", "centroid", "searched", "searched_ratio"):
+            codec[f"quantiser.{name}"] = torch.from_numpy(arrays[name])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadFileError(
             f"{folder} is no codec model ({error}): give a folder that `beholder export` wrote, or a last.pt."
         ) from None
-    for name in ("centroid", "searched", "searched_ratio"):
-        if name in arrays:  # codecs of before lack "searched"
-            codec[f"quantiser.{name}"] = torch.from_numpy(arrays[name])
-    own = Swift(config)
+    own = LappedTransformCodec(config)
     names = own.state_dict()
     weights = {name: value.float() for name, value in codec.items() if name in names and value.is_floating_point()}
-    # Codecs of before the eye had a synthesis of its own.
-    for name, former in (("eye_linear", "linear"), ("eye_borders", "borders")):
-        own_name, shared = f"synthesis.{name}", weights.get(f"synthesis.{former}.weight")
-        if own_name not in weights and shared is not None:
-            weights[own_name] = shared.reshape(names[own_name].shape)
     return config, [weights, _floats(ContextModel(own.layout, config.context), arrays)]
 
 

@@ -1,0 +1,116 @@
+"""Encoder: analyse, optimise the latent where effort asks for it, quantise, code."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beholder.codecs.rnn.layout import BLOCK, Layout
+from beholder.codecs.rnn.onnx_model import Model
+from beholder.codecs.rnn.optimise import human, loop
+from beholder.codecs.rnn.optimise.objective import Objective, OptimiserSchedule
+from beholder.codecs.rnn.steps import Codes, Floats, Ints
+from beholder.codecs.rnn.threads import one_blas_thread
+from beholder.codecs.rnn.tiles import Pixels, tiles
+
+Progress = Callable[[int, int], None]
+"""Called with the number of rounds that are over, and of all."""
+
+
+def encode(
+    model: Model,
+    pixels: Pixels,
+    alpha: float,
+    iterations: int,
+    effort: int = 0,
+    progress: Progress = lambda done, total: None,
+    dead_zone: float = 1.0,
+) -> list[bytes]:
+    """Code a picture: one segment an iteration.
+
+    Args:
+        model: the trained codec.
+        pixels: (3, 16H, 16W) uint8.
+        alpha: the observer, 0 (human) to 1 (machine).
+        iterations: 1 to 8.
+        effort: 0, or 1 and 2 for latent optimisation.
+        progress: called after each round of the optimisation.
+        dead_zone: half the width of the cell of 0 in the last iteration, in steps; above 1, and for effort 0 only, it
+            makes the last segment smaller.
+    """
+    with one_blas_thread():
+        finest = _finest(model, pixels, alpha, iterations, effort, progress, dead_zone)
+        state = np.zeros_like(finest)
+        shifts = [_shift(model.layout, t, iterations) for t in range(iterations)]
+        return [model.entropy.encode(finest, state, t, finer=shift) for t, shift in enumerate(shifts)]
+
+
+def quantised_latents(model: Model, pixels: Pixels, alpha: float, iterations: int, effort: int = 0) -> list[Ints]:
+    """The quantised latent (C, H, W) after each iteration that :func:`encode` writes."""
+    finest = _finest(model, pixels, alpha, iterations, effort, lambda done, total: None)
+    coded = [model.layout.levels(t)[:, None, None] >= 0 for t in range(iterations)]
+    shifts = [_shift(model.layout, t, iterations)[:, None, None] for t in range(iterations)]
+    return [np.sign(finest) * (np.abs(finest) >> s) * c for s, c in zip(shifts, coded, strict=True)]
+
+
+def _finest(
+    model: Model,
+    pixels: Pixels,
+    alpha: float,
+    iterations: int,
+    effort: int,
+    progress: Progress,
+    dead_zone: float = 1.0,
+) -> Codes:
+    """The quantised latent after the last iteration; those before it split its channels less finely."""
+    height, width = pixels.shape[1] // BLOCK, pixels.shape[2] // BLOCK
+    finest = np.empty((model.latent, height, width), np.int16)
+    steps, last = model.steps, iterations - 1
+    if effort:
+        gains = [steps.gain(alpha, t, iterations) for t in range(iterations)]
+        latent = model.analyse(pixels, alpha)
+        objective, schedule = _objective(model, alpha, last, effort)
+        loop.improve(objective, schedule, pixels, latent, gains, alpha, progress)
+        for tile in tiles(height, width, 0):
+            finest[:, *tile.inner] = steps.quantise(latent[:, *tile.inner], alpha, last, iterations)
+    else:
+        for tile, part in model.analyse_tiles(pixels, alpha):
+            codes = steps.quantise(part, alpha, last)
+            finest[:, *tile.inner] = _widen(model, codes, part, alpha, iterations, dead_zone)
+    return finest
+
+
+def _widen(model: Model, codes: Codes, latent: Floats, alpha: float, iterations: int, dead_zone: float) -> Codes:
+    """Codes of the last iteration with a wider cell of 0: codes that were 0 before stay 0 below ``dead_zone`` steps.
+
+    Codes that were not 0 are refined as usual, so that all iterations still agree.
+    """
+    if dead_zone <= 1:
+        return codes
+    fresh = np.ones(codes.shape, bool)
+    if iterations > 1:
+        coded = model.layout.levels(iterations - 2)[:, None, None] >= 0
+        shift = _shift(model.layout, iterations - 2, iterations)[:, None, None]
+        fresh = (np.abs(codes) >> shift == 0) | ~coded
+    weak = np.abs(latent * model.steps.gain(alpha, iterations - 1)) < dead_zone
+    return np.where(fresh & weak, 0, codes)
+
+
+def _shift(layout: Layout, t: int, iterations: int) -> Ints:
+    """Levels by which each channel is finer after the last iteration than after iteration ``t``."""
+    last, now = layout.levels(iterations - 1), layout.levels(t)
+    return np.maximum(last, 0) - np.maximum(now, 0)
+
+
+def _objective(
+    model: Model, alpha: float, t: int, effort: int
+) -> tuple[Callable[[NDArray[np.uint8]], Objective], OptimiserSchedule]:
+    """A maker of objectives for windows of the picture, and the schedule."""
+    if alpha == 0:
+        return functools.partial(human.MsSsimObjective, model, t), human.SCHEDULES[effort]
+    from beholder.codecs.rnn.torch import objective
+
+    return functools.partial(objective.load(model.folder), alpha, t), objective.schedule_for(effort, alpha)
