@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from beholder.cli import options
+from beholder.cli import options, target_sweep
 from beholder.cli.progress import bars, terminal
 from beholder.errors import BadOptionError, InterruptedWorkError, NotAvailableError
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from beholder.evaluation.sweep.workers import Runner
 
 _LOG_EVERY = 30.0  # seconds between lines where there is no terminal
+
+
+_OF_QUALITIES = ("qualities", "metrics", "protocol", "labels", "ray", "gallery", "keep_metadata")
+"""Options without a meaning for a sweep over targets."""
 
 
 def register(app: typer.Typer) -> None:
@@ -59,6 +63,15 @@ def evaluate(
         str,
         typer.Option(metavar="native|paper", help="Compress images as they are, or the squares of the paper."),
     ] = "native",
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="T",
+            show_default=False,
+            help="Instead of qualities: the bytes that each codec needs. keep-label (of each classifier in turn), "
+            "keep-label=90%, ms-ssim=0.97, psnr=32, ...",
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", show_default=False, help="Only the first N images.")] = None,
     workers: Annotated[
         int | None,
@@ -84,6 +97,24 @@ def evaluate(
 
     if workers is not None and workers < 1:
         raise BadOptionError(f"{workers} workers do nothing: give 1 or more.")
+    if target is not None:
+        given = [name for name in _OF_QUALITIES if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
+        if given:
+            raise BadOptionError(f"--{given[0].replace('_', '-')} has no effect with --target: leave one of them out.")
+        target_sweep.run(
+            data,
+            output,
+            target,
+            options.names(codecs),
+            options.numbers(alpha),
+            options.names(classifiers),
+            limit=limit,
+            workers=workers,
+            model=model,
+            effort=effort,
+            resume=resume,
+        )
+        return
     settings = sweep_settings.prepare(
         data,
         codecs=options.names(codecs),

@@ -1,0 +1,199 @@
+"""How many bytes each codec needs to reach a target: every image, codec and alpha, judged by several observers.
+
+With :class:`~beholder.targets.KeepLabel` each classifier is asked in turn, and every file is then shown to all of
+them: whether those that were not asked still see what they saw in the original tells whether the file keeps more than
+one network's opinion.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any, ClassVar
+
+from beholder import codecs, observers
+from beholder.batch.run import Summary
+from beholder.batch.tasks import Compress, Row, Task
+from beholder.codecs.base import Codec
+from beholder.errors import BadFileError, NotAvailableError, OutputError
+from beholder.files import save_atomically
+from beholder.image import strip_metadata
+from beholder.observers import Observer
+from beholder.reading import open_image
+from beholder.targets import KeepLabel, Target, find
+
+TABLE = "targets.csv"
+
+
+@dataclass(frozen=True)
+class TargetSweep(Task):
+    """Search for each codec's file for each target, and write what was found to a JSON file for each image."""
+
+    verb: ClassVar[str] = "searched"
+
+    codecs: tuple[str, ...]
+    alphas: tuple[float, ...]
+    targets: tuple[Target, ...]
+    judges: tuple[str, ...]
+    """Names of the observers that every file is shown to."""
+    model: str | None = None
+    effort: int = 0
+
+    def describe(self) -> str:
+        return json.dumps([repr(self)])[2:-2]
+
+    def check(self) -> None:
+        """Raise BeholderError for what would fail with every image."""
+        for codec, alpha in self.contestants():
+            reason = codec.unavailable_for(alpha)
+            if reason is not None:
+                raise NotAvailableError(reason)
+        for target in self.targets:
+            target.check()
+        for judge in self.judges:
+            reason = _observer(judge).unavailable()
+            if reason is not None:
+                raise NotAvailableError(reason)
+
+    def contestants(self) -> list[tuple[Codec, float]]:
+        """Codecs with each alpha that they know."""
+        found = [codecs.open_codec(name, *((self.model, self.effort) if name == "rnn" else ())) for name in self.codecs]
+        return [(codec, alpha) for codec in found for alpha in (self.alphas if codec.takes_alpha else (0.0,))]
+
+    def wanted(self, path: Path, head: bytes) -> bool:
+        return Compress().wanted(path, head)
+
+    def suffixes(self) -> tuple[str, ...]:
+        return (".json",)
+
+    def run(self, source: Path, stem: Path, folder: Path | None, force: bool) -> Row:
+        picture = strip_metadata(open_image(source))
+        judges = [_observer(name) for name in self.judges]
+        before = [judge.classify(picture, 1)[0].index for judge in judges]
+        records: list[dict[str, Any]] = []
+        for codec, alpha in self.contestants():
+            for target in self.targets:
+                found = find(codec, picture, target, alpha=alpha)
+                decoded = codec.decode(found.data)
+                seen = [judge.classify(decoded, 1)[0].index for judge in judges]
+                records.append(
+                    {
+                        "codec": codec.name,
+                        "alpha": alpha if codec.takes_alpha else None,
+                        "target": _name(target),
+                        "quality": found.quality,
+                        "bytes": len(found.data),
+                        "bpp": found.bpp,
+                        "reached": found.reached,
+                        "tries": found.tries,
+                        "agrees": {j.info.name: a == b for j, a, b in zip(judges, seen, before, strict=True)},
+                    }
+                )
+        relative = stem.parent / f"{stem.name}.json"
+        path = relative if folder is None else folder / relative
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path.parent} cannot be created ({error.strerror}): choose another.") from None
+        text = json.dumps(records, indent=1).encode()
+        save_atomically(path, text, force=force)
+        size = source.stat().st_size
+        return Row(str(source), str(relative), None, None, *picture.size, size, len(text))
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one codec needs for one target, over all images."""
+
+    codec: str
+    alpha: float | None
+    target: str
+    images: int
+    bytes: float
+    """Mean; files that miss the target count with the nearest file."""
+    bpp: float
+    reached: float
+    """Part of the images for which the target was reached."""
+    tries: float
+    agrees: dict[str, float]
+    """Observer -> part of the images in which it sees what it saw in the original."""
+
+    @property
+    def unasked(self) -> float | None:
+        """Mean agreement of the observers that the target does not name; None if there is none."""
+        others = [share for name, share in self.agrees.items() if name not in self.target.split()]
+        return sum(others) / len(others) if others else None
+
+
+def summarise(summary: Summary, folder: Path) -> list[Need]:
+    """The needs of all codecs, and ``targets.csv`` with them.
+
+    Raises:
+        BadFileError: no image was searched, or a result is damaged.
+    """
+    groups: dict[tuple[str, float | None, str], list[dict[str, Any]]] = {}
+    for row in summary.rows:
+        if row.error is None and row.output is not None:
+            for record in _records(folder / row.output):
+                groups.setdefault((record["codec"], record["alpha"], record["target"]), []).append(record)
+    needs = [_need(key, records) for key, records in groups.items()]
+    if not needs:
+        raise BadFileError(f"Not one image could be searched: {folder / 'errors.csv'} says why.")
+    _write(needs, folder)
+    return needs
+
+
+def _need(key: tuple[str, float | None, str], records: Sequence[dict[str, Any]]) -> Need:
+    def mean(values: Iterable[float]) -> float:
+        return sum(values) / len(records)
+
+    return Need(
+        *key,
+        images=len(records),
+        bytes=mean(record["bytes"] for record in records),
+        bpp=mean(record["bpp"] for record in records),
+        reached=mean(record["reached"] for record in records),
+        tries=mean(record["tries"] for record in records),
+        agrees={name: mean(record["agrees"][name] for record in records) for name in records[0]["agrees"]},
+    )
+
+
+def _write(needs: Sequence[Need], folder: Path) -> None:
+    text = StringIO()
+    observed = list(needs[0].agrees)
+    names = ["codec", "alpha", "target", "images", "bytes", "bpp", "reached", "tries"]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*names, "agrees_unasked", *(f"agrees_{name}" for name in observed)])
+    for need in needs:
+        values = asdict(need)
+        writer.writerow([*(values[name] for name in names), need.unasked, *(need.agrees[name] for name in observed)])
+    save_atomically(folder / TABLE, text.getvalue().encode())
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    try:
+        records: list[dict[str, Any]] = json.loads(path.read_bytes())
+        return records
+    except (OSError, ValueError):
+        raise BadFileError(f"{path} is damaged: remove it and run the command again with --resume.") from None
+
+
+def _name(target: Target) -> str:
+    """Short and unique: the option of the command line with its value."""
+    if isinstance(target, KeepLabel):
+        observer = _observer(str(target.classifier)).info.name
+        extra = f" p>={target.confidence:g}" if target.confidence is not None else ""
+        extra += f" {100 * target.share:g}%" if target.share is not None else ""
+        return f"{target.name} {observer}{extra}"
+    return f"{target.name} {next(iter(vars(target).values())):g}"
+
+
+@functools.lru_cache(maxsize=8)
+def _observer(name: str) -> Observer:
+    """Kept from image to image: a network takes longer to open than to use."""
+    return observers.get(name)
