@@ -98,9 +98,11 @@ def evaluate(
     if workers is not None and workers < 1:
         raise BadOptionError(f"{workers} workers do nothing: give 1 or more.")
     if target is not None:
-        given = [name for name in _OF_QUALITIES if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
-        if given:
-            raise BadOptionError(f"--{given[0].replace('_', '-')} has no effect with --target: leave one of them out.")
+        useless = [name for name in _OF_QUALITIES if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
+        if useless:
+            raise BadOptionError(
+                f"--{useless[0].replace('_', '-')} has no effect with --target: leave one of them out."
+            )
         target_sweep.run(
             data,
             output,
