@@ -7,9 +7,12 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
+
+import beholder
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("benchmarks", "docs", "runs", "scripts", "src", "tests", "web", ".github")
@@ -83,6 +86,16 @@ def test_sdist_holds_every_file(source: Path, tmp_path: Path) -> None:
         path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file() and kept(path, source)
     }
     assert expected - packed == set()
+
+
+@pytest.mark.slow
+def test_wheel_holds_every_file_of_the_package(source: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(build(source, "build_wheel", tmp_path)) as archive:
+        packed = set(archive.namelist())
+    package = source / "src" / "beholder"
+    expected = {path.relative_to(source / "src").as_posix() for path in package.rglob("*") if path.is_file()}
+    assert expected - packed == set()
+    assert {name.partition("/")[0] for name in packed} == {"beholder", f"beholder-{beholder.__version__}.dist-info"}
 
 
 def kept(path: Path, source: Path) -> bool:
