@@ -348,9 +348,11 @@ def test_evaluator_streams(photos: Path) -> None:
     assert pa.table(result.columns).num_rows == 4
 
 
-def test_an_effort_is_a_setting_that_older_sweeps_lack(photos: Path) -> None:
+def test_an_effort_is_a_setting(photos: Path) -> None:
+    """And where torch is installed, which it may need, so is torch's version."""
     plain, searching = (prepare(photos, codecs=["rnn"], qualities={}, effort=effort) for effort in (0, 1))
-    old = {key: value for key, value in plain.as_dict().items() if key != "effort"}
-    assert plain.differences(old) == []
-    assert [line.partition(":")[0] for line in searching.differences(old)] == ["effort"]
+    assert plain.differences(plain.as_dict()) == []
+    changed = {line.partition(":")[0] for line in searching.differences(plain.as_dict())}
+    assert "effort" in changed
+    assert changed <= {"effort", "versions of torch"}
     assert [getattr(codec, "effort", None) for codec in searching.open_codecs()] == [1]

@@ -124,7 +124,7 @@ class Settings:
         mine = self.as_dict()
         result = []
         for key in mine:
-            here, there = mine[key], other.get(key, 0 if key == "effort" else None)  # older sweeps know no effort
+            here, there = mine[key], other.get(key)
             if isinstance(here, dict) and isinstance(there, dict):
                 names = sorted(name for name in here | there if here.get(name) != there.get(name))
                 result += [
