@@ -1,4 +1,4 @@
-"""What each idea in `rnn` gains: the codec trained with and without it, for equal processor time, at two sizes.
+"""Gain of each idea in `rnn`: the codec trained with and without it, for equal processor time, at two sizes.
 
     beholder prepare efficientnet_lite1
     python benchmarks/ablation.py --train-data PHOTOS --val-data PHOTOS --photos MORE --output results [--minutes 8]

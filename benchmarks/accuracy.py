@@ -1,4 +1,4 @@
-"""What classifiers still recognise at equal rate: `beholder evaluate`, and its results interpolated at one rate.
+"""Accuracy of classifiers at equal rate: `beholder evaluate`, and its results interpolated at one rate.
 
     beholder prepare efficientnet_lite1
     beholder prepare efficientnet_lite2

@@ -1,4 +1,4 @@
-"""What the entropy model of `rnn` saves, at each quality: its files beside the same codes written otherwise.
+"""Savings of the entropy model of `rnn` at each quality: its files beside the same codes written otherwise.
 
     python benchmarks/entropy.py --data FOLDER [--limit 24] [--alpha 0]
 

@@ -1,4 +1,4 @@
-"""How long a sweep over ImageNet's validation set takes on 1, 10 and 100 machines, from what is measured here.
+"""Duration of a sweep over ImageNet's validation set on 1, 10 and 100 machines, from what is measured here.
 
     python benchmarks/throughput.py --data FOLDER [--images 20] [--cores 16] [--random-weights] [--output throughput.md]
 
@@ -79,7 +79,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Shared:
-    """What one image costs that which all machines share."""
+    """Seconds of one image on whatever all machines share."""
 
     driver: float
     """Seconds of the process that writes."""

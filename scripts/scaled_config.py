@@ -23,7 +23,7 @@ MOST_UNVALIDATED = 500
 
 
 def scaled(settings: dict[str, Any], fraction: float) -> dict[str, Any]:
-    """The same config with a schedule that costs ``fraction`` of the time, at most all of it."""
+    """Config with a schedule that costs ``fraction`` of the time, at most all of it."""
     if fraction >= 1:
         return settings
     largest = max(phase["batch"] for phase in settings["phases"])

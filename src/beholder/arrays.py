@@ -29,7 +29,7 @@ _FOREIGN = 0.25
 
 
 class ArrayLike(Protocol):
-    """What can become a NumPy array: NumPy's own arrays, tensors of torch, and other libraries' arrays."""
+    """Values that can become a NumPy array: NumPy's own arrays, tensors of torch, and other libraries' arrays."""
 
     def __array__(self) -> NDArray[Any]:
         """Return the samples."""

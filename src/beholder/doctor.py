@@ -1,4 +1,4 @@
-"""What works on this machine: every codec and observer is tried, every extra looked for, each remedy is a command."""
+"""Report of what works on this machine: codecs and observers are tried, extras looked for, remedies are commands."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Finding:
     name: str
     state: State
     detail: str
-    """What was found; of what does not work, why, and the command that mends it."""
+    """One finding; of what does not work, why, and the command that mends it."""
 
 
 def examine() -> Iterator[Finding]:

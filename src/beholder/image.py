@@ -168,7 +168,7 @@ def _is_unsigned(image: Image.Image) -> bool:
 
 
 def _white(image: Image.Image) -> float | None:
-    """What the file says that white is; None where only the values can tell."""
+    """White, as the file says; None where only the values can tell."""
     if image.mode.startswith("I;16"):
         bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0]
         return float((1 << bits) - 1) if 8 < bits <= 16 else 65_535

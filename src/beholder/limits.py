@@ -1,4 +1,4 @@
-"""How much a stranger's file may ask for: pixels and bytes."""
+"""Limits for strangers' files: pixels and bytes."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 from beholder.errors import note
 
 EXIF_PREFIX = b"Exif\x00\x00"
-"""What JPEG and Pillow put before the TIFF header; ``image.info["exif"]`` has it everywhere in this package."""
+"""Bytes that JPEG and Pillow put before the TIFF header; ``image.info["exif"]`` has it everywhere in this package."""
 
 _ORDERS = {b"II*\x00": "<", b"MM\x00*": ">"}
 _ORIENTATION = ExifTags.Base.Orientation.value

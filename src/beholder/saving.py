@@ -40,7 +40,7 @@ _FORMATS = {
     ".jpeg": _JPEG,
 }
 SUFFIXES = tuple(_FORMATS)
-"""Of the pictures that are written, in small letters."""
+"""Suffixes of the pictures that are written, in small letters."""
 STREAM = "-"
 """Stands for standard output, which gets PNG."""
 

@@ -1,4 +1,4 @@
-"""What a batch wrote, in the folder of its results: one line a file in ``files.csv``, failures also in ``errors.csv``.
+"""Record of a batch, in the folder of its results: one line a file in ``files.csv``, failures also in ``errors.csv``.
 
 ``files.csv`` grows by a line as each file is done, so that a batch that was interrupted can go on: a file counts as
 done if its line is there, with the same settings and a source of the same size, and its result has the size it says.

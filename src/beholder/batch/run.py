@@ -23,20 +23,20 @@ _AHEAD = 2  # files handed to each worker, so that none waits for the next
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a batch is."""
+    """Progress of a batch."""
 
     done: int
     total: int
     failed: int
     resumed: int
-    """Of ``done``, those of an earlier run."""
+    """Files of ``done`` that an earlier run did."""
     row: Row | None
     """The file that was done last; None at the beginning."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a batch came to."""
+    """Result of a batch."""
 
     rows: tuple[Row, ...]
     """One for each file, in the order of the plan."""
@@ -56,12 +56,12 @@ class Summary:
 
     @property
     def bytes_before(self) -> int:
-        """Of the files that were done."""
+        """Bytes of the files that were done."""
         return sum(row.bytes_before or 0 for row in self.rows if row.error is None)
 
     @property
     def bytes_after(self) -> int:
-        """Of their results."""
+        """Bytes of their results."""
         return sum(row.bytes_after or 0 for row in self.rows if row.error is None)
 
     @property
@@ -230,7 +230,7 @@ def _drain(
 
 
 def do(task: Task, item: Item, folder: Path | None, force: bool) -> Row:
-    """What a worker process does with one file; whatever goes wrong is told in the row."""
+    """Do one file in a worker process; whatever goes wrong is told in the row."""
     try:
         return task.run(item.source, item.stem, folder, force)
     except BeholderError as error:

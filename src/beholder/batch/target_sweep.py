@@ -1,4 +1,4 @@
-"""How many bytes each codec needs to reach a target: every image, codec and alpha, judged by several observers.
+"""Bytes that each codec needs to reach a target: every image, codec and alpha, judged by several observers.
 
 With :class:`~beholder.targets.KeepLabel` each classifier is asked in turn, and every file is then shown to all of
 them: whether those that were not asked still see what they saw in the original tells whether the file keeps more than
@@ -108,7 +108,7 @@ class TargetSweep(Task):
 
 @dataclass(frozen=True)
 class Need:
-    """What one codec needs for one target, over all images."""
+    """Bytes that one codec needs for one target, over all images."""
 
     codec: str
     alpha: float | None

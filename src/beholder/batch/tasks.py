@@ -1,4 +1,4 @@
-"""What a batch does with one file: compress, decompress or describe it.
+"""Tasks of a batch for one file: compress, decompress or describe it.
 
 A task is small and frozen, and travels to worker processes.  It writes its result, wholly or not at all, and returns
 a :class:`Row`; what goes wrong leaves as a BeholderError.
@@ -30,7 +30,7 @@ from beholder.targets import AUTO, Target, choose
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one file.  ``None`` where something does not apply."""
+    """Result of one file.  ``None`` where something does not apply."""
 
     source: str
     output: str | None = None
@@ -56,7 +56,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """What is done with each file of a batch."""
+    """Task for each file of a batch."""
 
     verb: ClassVar[str]
     """In the words of progress and summary: ``compressed``."""
@@ -188,7 +188,7 @@ class Decompress(Task):
         return f"{self.suffix}, {quality}{model}{', stripped' if self.strip else ''}"
 
     def picture(self, data: bytes, codec: Codec) -> Image.Image:
-        """What ``data`` of ``codec`` holds, as this task wants it."""
+        """Content of ``data`` of ``codec``, as this task wants it."""
         with limit_pixels(self.max_pixels):
             picture = codec.decode(data, self.quality)
         return strip_metadata(picture) if self.strip else picture

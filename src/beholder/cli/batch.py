@@ -49,7 +49,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell more: of ma
 
 @dataclass(frozen=True)
 class Options:
-    """What the commands for many files share."""
+    """Options and output that the commands for many files share."""
 
     recursive: bool = False
     jobs: int | None = None

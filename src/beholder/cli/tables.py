@@ -1,4 +1,4 @@
-"""What the commands print for people, with rich; the same text goes into saved reports."""
+"""Output of the commands for people, with rich; the same text goes into saved reports."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def show(*parts: RenderableType, file: TextIO | None = None, width: int | None =
 
 
 def as_text(part: RenderableType, width: int = _REPORT_WIDTH) -> str:
-    """What :func:`show` prints in lines of ``width`` characters, without colours and blanks at their ends."""
+    """Text that :func:`show` prints in lines of ``width`` characters, without colours and blanks at their ends."""
     out = StringIO()
     _console(out, width).print(part)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"

@@ -111,7 +111,7 @@ def parse(
 
 
 def line(choice: Choice) -> str:
-    """What was reached, with which codec and quality, and how many tries it took."""
+    """Result that was reached, with which codec and quality, and how many tries it took."""
     from beholder.targets import RateTarget
 
     best = choice.best
@@ -128,7 +128,7 @@ def line(choice: Choice) -> str:
 
 
 def facts(choice: Choice) -> dict[str, Any]:
-    """The same for ``--json``."""
+    """Result that was reached, for ``--json``."""
     result = {"target": choice.best.target.name, "wanted": choice.best.target.describe(), **_facts(choice.best)}
     result["tries"] = choice.tries
     if choice.others or choice.left_out:

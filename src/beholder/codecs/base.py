@@ -1,4 +1,4 @@
-"""What every codec has in common: one small interface and the checks around it.
+"""Interface of all codecs: one small interface and the checks around it.
 
 Data flows one way: image -> ``encode`` -> bytes -> ``decode`` -> image.  Images are Pillow images in
 one of the four modes of :mod:`beholder.image` (``L``, ``LA``, ``RGB``, ``RGBA``; 8 bits a sample).
@@ -81,7 +81,7 @@ class Codec(ABC):
         return None
 
     def unavailable_for(self, alpha: float) -> str | None:
-        """The same for encoding with this ``alpha``, which may need more."""
+        """As :meth:`unavailable`, for encoding with this ``alpha``, which may need more."""
         return self.unavailable()
 
     @abstractmethod

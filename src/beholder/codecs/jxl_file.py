@@ -16,7 +16,7 @@ _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 
 
 @dataclass(frozen=True)
 class Header:
-    """What is known before any pixel is decoded."""
+    """Header fields, known before any pixel is decoded."""
 
     width: int
     height: int

@@ -1,4 +1,4 @@
-"""What every source of images looks like, whether it is a folder, a data set or shards far away."""
+"""Interface of all sources of images, whether it is a folder, a data set or shards far away."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from beholder.reading import open_image
 PART = 1000
 """The most examples in one part of a source that has no shards."""
 UNLABELLED = -1
-"""What stands for no label in an array of labels."""
+"""Value that stands for no label in an array of labels."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Source(ABC):
     """
 
     name: str
-    """What to call it in a report, such as ``imagenet-val``."""
+    """Name in a report, such as ``imagenet-val``."""
     classes: tuple[ClassInfo, ...] = ()
-    """What labels stand for, in the order of their indices; empty if there are no labels."""
+    """Classes that labels stand for, in the order of their indices; empty if there are no labels."""
 
     @property
     def labelled(self) -> bool:

@@ -40,7 +40,7 @@ def check_dataset(name: str, split: str | None) -> None:
 
 
 def read_dataset(name: str, root: Path, split: str = "val", own_classes: bool = False) -> Listing:
-    """What the data set's published layout below ``root`` holds; ``own_classes`` is for ``folder``.
+    """Content of the data set's published layout below ``root``; ``own_classes`` is for ``folder``.
 
     Raises:
         BadOptionError: there is no such data set or split.

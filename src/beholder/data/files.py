@@ -38,7 +38,7 @@ class Spans:
 
 @dataclass
 class Listing:
-    """What a reader of a data set's layout found.
+    """Images and labels that a reader of a data set's layout found.
 
     ``paths`` are relative to ``root``, with ``/`` on every system (with ``spans``: the names within the archives).
     ``missing`` are images that the data set's lists name and that are not there.  ``folders``: whether an image's

@@ -12,7 +12,7 @@ from beholder.errors import BeholderWarning
 from beholder.image import strip_metadata as strip_metadata
 
 KEYS = ("exif", "icc_profile")
-"""What ``image.info`` may hold."""
+"""Keys that ``image.info`` may hold."""
 
 _SIDE = 16
 
@@ -45,7 +45,7 @@ def file_bytes(codec: Codec, image: Image.Image) -> int:
 
 
 def _growth(codec: Codec, tiny: Image.Image, image: Image.Image) -> int:
-    """How many bytes a file of ``tiny`` grows by with the metadata of ``image``; 0 where it does not carry them."""
+    """Bytes by which a file of ``tiny`` grows with the metadata of ``image``; 0 where it does not carry them."""
     quality = codec.scale.lowest
     bare = len(codec.encode(tiny, quality))
     tiny.info = {key: image.info[key] for key in KEYS if image.info.get(key)}

@@ -52,9 +52,9 @@ class Evaluation:
     predictions_original: list[Prediction]
     predictions_compressed: list[Prediction]
     original: Image.Image = field(repr=False, compare=False)
-    """What was compressed."""
+    """The picture that was compressed."""
     decompressed: Image.Image = field(repr=False, compare=False)
-    """What came back."""
+    """The picture that came back."""
     data: bytes = field(repr=False, compare=False)  # type: ignore[valid-type]
     """The compressed file."""
 

@@ -1,4 +1,4 @@
-"""What is compressed and what is classified.
+"""Protocols: which pixels are compressed, and which are classified.
 
 ``native``
     The image is compressed as it is.  The observer takes its own view of original and decompressed image.
@@ -34,7 +34,7 @@ class Protocol(ABC):
 
     @abstractmethod
     def view(self, image: Image.Image, observer: Observer) -> Image.Image:
-        """What ``observer`` classifies of a prepared or decompressed image: RGB, input_size x input_size."""
+        """Pixels that ``observer`` classifies of a prepared or decompressed image: RGB, input_size x input_size."""
 
 
 class Native(Protocol):

@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 
 def bd_quality(anchor: ArrayLike, test: ArrayLike) -> float:
-    """How much better ``test`` is than ``anchor`` at the same rate, on average, in the unit of the quality.
+    """Gain of ``test`` over ``anchor`` at the same rate, on average, in the unit of the quality.
 
     Quality is interpolated over the logarithm of the rate (monotone piecewise cubics, as in
     :func:`beholder.metrics.bd_rate`) and averaged over the rates that both curves reach (G. Bjontegaard, VCEG-M33,

@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 
 def bd_rate(anchor: ArrayLike, test: ArrayLike, *, anchor_rates: tuple[float, float] | None = None) -> float:
-    """How many per cent more rate ``test`` needs than ``anchor`` for the same quality, on average.
+    """Per cent of rate that ``test`` needs more than ``anchor`` for the same quality, on average.
 
     The logarithm of the rate is interpolated over quality and averaged over the qualities that both curves
     reach (G. Bjontegaard, VCEG-M33, 2001), with monotone piecewise cubics (Fritsch-Carlson "pchip", as in

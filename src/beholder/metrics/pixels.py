@@ -1,4 +1,4 @@
-"""What every full-reference metric does first: two pictures to two comparable arrays."""
+"""First step of every full-reference metric: two pictures to two comparable arrays."""
 
 from __future__ import annotations
 

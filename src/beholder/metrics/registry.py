@@ -19,7 +19,7 @@ Metric = Callable[[Picture, Picture], float]
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """What a table or a figure says of a metric."""
+    """Names and unit of a metric in tables and figures."""
 
     name: str
     title: str
@@ -92,5 +92,5 @@ def higher_is_better(name: str) -> bool:
 
 
 def describe(name: str) -> MetricInfo:
-    """What is known of a metric; for columns of other programs just the name."""
+    """Description of a metric; for columns of other programs just the name."""
     return _REGISTRY.get(name) or MetricInfo(name, name.replace("_", " "))

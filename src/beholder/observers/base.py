@@ -1,4 +1,4 @@
-"""What every observer (image classifier) has in common: its description, its view of an image, its answers.
+"""Interface of all observers (image classifiers): its description, its view of an image, its answers.
 
 Data flows one way: image of any size -> ``view`` -> square RGB image -> ``predict`` -> probabilities.
 An evaluation that crops by its own protocol skips ``view`` and calls ``predict``.
@@ -95,7 +95,7 @@ class Observer(ABC):
         """Probabilities (n, classes) of at least one checked image."""
 
     def _embed(self, images: Sequence[Image.Image]) -> Float32Array:
-        """What :meth:`features` returns of at least one checked image."""
+        """Result of :meth:`features` for at least one checked image."""
         return self._run(images)
 
     def ready(self) -> bool:
@@ -153,7 +153,7 @@ class Observer(ABC):
                 )
 
     def view(self, image: Image.Image) -> Image.Image:
-        """What the observer sees of an image: RGB, ``input_size`` x ``input_size``; see :func:`view`."""
+        """Pixels that the observer sees of an image: RGB, ``input_size`` x ``input_size``; see :func:`view`."""
         return view(image, self.info.input_size)
 
     def classify(self, image: Image.Image, topk: int = 5) -> list[Prediction]:
@@ -178,7 +178,7 @@ class Observer(ABC):
 
 
 def view(image: Image.Image, side: int) -> Image.Image:
-    """What a classifier sees of an image: RGB, ``side`` x ``side``.
+    """Pixels that a classifier sees of an image: RGB, ``side`` x ``side``.
 
     The short side is resized to ``round(side / 0.875)`` with antialiased bicubic interpolation, then the centre is
     cropped; transparency is composited on white.

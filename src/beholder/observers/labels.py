@@ -1,4 +1,4 @@
-"""What classes are called: ImageNet's thousand, and label files for classifiers of other classes.
+"""Names of classes: ImageNet's thousand, and label files for classifiers of other classes.
 
 ImageNet's (ILSVRC-2012) are numbered in the order of their sorted WordNet ids, as in Keras, PyTorch and
 TensorFlow.  The table lies in ``weights/observers/imagenet_labels.tsv``; its model card there names source

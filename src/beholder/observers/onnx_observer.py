@@ -68,7 +68,7 @@ class OnnxObserver(Observer):
         return {key: value for key, value in self.__dict__.items() if key not in _OPENED}
 
     def unavailable(self) -> str | None:
-        """What is missing, ONNX Runtime or the file, as a sentence; None if neither."""
+        """The missing thing, ONNX Runtime or the file, as a sentence; None if neither."""
         if importlib.util.find_spec("onnxruntime") is None:
             return f"{self.info.name} needs ONNX Runtime: pip install onnxruntime."
         try:

@@ -49,7 +49,7 @@ _UNKNOWN = "not stated"
 
 @dataclass(frozen=True)
 class Sidecar:
-    """What a sidecar says."""
+    """Content of a sidecar."""
 
     info: ObserverInfo
     output: Output = "auto"
@@ -61,7 +61,7 @@ class Sidecar:
     output_name: str | None = None
     """The output with the answer; None to tell by shapes and names."""
     layout: Layout | None = None
-    """Of the input; None to tell by its shape."""
+    """Order of the input's axes; None to tell by its shape."""
 
     def to_json(self) -> str:
         """The text of the file."""

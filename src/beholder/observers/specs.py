@@ -44,7 +44,7 @@ class Package:
     name: str
     version: str
     archive_sha256: str
-    """Of what the registry holds: a wheel, or a source archive."""
+    """Hash of the file in the registry, a wheel or a source archive."""
     member: str
     """Path of the file within the installed package."""
     sha256: str

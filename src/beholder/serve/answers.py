@@ -41,7 +41,7 @@ TARGETS: dict[str, tuple[Callable[[Any], Target], type, str]] = {
 
 @dataclass(frozen=True)
 class Choice:
-    """What a visitor asked for.
+    """Request of a visitor.
 
     Args:
         compression, alpha, quality, effort: as for :func:`beholder.compress`.

@@ -32,7 +32,7 @@ MAGIC = b"BHW1"
 HUMAN_GRAPH = "eye.onnx"
 FORMAT = 1
 PREFIX, HALF = "codec.synthesis.", ".half"
-"""How ``eye.onnx`` names its weights: the module's path, and a suffix where they are stored as 16-bit floats."""
+"""Names of the weights in ``eye.onnx``: the module's path, and a suffix where they are stored as 16-bit floats."""
 NEEDED = ("eye_linear", "eye_borders", "step")
 QUANTISER = ("centroid", "searched", "searched_ratio")
 HEADER = ("sizes", "layout", "passes", "log_ratio", "adapts")

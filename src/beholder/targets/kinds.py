@@ -1,4 +1,4 @@
-"""What a compressed file can be asked to reach: a size, a metric of its picture, or a classifier's answer."""
+"""Targets that a compressed file can be asked to reach: a size, a metric of its picture, or a classifier's answer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from beholder.observers import Observer
 
 @dataclass(frozen=True)
 class Score:
-    """How one file does by a target."""
+    """Score of one file by a target."""
 
     value: float
     """In the target's unit."""
@@ -37,7 +37,7 @@ Judge = Callable[[Image.Image], Score]
 
 
 class Target(ABC):
-    """What a file must reach.  Targets are small, frozen and can be sent to other processes."""
+    """Goal that a file must reach.  Targets are small, frozen and can be sent to other processes."""
 
     name: ClassVar[str]
     """The option of the command line without its dashes."""
@@ -48,7 +48,7 @@ class Target(ABC):
 
     @abstractmethod
     def told(self, score: Score) -> str:
-        """What a file reached, in words, such as ``MS-SSIM 0.9712``."""
+        """Value that a file reached, in words, such as ``MS-SSIM 0.9712``."""
 
     def check(self) -> None:  # noqa: B027 - most targets need nothing
         """Raise NotAvailableError if this target cannot be measured here, before any work is done."""

@@ -1,4 +1,4 @@
-"""How much of the machine a training run uses: arithmetic done against what large matrix products reach.
+"""Utilisation of the machine by a training run: arithmetic done against what large matrix products reach.
 
 A share far below what the same machine reached before says that something else is the bottleneck: data, small
 kernels, another program.

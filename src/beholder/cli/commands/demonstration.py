@@ -1,4 +1,4 @@
-"""What ``beholder demo`` does: several codecs, one photo, equal file size."""
+"""``beholder demo``: several codecs, one photo, equal file size."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class BitWriter:
 
 @dataclass(frozen=True)
 class Pcm:
-    """How samples sent without prediction are stored."""
+    """Storage of samples sent without prediction."""
 
     luma_bits: int
     chroma_bits: int

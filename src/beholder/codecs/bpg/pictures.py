@@ -37,7 +37,7 @@ _X265 = (
 
 @dataclass(frozen=True)
 class Settings:
-    """How libx265 encodes a picture: quantiser 0 to 51, preset, bits a sample, MD5 of the samples."""
+    """Options of libx265 for a picture: quantiser 0 to 51, preset, bits a sample, MD5 of the samples."""
 
     qp: int
     preset: str

@@ -1,4 +1,4 @@
-"""What encoder, decoder, training and file format must agree on: which channels an iteration codes, and in what order.
+"""Coding layout of encoder, decoder, training and file format: the channels of each iteration and their order.
 
 Channel 0 of the latent is the contrast of each block, a small integer coded first and never refined.  Another channel
 is quantised on up to six levels, each with half the step of the one before: ``q = trunc(y / step)``, so a finer level
@@ -117,7 +117,7 @@ class Layout:
         return [i for i, stage in enumerate(self.stages) if stage.iteration == t]
 
     def prior_channels(self, stage: int) -> int:
-        """How many channels have been coded before ``stage``; they are a prefix."""
+        """Number of channels that have been coded before ``stage``; they are a prefix."""
         return max((hi for earlier in self.stages[:stage] for _, hi, _ in earlier.ranges), default=0)
 
     def levels(self, t: int) -> np.ndarray:

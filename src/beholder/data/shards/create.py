@@ -44,7 +44,7 @@ _LOCK = ".beholder-lock"
 
 @dataclass(frozen=True)
 class Created:
-    """What lies in the target now; ``resumed``: how many of the shards were there before."""
+    """Content of the target now; ``resumed``: how many of the shards were there before."""
 
     index: Index
     skipped: tuple[tuple[str, str], ...]

@@ -59,7 +59,7 @@ class ShardInfo:
 
 @dataclass(frozen=True)
 class Index:
-    """What ``index.json`` says."""
+    """Content of ``index.json``."""
 
     name: str
     dataset: str
@@ -75,7 +75,7 @@ class Index:
         return sum(shard.samples for shard in self.shards)
 
     def to_json(self) -> bytes:
-        """The same bytes for the same index."""
+        """Bytes of the index; equal indices give equal bytes."""
         content = {
             "format": FORMAT,
             "version": VERSION,
@@ -110,7 +110,7 @@ class Index:
 
 @dataclass(frozen=True)
 class Table:
-    """What lies where in one shard, and ``skipped``: path and reason of each image that it lacks."""
+    """Place of everything in one shard, and ``skipped``: path and reason of each image that it lacks."""
 
     plan: str
     tar_bytes: int
@@ -127,7 +127,7 @@ class Table:
         return len(self.offsets)
 
     def to_json(self) -> bytes:
-        """The same bytes for the same table."""
+        """Bytes of the table; equal tables give equal bytes."""
         content = {
             "format": TABLE_FORMAT,
             "version": VERSION,

@@ -15,7 +15,7 @@ from beholder.data.shards.storage import Storage, open_storage
 from beholder.errors import BadFileError
 
 BLOCK = 8 << 20
-"""How many bytes are read at once when images are read in order."""
+"""Number of bytes that are read at once when images are read in order."""
 
 
 class ShardSource(Source):
@@ -80,7 +80,7 @@ class ShardSource(Source):
             position += count
 
     def table(self, shard: int) -> Table:
-        """What lies where in a shard, by the number of the shard.
+        """Place of everything in a shard, by the number of the shard.
 
         Raises:
             BadFileError: the table is missing or damaged.

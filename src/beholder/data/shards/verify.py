@@ -15,7 +15,7 @@ from beholder.errors import BadFileError, BadImageError
 
 
 def verify(source: Source, progress: Callable[[int, int], None] = lambda done, total: None) -> list[str]:
-    """What is wrong with ``source``, a sentence each.
+    """Faults of ``source``, a sentence each.
 
     Shards are read whole and compared with the checksums of the index; the images of other sources are decoded.
     ``progress`` is called with the numbers of shards or images done and of all.

@@ -24,7 +24,7 @@ from beholder.errors import BadImageError, OutputError
 from beholder.files import sync_folder
 
 TEMPORARY = ".beholder-"
-"""How the names of unfinished files begin."""
+"""Beginning of the names of unfinished files."""
 
 _BLOCK = 512
 _END = bytes(2 * _BLOCK)
@@ -32,7 +32,7 @@ _END = bytes(2 * _BLOCK)
 
 @dataclass(frozen=True)
 class Job:
-    """What all shards have in common: images ``order[k * shard_size : ...]`` go into shard ``k``."""
+    """Plan that all shards share: images ``order[k * shard_size : ...]`` go into shard ``k``."""
 
     source: FileSource
     target: Path

@@ -39,7 +39,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an observer sees in a picture."""
+    """Answer of an observer to a picture."""
 
     observer: str
     label: str
@@ -85,7 +85,7 @@ class Comparison:
     size: int
     """Bytes that all files come near to: those asked for, or what the coarsest codec can write instead."""
     verdicts: tuple[Verdict, ...]
-    """What observers see in the original."""
+    """Answers of observers to the original."""
     entries: tuple[Entry, ...]
     left_out: tuple[tuple[str, str], ...]
     """(codec, why it has no entry)."""

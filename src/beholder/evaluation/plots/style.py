@@ -1,4 +1,4 @@
-"""How curves look, in figures and in the report: a colour a codec, a shade an alpha, a marker and a dash a curve."""
+"""Look of curves, in figures and in the report: a colour a codec, a shade an alpha, a marker and a dash a curve."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def codec_look(codec: str) -> tuple[str, str]:
 
 
 def title(name: str) -> str:
-    """What a value of a summary is called on an axis; the unit follows in brackets."""
+    """Name of a summary's value on an axis; the unit follows in brackets."""
     if name in _TITLES:
         return _TITLES[name]
     info = describe(name)
@@ -104,7 +104,7 @@ def title(name: str) -> str:
 
 
 def view_title(view: str | None) -> str:
-    """What a classifier is called in a heading."""
+    """Name of a classifier in a heading."""
     return {MEAN: "Mean of the classifiers", None: "All images"}.get(view, str(view))
 
 

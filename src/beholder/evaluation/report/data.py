@@ -1,4 +1,4 @@
-"""What the report's curves are drawn from: a summary as plain numbers for the script in the page."""
+"""Data of the report's curves: a summary as plain numbers for the script in the page."""
 
 from __future__ import annotations
 

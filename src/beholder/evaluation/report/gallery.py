@@ -36,7 +36,7 @@ _BUDGET = 12 << 20  # bytes of pictures in a page; images that do not fit are le
 
 @dataclass(frozen=True)
 class Seen:
-    """What one observer took a picture for."""
+    """Answer of one observer to a picture."""
 
     classifier: str
     label: str

@@ -73,7 +73,7 @@ def summary_table(summary: Summary) -> str:
 
 
 def facts(settings: dict[str, Any], runs: Sequence[dict[str, Any]], summary: Summary) -> str:
-    """What was measured, with what, when and where; of paths only the last name."""
+    """Facts of the measurement: with what, when and where; of paths only the last name."""
     images = max((row.images for row in summary.rows), default=0)
     pairs = [("data", last_name(str(settings["data"])))] if settings.get("data") else []
     pairs.append(("images", f"{images:,}"))

@@ -74,7 +74,7 @@ def group_means(rows: Rows, columns: Sequence[str], replicates: int = REPLICATES
 
 
 def draw(images: int, replicates: int) -> NDArray[np.uint8]:
-    """How often each image comes in each replicate, shape (images, 1 + replicates); once in the first column."""
+    """Number of times of each image in each replicate, (images, 1 + replicates); once in the first column."""
     generator = np.random.default_rng(SEED)
     weights = np.ones((images, 1 + replicates), np.uint8)
     for replicate in range(1, 1 + replicates):

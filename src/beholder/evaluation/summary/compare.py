@@ -26,7 +26,7 @@ _NOTHING = np.full(1, np.nan)
 
 @dataclass(frozen=True)
 class Comparison:
-    """How ``test`` differs from ``anchor`` in the eyes of one classifier (or of all: ``(mean)``)."""
+    """Difference of ``test`` from ``anchor`` for one classifier (or of all: ``(mean)``)."""
 
     classifier: str | None
     anchor: Series
@@ -36,7 +36,7 @@ class Comparison:
     bd_preserved: Estimate | None
     """Percentage points of preserved accuracy at equal rate, the mean over log bpp; positive if ``test`` is better."""
     bd_agreement: Estimate | None
-    """The same of agreement with the original's top-1."""
+    """Percentage points of agreement with the original's top-1."""
     bpp: tuple[float, float] | None
     """The rates that both curves reach."""
     quality_overlap: float | None
@@ -154,7 +154,7 @@ def decibels(values: Array) -> Array:
 
 
 def _points(rows: Sequence[Row]) -> dict[str, _Points]:
-    """What is compared: log rate over MS-SSIM as in :func:`beholder.metrics.bd_rate`, shares over log rate as in
+    """Quantities to compare: log rate over MS-SSIM as in :func:`beholder.metrics.bd_rate`, shares over log rate as in
     :func:`beholder.metrics.bd_quality`, for every replicate at once.
     """
     curve = _Curve(rows)

@@ -110,7 +110,7 @@ class Curves:
         return any(name in row for row in self.rows if view is None or row.classifier == view)
 
     def machine(self, view: str | None) -> str | None:
-        """What measures a machine's view: preserved accuracy, without labels agreement, without classifiers None."""
+        """Measure of a machine's view: preserved accuracy, without labels agreement, without classifiers None."""
         return next((name for name in ("preserved", "agreement") if view and self.knows(name, view)), None)
 
 

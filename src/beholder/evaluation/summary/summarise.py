@@ -1,4 +1,4 @@
-"""What a sweep found: means over images with confidence intervals, and the differences between codecs.
+"""Summary of a sweep: means over images with confidence intervals, and the differences between codecs.
 
 :func:`write` puts ``summary.csv`` (one line per codec x alpha x quality x classifier) and ``comparisons.csv`` (one per
 pair of codecs) beside the results.  Intervals are 95 % percentile bootstrap intervals over images, seeded.  Ten million

@@ -70,7 +70,7 @@ def _drain(ray: Any, settings: Settings, waiting: deque[Batch], count: int | Non
 
 
 def _batch(settings: Settings, batch: Batch) -> BatchResult | BeholderError:
-    """What a Ray worker does."""
+    """Work of a Ray worker."""
     ray = _ray()
     use_one_thread()
     try:

@@ -68,7 +68,7 @@ class Batch:
 
 @dataclass
 class _Seen:
-    """What an observer made of an original."""
+    """Answer of an observer to an original."""
 
     observer: Observer
     top: list[int]
@@ -307,7 +307,7 @@ def _best(probabilities: Floats) -> list[int]:
 
 
 def _no_answer(names: Sequence[str]) -> dict[str, Any]:
-    """What a sweep without classifiers says in their columns."""
+    """Values of the classifiers' columns in a sweep without classifiers."""
     return dict.fromkeys((*_ANSWER, *(name for name in names if name == FEATURE_DISTANCE)))
 
 

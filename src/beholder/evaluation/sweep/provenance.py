@@ -53,7 +53,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 
 def processor() -> str:
-    """What the processor of this computer calls itself."""
+    """Name that the processor of this computer gives itself."""
     try:
         if sys.platform == "darwin":
             found = subprocess.run(

@@ -72,7 +72,7 @@ class Failure:
 
 @dataclass
 class BatchResult:
-    """What became of one batch of images."""
+    """Result of one batch of images."""
 
     number: int
     images: int
@@ -84,7 +84,7 @@ class BatchResult:
     worker: str = ""
     """Who computed it, for the record."""
     images_digest: str = ""
-    """Of the images' names, labels and contents: see :mod:`beholder.evaluation.sweep.images_digest`."""
+    """Digest of the images' names, labels and contents: see :mod:`beholder.evaluation.sweep.images_digest`."""
 
 
 @dataclass(frozen=True)

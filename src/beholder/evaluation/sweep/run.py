@@ -38,7 +38,7 @@ _HOPELESS = 20  # images that fail in the beginning, before none of the others i
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a sweep is."""
+    """Progress of a sweep."""
 
     images: int
     """Done, broken ones included."""
@@ -46,12 +46,12 @@ class Progress:
     failures: int
     """Images that were left out."""
     resumed: int
-    """Of ``images``, those done before this run began."""
+    """Images of ``images`` that were done before this run began."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a sweep left behind."""
+    """Result of a sweep."""
 
     folder: Path
     images: int

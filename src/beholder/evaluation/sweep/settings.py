@@ -1,4 +1,4 @@
-"""What a sweep is to do: data, codecs and their qualities, observers, metrics.  All of it decides the rows.
+"""Settings of a sweep: data, codecs and their qualities, observers, metrics.  All of it decides the rows.
 
 :func:`prepare` turns a user's wishes into checked :class:`Settings`, which travel to worker processes and other
 machines, and which ``settings.json`` keeps beside the results, so that nobody resumes with others.
@@ -44,7 +44,7 @@ DEFAULT_QUALITIES: Mapping[str, tuple[int, ...]] = {
     "jxl": (5, 10, 20, 30, 40, 50, 60, 70, 80, 90),
     "heic": (5, 10, 20, 30, 40, 50, 60, 70, 80),
 }
-"""What is measured of a codec unless the user says otherwise: from barely recognisable to about 2 bpp."""
+"""Qualities at which a codec is measured unless the user says otherwise: from barely recognisable to about 2 bpp."""
 
 _GRID_OF_OTHERS = 9
 _LARGEST_BATCH = 16
@@ -72,7 +72,7 @@ class Settings:
     classifiers: tuple[str | Given, ...]
     """Registered names, absolute paths of ONNX files, or observers that were given as objects."""
     classifier_names: tuple[str, ...]
-    """What the column ``classifier`` says, in the same order."""
+    """Values of the column ``classifier``, in the same order."""
     accurate: tuple[str, ...]
     """The classifiers that know the true classes; of the others only agreement is reported."""
     labels: str | None
@@ -82,11 +82,11 @@ class Settings:
     model: str | None
     """The folder of the user's own ``rnn`` codec."""
     effort: int
-    """Of ``rnn``."""
+    """Folder of a trained ``rnn`` codec."""
     keep_metadata: bool
     """Whether EXIF data and colour profiles are compressed, and counted, with the pixels."""
     gallery: int
-    """Of how many images, the first ones, pixels are kept."""
+    """Number of images, the first ones, whose pixels are kept."""
     batch: int
     """Images a batch, that is a part of the table."""
     identities: tuple[tuple[str, str], ...]
@@ -258,7 +258,7 @@ def identities(codecs: Iterable[Codec], observers: Iterable[Observer]) -> dict[s
 
 
 def _observer_digest(observer: Observer) -> str:
-    """Of the weights, those in files beside the ONNX file included, what its sidecar says, and its labels."""
+    """Digest of the weights, those in files beside the ONNX file included, what its sidecar says, and its labels."""
     total = hashlib.sha256(repr((observer.info, tuple(observer.labels))).encode("utf-8", "backslashreplace"))
     for key in _SIDECAR:
         total.update(repr(getattr(observer, key, None)).encode())

@@ -14,7 +14,7 @@ from beholder.observers import Observer
 from beholder.observers.custom import is_file_name
 
 Named = str | PathLike[str] | Observer
-"""How a user names an observer."""
+"""Name that a user gives an observer."""
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def processes(count: int) -> Runner:
 
 
 def run_batch(settings: Settings, batch: Batch) -> BatchResult:
-    """What a worker process does."""
+    """Work of a worker process."""
     return evaluator(settings).batch(batch)
 
 

@@ -1,4 +1,4 @@
-"""What Optimum writes beside ``model.onnx``: ``preprocessor_config.json`` and ``config.json``.
+"""Files that Optimum writes beside ``model.onnx``: ``preprocessor_config.json`` and ``config.json``.
 
 They say how the network wants its pixels and what its classes are called, in the words of the library transformers,
 so that a folder from ``optimum-cli export onnx`` needs no sidecar.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 MOST_OPEN = 8
-"""How many files stay open for observers to come; those in use stay open anyway."""
+"""Number of files that stay open for observers to come; those in use stay open anyway."""
 
 _Key = tuple[Any, ...]
 _open: OrderedDict[_Key, Opened] = OrderedDict()
@@ -63,7 +63,7 @@ def get(path: Path) -> Opened:
 
 
 def _key(path: Path) -> _Key:
-    """What tells files and their versions apart; sessions do not survive a fork."""
+    """Key that tells files and their versions apart; sessions do not survive a fork."""
     real = os.path.realpath(path)
     facts = [os.getpid(), real]
     for name in (real, real + ".data"):  # torch.onnx puts large weights beside the graph

@@ -34,7 +34,7 @@ _Shape = tuple[int | None, ...]
 
 @dataclass(frozen=True)
 class Signature:
-    """How to call a file."""
+    """Signature of a classifier file."""
 
     input: str
     dtype: Any
@@ -184,7 +184,7 @@ def _outputs(
 
 
 def _columns(output: Any) -> int | None:
-    """How many values a picture gets; None where the file does not say."""
+    """Number of values that a picture gets; None where the file does not say."""
     if output.type in _MAP_TYPES:
         return None
     shape = _shape(output.shape)

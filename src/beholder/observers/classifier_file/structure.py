@@ -40,7 +40,7 @@ _NAME_PROPERTIES = ("names", "labels", "classes", "class_names", "id2label")
 
 @dataclass
 class Structure:
-    """What a file tells about its outputs."""
+    """Facts that a file tells about its outputs."""
 
     makers: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Name of a value -> (operator that makes it, first input of that operator)."""

@@ -1,4 +1,4 @@
-"""How each type of Keras layer is written to ONNX: the table ``CONVERTERS``.
+"""Conversion of each type of Keras layer to ONNX: the table ``CONVERTERS``.
 
 Keras has images as (n, height, width, channels), the graph as (n, channels, height, width).
 """

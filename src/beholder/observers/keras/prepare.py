@@ -20,7 +20,7 @@ from beholder.observers.keras.backend import require_keras
 
 @dataclass(frozen=True)
 class Prepared:
-    """What :func:`prepare` did."""
+    """Result of :func:`prepare`."""
 
     info: ObserverInfo
     folder: Path

@@ -126,7 +126,7 @@ def _load_hdf5(path: Path, shown: Path, name: str, model: keras.Model, build: Bu
 
 
 def _shapes(group: h5py.Group) -> Shapes:
-    """How often each shape of float array occurs, but for those of an optimiser.
+    """Number of float arrays of each shape, but for those of an optimiser.
 
     Raises:
         ValueError: something is linked from elsewhere, not a plain array, or nested without end.

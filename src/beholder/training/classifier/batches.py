@@ -30,7 +30,7 @@ _ORDER, _AUGMENTATION = 1, 2  # keep the two streams of random numbers apart
 _TRIES = 20
 
 Place = tuple[int, int, int]
-"""What a worker is asked for: index of the example, epoch, position in the epoch."""
+"""Request to a worker: index of the example, epoch, position in the epoch."""
 
 
 @dataclass(frozen=True)

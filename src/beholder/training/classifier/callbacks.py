@@ -1,4 +1,4 @@
-"""What happens around Keras' ``fit``: checkpoints, exact places in an epoch, curves, the best weights."""
+"""Callbacks for Keras' ``fit``: checkpoints, exact places in an epoch, curves, the best weights."""
 
 from __future__ import annotations
 

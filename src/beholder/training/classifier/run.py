@@ -27,7 +27,7 @@ from beholder.training.classifier.settings import ClassifierJob
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended."""
+    """Result of a job."""
 
     finished: bool
     """Whether all epochs are done; otherwise it was asked to stop and can be resumed."""
@@ -95,7 +95,7 @@ def _use_cuda(device: str) -> bool:
 
 @contextmanager
 def _quiet(first: bool) -> Iterator[None]:
-    """Of several processes only the first one prints."""
+    """Print in the first process only."""
     if first:
         yield
         return

@@ -1,4 +1,4 @@
-"""What a job is given: the command line's options, and a config's hyperparameters, checked before anything runs."""
+"""Settings of a job: the command line's options, and a config's hyperparameters, checked before anything runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from beholder.errors import BadOptionError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 DATASETS = ("folder", "stanford_dogs", "cub200", "imagenet")
-"""What ``--dataset`` may be; ``folder`` is anything that :mod:`beholder.data` can read by itself."""
+"""Choices of ``--dataset``; ``folder`` is anything that :mod:`beholder.data` can read by itself."""
 WITHOUT_EFFECT = ("workers", "checkpoint_seconds")
 """Settings that change how fast a job runs but not what it computes: they may differ on --resume."""
 
@@ -30,7 +30,7 @@ class ClassifierJob:
     val_data: Path | str
     job_id: str
     settings: Settings
-    """What :func:`read_settings` returned."""
+    """Result of :func:`read_settings`."""
     dataset: str = "folder"
     pretrained: str | None = None
     """None: random weights; ``imagenet``; or a file of weights."""
@@ -55,7 +55,7 @@ class ClassifierJob:
         return self.folder / "best.weights.h5"
 
     def terms(self) -> dict[str, Any]:
-        """What must be the same on --resume: everything that the result depends on except for the pictures."""
+        """Settings that must be the same on --resume: everything that the result depends on except for the pictures."""
         settings = {key: value for key, value in self.settings.items() if key not in WITHOUT_EFFECT}
         return {
             "classifier": self.classifier,

@@ -18,7 +18,7 @@ FORMAT = 1
 
 @dataclass
 class Progress:
-    """How far a job has come."""
+    """Progress of a job."""
 
     epoch: int = 0
     step: int = 0
@@ -28,7 +28,7 @@ class Progress:
     skipped: int = 0
     """Steps that were left out because a gradient was not finite."""
     history: list[dict[str, float]] = field(default_factory=list)
-    """What was measured in each epoch."""
+    """Measurements of each epoch."""
     metrics: list[Tensor] | None = None
     """Sums of the training metrics in the epoch under way."""
 

@@ -208,7 +208,7 @@ def verify(codec: LappedTransformCodec, model: onnx_model.Model) -> None:
 
 @torch.no_grad()
 def correction(codec: LappedTransformCodec) -> float:
-    """How much what the machine's network corrects in a picture varies over it, in units of the error to expect: near 0
+    """Standard deviation of the machine's corrections over a picture, in units of the expected error: near 0
     where training has silenced it.  ``codec`` has such a network."""
     network = codec.synthesis.machine_network
     assert network is not None

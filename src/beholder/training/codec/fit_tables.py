@@ -26,7 +26,7 @@ CROP = 256
 PLAIN = 0.3
 """Share of the crops that are encoded without search, at the highest quality."""
 LAST_ITERATIONS = (0, 1, 1, 1, 2, 2, 2, 3, 3, 4, 4, 5, 6, 7)
-"""Of the others, drawn from these."""
+"""Last iterations of the others, drawn from these."""
 PRIOR = 500
 """So many symbols of the table as it was count beside those of the pictures."""
 

@@ -1,4 +1,4 @@
-"""How `swift` learns: rate and distortion of all eight qualities at once, for observers from alpha 0 to 1.
+"""Training module of the `swift` codec: all eight qualities at once, for observers from alpha 0 to 1.
 
     loss = mean over samples of d(alpha, t) + mean over t of beta_t * bpp_t
 
@@ -185,7 +185,7 @@ class CodecModule(nn.Module):
         return loss, figures
 
     def latent(self, image: Tensor, alpha: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What is quantised: a share of the samples is searched for, as the encoder does with more effort.
+        """Latents that are quantised: those of some samples are optimised, as the encoder does with more effort.
 
         Returns:
             The latent; (n, iterations) 1 where a sample's codes are meant, since those searched for serve one ``t``;
@@ -242,8 +242,13 @@ class CodecModule(nn.Module):
 
 
 def read_parts(settings: dict[str, Any]) -> list[tuple[str, int]]:
-    """What learns until which step: "all", then, for the same codes, only the "entropy" model, only the "decoder", or
-    only what the "eye" sees: centroids and linear synthesis."""
+    """Parts of the model that learn, and the step before which each ends.
+
+    "all"; then, for the same codes, only the "entropy" model, only the "decoder", or only the human's picture ("eye").
+
+    Raises:
+        KeyError: there is no such part.
+    """
     parts = [(str(name), int(until)) for name, until in settings.get("parts", [["all", settings["steps"]]])]
     if any(name not in ("all", "entropy", "decoder", "eye") for name, _ in parts):
         raise KeyError("parts")

@@ -36,7 +36,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 
 @dataclass(frozen=True)
 class CodecJob:
-    """What the command line gives.  ``alpha`` None trains one network for every observer; ``start`` are the weights to
+    """Options of the command line.  ``alpha`` None trains one network for every observer; ``start`` are the weights to
     begin from, instead of random ones: a checkpoint or an exported codec."""
 
     train_data: Path

@@ -36,7 +36,7 @@ BPP = BITS / BLOCK**2
 """Raw bits a pixel of one iteration: 0.125."""
 MEAN = (121.85, 113.59, 100.64)
 VARIANCE = (4746.4, 4454.1, 4812.2)
-"""Of the channels R, G, B in 0..255."""
+"""Mean and variance of the channels R, G, B in 0..255."""
 CELLS = ("gru", "lstm")
 MODES = ("additive", "one_shot")
 

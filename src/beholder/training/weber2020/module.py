@@ -1,4 +1,4 @@
-"""How `paper` learns: the mean over all iterations of the distortion d; its rate is fixed.
+"""Training module of the `paper` architecture: the mean over all iterations of the distortion d; its rate is fixed.
 
     d = (1 - alpha) d_human + alpha d_machine        d_human = 5000 (1 - MS-SSIM)
 

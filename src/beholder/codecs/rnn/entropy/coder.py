@@ -210,11 +210,11 @@ class EntropyModel:
         net.apply(codes, state)
 
     def bits(self, latents: Sequence[Ints | Floats]) -> float:
-        """What the first iterations cost, given the quantised latent (latent, h, w) after each."""
+        """Bits of the first iterations, given the quantised latent (latent, h, w) after each."""
         return self.rate_estimate(latents).bits(latents)
 
     def rate_estimate(self, latents: Sequence[Ints | Floats]) -> RateEstimate:
-        """What each code of the first iterations would cost, all that predicts it being as in ``latents``."""
+        """Rate estimate with the entropy model's predictions held fixed at ``latents``."""
         tables, side = [], 0.0
         for codes, step in _walk(self.layout, self._nets, latents):
             first, symbol, last = np.empty((3, *codes.shape), np.int32)
@@ -264,7 +264,7 @@ class EntropyModel:
 
 
 class RateEstimate:
-    """What codes cost as long as the predictions hold that the entropy model made for certain latents.
+    """Rate estimate with the entropy model's predictions held fixed at certain latents.
 
     They hold nearly, and far longer than a code stays the same, while a search moves codes: to look slopes up takes a
     seventh of the time that the predictions take.
@@ -274,12 +274,12 @@ class RateEstimate:
         self._layout, self._nets, self._tables, self._side = layout, nets, tables, side
 
     def bits(self, latents: Sequence[Ints | Floats]) -> float:
-        """What the latents (latent, h, w) after each iteration cost."""
+        """Bits of the latents (C, H, W) after each iteration, all together."""
         steps = zip(_walk(self._layout, self._nets, latents), self._tables, strict=True)
         return self._side + float(sum(tables.cost(codes).sum() for (codes, _), tables in steps))
 
     def counts(self, latents: Sequence[Ints | Floats]) -> Ints:
-        """How often the latents use each entry of all tables."""
+        """Number of times that the latents use each entry of all tables."""
         result = np.zeros(len(self._tables[0].bits), np.int64)
         for (codes, _), tables in zip(_walk(self._layout, self._nets, latents), self._tables, strict=True):
             entries = _entries(codes + tables.symbol, tables.first, tables.last)
@@ -287,7 +287,7 @@ class RateEstimate:
         return result
 
     def rate_gradient(self, latents: Sequence[Ints | Floats], direction: Ints | Floats) -> list[Floats]:
-        """What it would cost to move each code by one while all others stay.
+        """Finite differences of the bits by each code while all others stay.
 
         Args:
             latents: quantised latent after each iteration.
@@ -353,7 +353,7 @@ def _walk(layout: Layout, nets: list[Network], latents: Sequence[Ints | Floats])
 
 
 def _cost(bits: Floats, symbols: Ints, first: Any, last: Any) -> Floats:
-    """What symbols cost by the tables that begin at ``first`` among all ``bits`` and whose last one but for escapes is
+    """Bits of symbols by the tables that begin at ``first`` among all ``bits`` and whose last one but for escapes is
     ``last``."""
     entries = _entries(symbols, first, last)
     result: Floats = np.take(bits, entries, mode="clip")

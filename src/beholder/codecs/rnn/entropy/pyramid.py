@@ -99,7 +99,7 @@ def _pass(where: Positions, offsets: tuple[tuple[int, int], ...], kind: int, siz
 
 
 def count_features(before: int) -> tuple[int, int]:
-    """How many differences, and how many inputs in all, a channel has that comes after ``before`` others, the contrast
+    """Number of differences, and of inputs in all, of a channel that comes after ``before`` others, the contrast
     included."""
     differences = NEAR * max(before, 1) + 1
     return differences, 2 * differences + (NEAR + 1 if before else 0)
@@ -108,7 +108,7 @@ def count_features(before: int) -> tuple[int, int]:
 def inputs(
     planes: list[Any], step: Pass, xp: Any = np, constant: Callable[[NDArray[Any]], Any] = lambda array: array
 ) -> tuple[Any, Any, Any]:
-    """What the network of one pass sees.
+    """Inputs of the network of one pass.
 
     Args:
         planes: (..., h, w) integer codes of the thumbnail in coding order, the last being the one that is

@@ -109,7 +109,7 @@ class StageNetwork:
             self.state_mean, self.state_scale = (_small(get(name)) for name in ("state_mean", "state_scale"))
 
     def codes(self, latent: Ints, state: Ints) -> Ints:
-        """What takes the stage's channels from ``state`` to ``latent``, both (k, h, w): the stage's channels alone."""
+        """Codes that take the stage's channels, (k, h, w), from ``state`` to ``latent``."""
         if not self.refines:
             return latent
         return np.where(state == 0, latent, np.abs(latent) - self.factor.astype(state.dtype) * np.abs(state))
@@ -189,7 +189,7 @@ class StageNetwork:
     def _hidden(
         self, before: Activations | None, current: Activations | None, at: Positions, width: int, p: int
     ) -> Whole:
-        """What the last layers make means and scales of, (positions, channels)."""
+        """Features of which the last layers make means and scales, (positions, channels)."""
         hidden: Whole = np.repeat(self.by_pass[p][None], len(at), 0)
         if before is not None and self.spread_before is not None:
             hidden += self.spread_before(before, at, width)
@@ -260,7 +260,7 @@ class _Spread:
         self.weight = np.ascontiguousarray(weight.transpose(2, 3, 1, 0).reshape(-1, len(weight)), np.float32)
 
     def only(self, taps: list[int]) -> _Spread:
-        """The same for maps that are zero, or count as zero, everywhere but at these taps."""
+        """Sum for maps that are zero, or count as zero, everywhere but at these taps."""
         result = object.__new__(_Spread)
         result.bias, result.bound, result.inputs = self.bias, self.bound, self.inputs
         result.offsets = tuple(OFFSETS[tap] for tap in taps)

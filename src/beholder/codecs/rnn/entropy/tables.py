@@ -65,8 +65,10 @@ def laplace_tables() -> tuple[NDArray[np.uint16], Ints]:
 
 
 def shifted_tables() -> Ints:
-    """What each table becomes: (2, shifts, tables); second of the first axis: tables of EVEN stay, as in stages that
-    refine, where they tell how a value that is not 0 is split."""
+    """Number of the table that each table becomes by each shift, (2, shifts, tables).
+
+    In the second of the first axis, for stages that refine, tables of EVEN stay: they code how a value that is not 0 is
+    split."""
     kind, scale, part = np.unravel_index(np.arange(4 * SCALES * MEANS), (4, SCALES, MEANS))
     moved = (kind * SCALES + np.clip(scale + np.array(SHIFTS)[:, None], 0, SCALES - 1)) * MEANS + part
     return np.stack([moved, np.where(kind == EVEN, np.arange(len(kind)), moved)])

@@ -140,7 +140,7 @@ class StageContext(nn.Module):
         return (self.family == EVEN) | (old != 0)
 
     def bits(self, codes: Tensor, old: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-        """What each code costs, given :meth:`forward`'s prediction; differentiable."""
+        """Bits of each code, given :meth:`forward`'s prediction; differentiable."""
         even = laplace_bits(codes, mean, log_scale)
         if bool((self.family == EVEN).all()):
             return even
@@ -192,7 +192,7 @@ class ContextModel(nn.Module):
     def rate_gradient(
         self, latents: list[Tensor], direction: Tensor, predictions: list[Prediction] | None = None
     ) -> list[Tensor]:
-        """What it would cost to move each code by one while all others stay.
+        """Finite differences of the bits by each code while all others stay.
 
         Args:
             latents: quantised latent after each iteration, whole numbers.

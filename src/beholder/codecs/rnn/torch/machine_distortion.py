@@ -143,7 +143,7 @@ NETWORKS = {"efficientnet_lite0": Lite0, "squeezenet": SqueezeNet}
 
 
 class FeatureDistortion(nn.Module):
-    """How far apart classifiers' features of two pictures are, and what they make of them; a logarithm.
+    """Distance of classifiers' features of two pictures and divergence of their predictions; a logarithm.
 
     Features: mean squared difference relative to the features' energy, mean over layers and networks.  Decisions:
     Kullback-Leibler divergence of the class probabilities.

@@ -22,7 +22,7 @@ COLOURS = 3 * PATCH * PATCH
 STEP = 0.1238
 """Coarsest quantiser step of the lowest frequency, for pixels in [0, 1] and an orthonormal DCT."""
 STEP_SLOPE = 16.0
-"""How much coarser high frequencies are: the step of function i is STEP (1 + 16 (i / 256)^1.5)."""
+"""Coarseness of high frequencies: the step of function i is STEP (1 + 16 (i / 256)^1.5)."""
 CHROMA_STEP = 0.75
 """Chroma's step relative to luma's."""
 HUMAN_STEPS = ((1, 9, 1.2), (9, 17, 1.1), (113, 193, 0.9))
@@ -82,7 +82,7 @@ OPTIMISED_STEPS = (
         (113, 193, 1.25),
     ),
 )
-"""The same for codes that were searched for, by the number of iterations that they were searched for: those of other
+"""Steps of the human in optimised files, by the number of iterations that they are optimised for: those of other
 files serve every number."""
 RGB_TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 """ITU-R BT.601, full range, as JPEG uses it."""
