@@ -13,7 +13,7 @@ import pytest
 
 from beholder.batch import Item, Progress, Row, Task, run
 from beholder.batch.journal import ERRORS, FILES
-from beholder.errors import BadFileError, BadOptionError, OutputError
+from beholder.errors import BadFileError, BadOptionError, OutputError, note
 from beholder.files import save_atomically
 
 
@@ -22,10 +22,10 @@ class Reverse(Task):
     """Writes a file backwards; what its words ask for goes wrong."""
 
     verb: ClassVar[str] = "reversed"
-    note: str = ""
+    words: str = ""
 
     def describe(self) -> str:
-        return f"reverse {self.note}"
+        return f"reverse {self.words}"
 
     def wanted(self, path: Path, head: bytes) -> bool:
         return True
@@ -42,6 +42,9 @@ class Reverse(Task):
             raise ValueError("a bug")
         if data == b"deadly":
             os.kill(os.getpid(), signal.SIGKILL)
+        if data == b"strange":
+            for _ in range(2):
+                note("Something was guessed.")
         output = Path(f"{stem}.out")
         save_atomically((folder or Path()) / output, data[::-1], force=force)
         return Row(str(source), str(output), "toy", 3.5, 2, 1, len(data), len(data), 4.0 * len(data), 0.5)
@@ -78,6 +81,7 @@ def test_failures_do_not_stop_the_others(items: list[Item]) -> None:
     assert steps[-1].failed == 3
     assert (summary.bytes_before, summary.bytes_after) == (2, 2)
     assert summary.bpp == 8.0
+    assert summary.rows[3].notes is None
     assert summary.ms_ssim == 0.5
 
 
@@ -86,7 +90,7 @@ def test_resume_does_only_what_is_left(items: list[Item]) -> None:
     Path("b").write_text("broken")
     run(Reverse(), items, out, jobs=2)
     Path("b").write_text("bb")  # mended
-    Path("c").write_text("other")  # of another size
+    Path("c").write_text("strange")  # of another size
     (out / "d.out").unlink()
     kept = (out / "a.out").stat().st_mtime_ns
     with (out / FILES).open("a") as file:
@@ -95,9 +99,10 @@ def test_resume_does_only_what_is_left(items: list[Item]) -> None:
     summary = run(Reverse(), items, out, jobs=1, resume=True, progress=steps.append)
     assert (steps[0].done, steps[0].resumed, steps[-1].done) == (1, 1, 4)
     assert (out / "a.out").stat().st_mtime_ns == kept
-    assert [Path(out, f"{name}.out").read_text() for name in "abcd"] == ["aa", "bb", "rehto", "dd"]
+    assert [Path(out, f"{name}.out").read_text() for name in "abcd"] == ["aa", "bb", "egnarts", "dd"]
     assert not (out / ERRORS).exists()
     assert summary.failures == []
+    assert [row.notes for row in summary.rows] == [None, None, "Something was guessed.", None]
     assert {line["source"] for line in lines(out / FILES)} == {"a", "b", "c", "d"}
     again = run(Reverse(), items, out, resume=True)
     assert (again.resumed, again.bytes_after) == (4, summary.bytes_after)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from beholder.batch import journal
 from beholder.batch.plan import Item
 from beholder.batch.tasks import Row, Task
-from beholder.errors import BadOptionError, BeholderError, OutputError
+from beholder.errors import BadOptionError, BeholderError, BeholderWarning, OutputError
 from beholder.evaluation.sweep.workers import pool
 
 _AHEAD = 2  # files handed to each worker, so that none waits for the next
@@ -232,7 +233,11 @@ def _drain(
 def do(task: Task, item: Item, folder: Path | None, force: bool) -> Row:
     """Do one file in a worker process; whatever goes wrong is told in the row."""
     try:
-        return task.run(item.source, item.stem, folder, force)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", BeholderWarning)
+            row = task.run(item.source, item.stem, folder, force)
+        notes = dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, BeholderWarning))
+        return replace(row, notes=" ".join(notes) or None)
     except BeholderError as error:
         sentence = str(error)
     except MemoryError:

@@ -47,6 +47,8 @@ class Row:
     reached: bool | None = None
     """Whether the target was reached, if there was one."""
     tries: int | None = None
+    notes: str | None = None
+    """What was left out or guessed on the way."""
     error: str | None = None
 
     def as_dict(self) -> dict[str, Any]:

@@ -105,6 +105,8 @@ def run(task: Task, names: Sequence[str], output: str | None, options: Options) 
         print(files.json_text(_as_dict(summary, folder)))
     elif not options.quiet:
         _show(task, summary, rows, folder)
+    if not options.quiet:
+        _tell_notes(summary)
     _tell_failures(summary)
     if summary.failures or summary.missed:
         raise typer.Exit(EXIT_PARTLY)
@@ -191,6 +193,16 @@ def _tell_passed_over(plan: Plan) -> None:
         names = ", ".join(path.name for path in plan.passed_over[:_SHOWN])
         more = ", ..." if len(plan.passed_over) > _SHOWN else ""
         _say(f"Left out, being of no known kind: {_count(len(plan.passed_over))} ({names}{more}).")
+
+
+def _tell_notes(summary: Summary) -> None:
+    """Each note once, with the number of files that it is about."""
+    found: dict[str, list[Row]] = {}
+    for row in summary.rows:
+        if row.notes is not None:
+            found.setdefault(row.notes, []).append(row)
+    for note, rows in found.items():
+        _say(f"Note: {note} ({rows[0].source}" + (f" and {len(rows) - 1:,} more)" if len(rows) > 1 else ")"))
 
 
 def _tell_failures(summary: Summary) -> None:
