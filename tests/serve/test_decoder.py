@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from helpers.node_decoder import NODE, NodeDecoder
 from helpers.photos import make_photo
 from PIL import Image
 
 import beholder
 from beholder import weights
 from beholder.cli import main
-from beholder.codecs.rnn import bitstream, onnx_model
+from beholder.codecs.rnn import bitstream
 from beholder.codecs.rnn.layout import BLOCK
 from beholder.serve.static_site import DECODER
 from beholder.serve.web_model import web_model
@@ -25,68 +22,22 @@ from beholder.serve.web_model import web_model
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = sorted((ROOT / "tests" / "golden").glob("*-alpha0-*.bhd"))
 LARGEST_MODEL = 6_000_000
-NODE = shutil.which("node")
 
 pytestmark = pytest.mark.skipif(NODE is None, reason="Node.js is not installed")
 
-Decode = Callable[..., list[dict[str, Any]]]
-
 
 @pytest.fixture(scope="module")
-def decode(tmp_path_factory: pytest.TempPathFactory) -> Decode:
-    """Decode files with Node: what its script printed, with the pixels and the codes."""
-    folder = tmp_path_factory.mktemp("decoder")
-    assert main(["export-web", str(folder)]) == 0
-    (folder / "package.json").write_text('{"type": "module"}')
-
-    def run(*files: Path, model: Path | None = None) -> list[dict[str, Any]]:
-        script = ROOT / "web" / "test" / "decode.mjs"
-        command = [
-            str(NODE),
-            str(script),
-            str(folder),
-            str(model or folder / "model.bin"),
-            str(folder),
-            *map(str, files),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
-        results = [json.loads(line) for line in done.stdout.splitlines()]
-        for file, result in zip(files, results, strict=True):
-            if "error" not in result:
-                pixels = np.fromfile(folder / f"{file.name}.rgba", np.uint8)
-                result["pixels"] = pixels.reshape(result["height"], result["width"], 4)
-                result["codes"] = np.fromfile(folder / f"{file.name}.codes", "<i4")
-        return results
-
-    return run
+def decoder(tmp_path_factory: pytest.TempPathFactory) -> NodeDecoder:
+    return NodeDecoder(tmp_path_factory.mktemp("decoder"))
 
 
-def codes_of(data: bytes) -> np.ndarray:
-    """The integers that Python decodes, (channels, height, width)."""
-    model = onnx_model.load(weights.CODEC)
-    stream = bitstream.read(data)
-    now = np.zeros((model.latent, -(-stream.height // BLOCK), -(-stream.width // BLOCK)), np.int64)
-    for t, segment in enumerate(stream.segments):
-        model.entropy.decode(segment, now, t)
-    return now
-
-
-def check(data: bytes, result: dict[str, Any]) -> None:
-    assert "error" not in result, result
-    assert np.array_equal(result["codes"], codes_of(data).ravel())
-    image = beholder.decompress(data)
-    wanted = np.asarray(image.convert("L" if image.mode == "LA" else "RGB").convert("RGB"), int)
-    assert np.abs(result["pixels"][:, :, :3] - wanted).max() <= 1
-
-
-def test_golden_files(decode: Decode) -> None:
+def test_golden_files(decoder: NodeDecoder) -> None:
     assert len(GOLDEN) >= 10
-    for file, result in zip(GOLDEN, decode(*GOLDEN), strict=True):
-        check(file.read_bytes(), result)
+    for file, result in zip(GOLDEN, decoder.decode(*GOLDEN), strict=True):
+        decoder.check(file.read_bytes(), result)
 
 
-def test_shifts_escapes_tiles_and_prefixes(decode: Decode, tmp_path: Path) -> None:
+def test_shifts_escapes_tiles_and_prefixes(decoder: NodeDecoder, tmp_path: Path) -> None:
     # 3 x 66 blocks: enough for shifts of the tables, and more than one tile wide.  Noise needs escapes.
     photo = make_photo(66 * BLOCK, 3 * BLOCK)
     noise = np.random.default_rng(5).integers(0, 2, (32, 64, 3)) * 255
@@ -97,13 +48,13 @@ def test_shifts_escapes_tiles_and_prefixes(decode: Decode, tmp_path: Path) -> No
     for name, data in (("whole", whole), ("prefix", whole[: len(whole) - lengths[2] - 6]), ("cut", whole[:-9])):
         files.append(tmp_path / f"{name}.bhd")
         files[-1].write_bytes(data)
-    results = decode(*files)
+    results = decoder.decode(*files)
     assert [result["segments"] for result in results] == [3, 2, 2]
-    check(whole, results[0])
+    decoder.check(whole, results[0])
     assert np.array_equal(results[1]["pixels"], results[2]["pixels"])
 
 
-def test_bad_files_get_a_sentence(decode: Decode, tmp_path: Path) -> None:
+def test_bad_files_get_a_sentence(decoder: NodeDecoder, tmp_path: Path) -> None:
     whole = beholder.compress(make_photo(40, 40), quality=2)
     stream = bitstream.read(whole)
     stream.model = b"12345678"
@@ -129,12 +80,12 @@ def test_bad_files_get_a_sentence(decode: Decode, tmp_path: Path) -> None:
     for name, (data, _) in cases.items():
         files.append(tmp_path / f"{name}.bhd")
         files[-1].write_bytes(data)
-    for result, (_, words) in zip(decode(*files), cases.values(), strict=True):
+    for result, (_, words) in zip(decoder.decode(*files), cases.values(), strict=True):
         assert result["name"] == "BhdError"
         assert words in result["error"]
 
 
-def test_damage_never_ends_the_decoder(decode: Decode, tmp_path: Path) -> None:
+def test_damage_never_ends_the_decoder(decoder: NodeDecoder, tmp_path: Path) -> None:
     stream = bitstream.read(beholder.compress(make_photo(48, 48), quality=2))
     rng = np.random.default_rng(2)
     files = []
@@ -143,12 +94,12 @@ def test_damage_never_ends_the_decoder(decode: Decode, tmp_path: Path) -> None:
         stream.segments = [rng.integers(0, 256, rng.integers(1, 200), dtype=np.uint8).tobytes() for _ in range(2)]
         files.append(tmp_path / f"{number}.bhd")
         files[-1].write_bytes(bitstream.write(stream))
-    for result in decode(*files):
+    for result in decoder.decode(*files):
         assert result.get("name", "BhdError") == "BhdError"
 
 
 def test_model_file_is_small() -> None:
-    assert len(web_model(onnx_model.default_folder())) <= LARGEST_MODEL
+    assert len(web_model(weights.CODEC)) <= LARGEST_MODEL
 
 
 def test_export_refuses_to_overwrite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

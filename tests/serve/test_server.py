@@ -36,6 +36,12 @@ def test_taken_port_gets_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"port {port} cannot be used" in capsys.readouterr().err
 
 
+def test_missing_extra_gets_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert main(["serve", "--port", "0"]) == 2
+    assert 'pip install "beholder[web]"' in capsys.readouterr().err
+
+
 def test_unknown_host_gets_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--host", "no such host", "--port", "0"]) == 2
     assert "cannot be used" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.node_decoder import NODE, NodeDecoder
 from helpers.toy_training import SIZES
 from PIL import Image
 
@@ -65,6 +66,17 @@ def test_an_exported_model_reads_its_own_files_and_no_others(exported: Path, pho
         Rnn().decode(data)
     with pytest.raises(BadFileError, match="--model"):
         own.decode(Rnn().encode(photo, 1))
+
+
+@pytest.mark.skipif(NODE is None, reason="Node.js is not installed")
+@pytest.mark.parametrize("quality", [1, 8])
+def test_browsers_decode_an_exported_model(exported: Path, photo: Image.Image, tmp_path: Path, quality: int) -> None:
+    """Nothing of the model that ships is known to the decoder for browsers: no size, no weight."""
+    data = Rnn(exported).encode(photo, quality)
+    file = tmp_path / "photo.bhd"
+    file.write_bytes(data)
+    decoder = NodeDecoder(tmp_path / "site", exported)
+    decoder.check(data, *decoder.decode(file))
 
 
 def test_exporting_twice_gives_the_same_identity(exported: Path, checkpoint: Path) -> None:

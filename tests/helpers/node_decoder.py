@@ -1,0 +1,64 @@
+"""The browser's decoder under Node, and a comparison of what it decodes with Python."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import beholder
+from beholder import weights
+from beholder.codecs.rnn import bitstream, onnx_model
+from beholder.codecs.rnn.layout import BLOCK
+from beholder.serve.static_site import MODEL_NAME, write_site
+
+NODE = shutil.which("node")
+SCRIPT = Path(__file__).with_name("decode.mjs")
+
+
+class NodeDecoder:
+    """The module in ``folder`` with one model.
+
+    Args:
+        folder: an empty folder, for the module and its results.
+        model: folder of a codec model; None for the model that ships.
+    """
+
+    def __init__(self, folder: Path, model: Path | None = None) -> None:
+        write_site(folder, model)
+        (folder / "package.json").write_text('{"type": "module"}')
+        self.folder, self.model = folder, model
+
+    def decode(self, *files: Path) -> list[dict[str, Any]]:
+        """What the script prints for each file, with its pixels (height, width, 4) and codes."""
+        command = [NODE, SCRIPT, self.folder, self.folder / MODEL_NAME, self.folder, *files]
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        results = [json.loads(line) for line in done.stdout.splitlines()]
+        for file, result in zip(files, results, strict=True):
+            if "error" not in result:
+                pixels = np.fromfile(self.folder / f"{file.name}.rgba", np.uint8)
+                result["pixels"] = pixels.reshape(result["height"], result["width"], 4)
+                result["codes"] = np.fromfile(self.folder / f"{file.name}.codes", "<i4")
+        return results
+
+    def check(self, data: bytes, result: dict[str, Any]) -> None:
+        """Assert that codes are those of Python, and pixels within 1/255."""
+        assert "error" not in result, result
+        assert np.array_equal(result["codes"], self._codes(data).ravel())
+        image = beholder.decompress(data, model=self.model)
+        wanted = np.asarray(image.convert("L" if image.mode == "LA" else "RGB").convert("RGB"), int)
+        assert np.abs(result["pixels"][:, :, :3] - wanted).max() <= 1
+
+    def _codes(self, data: bytes) -> np.ndarray:
+        """The integers that Python decodes, (channels, height, width)."""
+        model = onnx_model.load(self.model or weights.CODEC)
+        stream = bitstream.read(data)
+        now = np.zeros((model.latent, -(-stream.height // BLOCK), -(-stream.width // BLOCK)), np.int64)
+        for t, segment in enumerate(stream.segments):
+            model.entropy.decode(segment, now, t)
+        return now
