@@ -6,8 +6,10 @@ The command line prints them without a traceback and exits with code 2.  What is
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import warnings
+from typing import Any
 
 
 class BeholderError(Exception):
@@ -52,3 +54,21 @@ def note(sentence: str) -> None:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
         level, frame = level + 1, frame.f_back
     warnings.warn(sentence, BeholderWarning, stacklevel=level)
+
+
+def print_notes() -> None:
+    """Print each BeholderWarning of this process once, as a note on standard error, instead of with its place."""
+    printed: set[str] = set()
+    others = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        sentence = " ".join(str(message).split())
+        if not issubclass(category, BeholderWarning):
+            others(message, category, *place, **more)
+        elif sentence not in printed:
+            printed.add(sentence)
+            with contextlib.suppress(OSError):
+                print("Note:", sentence, file=sys.stderr)
+
+    warnings.simplefilter("always", BeholderWarning)
+    warnings.showwarning = show

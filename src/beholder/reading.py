@@ -16,6 +16,7 @@ from beholder.codecs.opening import load_picture, tell_frames
 from beholder.errors import BadFileError, BadImageError, BeholderError, NotAvailableError
 from beholder.image import normalise
 from beholder.limits import MAX_FILE_BYTES, check_size
+from beholder.tiff import MAGICS, read_tiff
 
 FileSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 """A file: its path, its bytes, or a binary file object, which is read from its beginning where it can seek, and is left
@@ -172,6 +173,8 @@ def _read(file: IO[bytes], name: str) -> Image.Image:
     except (BadFileError, NotAvailableError) as error:
         raise BadImageError(f"{name} cannot be opened: {error}") from None
     except UnidentifiedImageError:
+        if head.startswith(MAGICS):
+            return _read_as_tiff(file, name)
         raise BadImageError(f"{name} is not an image in a format that can be read.") from None
     except BeholderError:
         raise
@@ -179,6 +182,14 @@ def _read(file: IO[bytes], name: str) -> Image.Image:
         raise BadImageError(f"{name} does not fit into memory: use a smaller image.") from None
     except Exception as error:  # plugins raise whatever the bytes provoke
         raise _damaged(name, error) from None
+
+
+def _read_as_tiff(file: IO[bytes], name: str) -> Image.Image:
+    file.seek(0)
+    try:
+        return normalise(read_tiff(file.read(MAX_FILE_BYTES), name), own=True)
+    except (BadFileError, NotAvailableError) as error:
+        raise BadImageError(f"{name} cannot be opened: {error}") from None
 
 
 def _describe(source: object) -> str:

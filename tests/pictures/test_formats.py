@@ -161,6 +161,26 @@ def test_tiff_and_pgm_of_any_depth(photo: Image.Image) -> None:
         assert [words in str(one.message) for one in said] == ([True] if words else [])
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.float16])
+def test_tiff_of_floating_point(photo: Image.Image, kind: type) -> None:
+    imagecodecs = pytest.importorskip("imagecodecs")
+    for image in (photo, photo.convert("L")):
+        samples = (np.asarray(image) / 255).astype(kind)
+        data = bytes(imagecodecs.tiff_encode(samples, photometric="rgb" if image.mode == "RGB" else "minisblack"))
+        opened = open_image(data)
+        assert opened.mode == image.mode
+        assert np.abs(np.asarray(opened, int) - np.asarray(image)).max() <= 1
+        for cut in (20, len(data) // 2):
+            with pytest.raises(BadImageError):
+                open_image(data[:cut])
+    huge = bytearray(data)
+    width = huge.index(struct.pack("<HHI", 256, 4, 1)) if struct.pack("<HHI", 256, 4, 1) in huge else None
+    if width is not None:
+        huge[width + 8 : width + 12] = struct.pack("<I", 2**31 - 1)
+        with pytest.raises(BadImageError, match=r"limit of|damaged|truncated"):
+            open_image(bytes(huge))
+
+
 # Colour profiles
 
 

@@ -31,7 +31,7 @@ from beholder import __version__
 from beholder.cli.commands import compare, data, doctor, evaluate, listings, photos, prepare, reports, serve, training
 from beholder.cli.options import COMMAND
 from beholder.cli.streams import give_up_stdout, printable_streams
-from beholder.errors import BeholderError, BeholderWarning, InterruptedWorkError
+from beholder.errors import BeholderError, InterruptedWorkError, print_notes
 
 PROGRAM = "beholder"
 EXIT_ERROR = 2
@@ -131,20 +131,8 @@ def _command() -> Any:
 
 @contextlib.contextmanager
 def _notes_on_stderr() -> Iterator[None]:
-    """Print each of the library's warnings once, as a note."""
-    printed: set[str] = set()
-
-    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-        if not issubclass(category, BeholderWarning):
-            theirs(message, category, *place, **more)
-        elif str(message) not in printed:
-            printed.add(str(message))
-            with contextlib.suppress(OSError):
-                print("Note:", " ".join(str(message).split()), file=sys.stderr)
-
     with warnings.catch_warnings():
-        warnings.simplefilter("always", BeholderWarning)
-        theirs, warnings.showwarning = warnings.showwarning, show
+        print_notes()
         yield
 
 

@@ -17,7 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from beholder.errors import NotAvailableError
+from beholder.errors import NotAvailableError, print_notes
 from beholder.evaluation.sweep.jobs import Batch, Evaluator, evaluator
 from beholder.evaluation.sweep.results import BatchResult
 from beholder.evaluation.sweep.settings import Settings
@@ -127,6 +127,7 @@ def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     use_one_thread()
+    print_notes()
 
 
 def _end_with_parent() -> None:
