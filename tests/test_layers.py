@@ -15,7 +15,7 @@ LAYERS = (
     ("colour", "extras", "files", "limits", "metadata"),
     ("arrays",),
     ("image",),
-    ("metrics", "saving"),
+    ("metrics", "saving", "tiff"),
     ("codecs",),
     ("reading",),
     ("observers",),
