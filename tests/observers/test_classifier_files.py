@@ -288,6 +288,25 @@ def test_the_last_operator_tells_logits_from_probabilities(tmp_path: Path) -> No
         np.testing.assert_allclose(result, expected, rtol=1e-5, err_msg=operator)
 
 
+def test_per_cent_and_number_formats_without_operators(tmp_path: Path) -> None:
+    last = [helper.make_node("Softmax", ["y"], ["p"], axis=1), helper.make_node("Mul", ["p", "hundred"], ["z"])]
+    model = colour_graph(tmp_path / "a.onnx", ["n", 3, SIDE, SIDE], last=last, outputs=[("z", FLOAT, ["n", 3])])
+    proto = onnx.load(model)
+    proto.graph.initializer.append(numpy_helper.from_array(np.array(100, np.float32), "hundred"))
+    onnx.save(proto, model)
+    for output in ("auto", "probabilities"):
+        result = describe(model, output=output).predict([flat("red")])
+        np.testing.assert_allclose(result[0], np.exp([4, 0, 0]) / np.exp([4, 0, 0]).sum(), rtol=1e-5)
+    weight = np.ones((2, 3, 8, 8))
+    node = helper.make_node("Conv", ["x", "w"], ["y"])
+    kind = onnx.TensorProto.DOUBLE
+    model = save(
+        tmp_path / "b.onnx", [node], [("x", kind, ["n", 3, 8, 8])], [("y", kind, ["n", 2, 1, 1])], {"w": weight}
+    )
+    with pytest.raises(NotAvailableError, match=r"export it in float32 \(.*Conv"):
+        describe(model, ("a", "b")).predict(pictures())
+
+
 def test_wrong_claims_are_refused(tmp_path: Path) -> None:
     model = colour_graph(tmp_path / "a.onnx", ["n", 3, SIDE, SIDE], matrix=[[-1.0, 0, 0], [0, 1, 0], [0, 0, 1]])
     with pytest.raises(BadFileError, match=r'gives negative values.*write "output": "logits"'):

@@ -21,6 +21,7 @@ from beholder.observers.sidecar import Layout, Output
 
 _BATCH = 16  # larger batches are no faster on a CPU and take more memory
 _REINSTALL = "install Beholder again"
+_NO_OPERATOR = "NOT_IMPLEMENTED"  # how ONNX Runtime says that it lacks an operator for a number format
 _OPENED = ("_opened", "_signature")
 
 
@@ -87,8 +88,9 @@ class OnnxObserver(Observer):
             return session.get(self.path)
         except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
             reason = "a file with weights is missing beside it" if _lacks_weights(error) else _first_line(error)
+            remedy = "export it in float32" if _NO_OPERATOR in str(error) else self._remedy
             raise NotAvailableError(
-                f"The weights of {self.info.name} cannot be opened ({self.path}): {self._remedy} ({reason})."
+                f"The weights of {self.info.name} cannot be opened ({self.path}): {remedy} ({reason})."
             ) from error
 
     @cached_property

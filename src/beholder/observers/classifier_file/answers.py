@@ -57,7 +57,7 @@ def probabilities(
         raise BadFileError(_other_number(values.shape[1], classes, path))
     if output == "logits":
         return _softmax(values)
-    if output == "probabilities":
+    if output == "probabilities":  # or per cent, or independent scores
         if values.min() < -_SUM_TOLERANCE:
             raise BadFileError(
                 f'{path} gives negative values, which are no probabilities: write "output": "logits" in its sidecar.'
@@ -68,6 +68,8 @@ def probabilities(
     if last == "linear" or last == "log_softmax" or (last == "softmax" and not whole):
         return _softmax(values)
     if last == "softmax" or last == "sigmoid":  # a sigmoid a class: independent scores
+        return _scaled(values)
+    if values.min() >= 0 and bool(np.all(np.abs(sums - 100) < 100 * _COARSE_TOLERANCE)):  # per cent
         return _scaled(values)
     done = (np.abs(sums - 1) < _SUM_TOLERANCE) & (values.min(axis=1) >= 0)
     return np.where(done[:, np.newaxis], values, _softmax(values))
