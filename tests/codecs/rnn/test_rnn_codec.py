@@ -156,6 +156,7 @@ def test_model_of_an_older_version_is_one_sentence(tmp_path: Path) -> None:
     with np.load(folder / "entropy.npz") as arrays:
         kept = {name: arrays[name] for name in arrays.files if "gather_before" not in name}
     np.savez_compressed(folder / "entropy.npz", **kept)
+    (folder / "model.json").write_text("{}")  # its identity was that of other files
     with pytest.raises(BadOptionError, match=r"another version.*export it again"):
         Rnn(folder).encode(make_photo(32, 32), 1)
 
@@ -250,6 +251,7 @@ def test_an_optimised_file_keeps_the_steps_of_all_its_iterations(photo: Image.Im
 def test_steps_of_other_channels_are_damage(codec: Rnn, tmp_path: Path) -> None:
     shutil.copytree(codec.model.folder, tmp_path / "model")
     arrays = dict(np.load(codec.model.folder / "entropy.npz"))
+    (tmp_path / "model" / "model.json").write_text("{}")
     for name in ("log_ratio", "searched_ratio"):
         wrong = {name: arrays[name][:, :7]}
         np.savez_compressed(tmp_path / "model" / "entropy.npz", **arrays | wrong)

@@ -27,6 +27,7 @@ def model(tmp_path: Path) -> Path:
         arrays = dict(archive)
     arrays["tables"] = laplace_tables()[0]
     np.savez(folder / "entropy.npz", **arrays)
+    (folder / "model.json").write_text("{}")  # its identity was that of other files
     return folder
 
 

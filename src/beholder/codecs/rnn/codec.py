@@ -95,6 +95,8 @@ class Rnn(Codec):
         }
         if image.mode in ("LA", "RGBA"):
             chunks[PLANE] = _write_plane(image.getchannel("A"))
+        with self.model.guard():
+            segments = encoder.encode(self.model, _Padded(image), alpha, quality, self.effort, self.progress, dead_zone)
         stream = Bitstream(
             model=self.model.identity,
             width=image.width,
@@ -104,7 +106,7 @@ class Rnn(Codec):
             grey=image.mode in ("L", "LA"),
             optimised=self.effort > 0,
             chunks=chunks,
-            segments=encoder.encode(self.model, _Padded(image), alpha, quality, self.effort, self.progress, dead_zone),
+            segments=segments,
         )
         return bitstream.write(stream)
 
@@ -124,7 +126,8 @@ class Rnn(Codec):
         stream = bitstream.read(data)
         segments = _choose(stream, quality)
         onnx_model.check_model(self.model, stream.model)
-        image = self._draw(stream, segments)
+        with self.model.guard():
+            image = self._draw(stream, segments)
         if PLANE in stream.chunks:
             image.putalpha(_read_plane(stream.chunks[PLANE], image.size))
         for tag, key in ((ICC, "icc_profile"), (EXIF, "exif")):

@@ -21,10 +21,9 @@ takes 1.5 bytes a pixel, the hidden state for alpha > 0 another 1.5, the entropy
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
-import json
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from numpy.typing import NDArray
 
 from beholder import weights
 from beholder.codecs.rnn import tiles as tiling
+from beholder.codecs.rnn.damage import one_sentence, read_card
 from beholder.codecs.rnn.entropy.coder import EntropyModel
 from beholder.codecs.rnn.layout import BLOCK, HUMAN_BELOW, ITERATIONS, Layout
 from beholder.codecs.rnn.steps import Codes, Floats, Ints, Steps
@@ -49,6 +49,8 @@ INPUTS = {"y_hat": "belief", "hidden": "memory", "film_index": "row"}
 """Our word -> the graphs' name of an input; other inputs have the same name in both."""
 MARGIN = {"analysis": 8, "recurrence": 2, "synthesis": 10, "eye": 10}
 """Positions that each network sees beyond a tile (an upper bound, which a test checks)."""
+
+_DAMAGED = "The codec model in {folder} is damaged ({reason}): export it again."
 
 
 @functools.lru_cache(maxsize=4)
@@ -78,16 +80,22 @@ class Model:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.identity = identity(folder)
-        try:
-            self.card: dict[str, Any] = json.loads((folder / "model.json").read_text())
+        with one_sentence(_DAMAGED.replace("{folder}", str(folder)), BadOptionError):
+            self.identity = identity(folder)
+            self.card = read_card(folder, self.identity)
             with np.load(folder / "entropy.npz", allow_pickle=False) as arrays:
                 self.arrays = {name: arrays[name] for name in arrays.files}
             self.latent, self.hidden = (int(n) for n in self.arrays["sizes"])
             self.layout = Layout.from_rows(self.latent, self.arrays["layout"], self.arrays["passes"])
             self.steps = Steps(self.arrays, self.layout)
-        except (ValueError, KeyError, IndexError, OSError, zipfile.BadZipFile) as error:
-            raise BadOptionError(f"The codec model in {folder} is damaged ({error}): export it again.") from None
+
+    def guard(self) -> contextlib.AbstractContextManager[None]:
+        """What a model without an identity provokes becomes one sentence: nobody has compared its files."""
+        if "identity" in self.card:
+            return contextlib.nullcontext()
+        return one_sentence(
+            f"The codec model in {self.folder} is damaged ({{reason}}): export it again.", BadOptionError
+        )
 
     @functools.cached_property
     def entropy(self) -> EntropyModel:
@@ -97,6 +105,8 @@ class Model:
             raise BadOptionError(
                 f"The codec model in {self.folder} is of another version (it lacks {error}): export it again."
             ) from None
+        except (ValueError, TypeError, IndexError, OverflowError) as error:
+            raise BadOptionError(f"The codec model in {self.folder} is damaged ({error}): export it again.") from None
 
     def analyse(self, pixels: Pixels, alpha: float) -> Floats:
         """(3, 16H, 16W) uint8 -> latent (C, H, W)."""
@@ -224,7 +234,14 @@ class Model:
 
     def _run(self, network: str, **inputs: NDArray[Any]) -> NDArray[Any]:
         feeds = {INPUTS.get(name, name): np.ascontiguousarray(value) for name, value in inputs.items()}
-        output: NDArray[Any] = self._session(network).run(None, feeds)[0]
+        session = self._session(network)
+        try:
+            output: NDArray[Any] = session.run(None, feeds)[0]
+        except Exception as error:  # ONNX Runtime raises many kinds
+            if "allocate memory" in str(error):
+                raise MemoryError from None
+            file = self.folder / f"{network}.onnx"
+            raise BadOptionError(f"{file} cannot run: the model is damaged; export it again.") from None
         return output
 
     @functools.cache  # noqa: B019 - models live as long as the process

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from beholder.codecs.rnn import encoder, onnx_model
+from beholder.codecs.rnn.damage import one_sentence
 from beholder.codecs.rnn.entropy.coder import EntropyModel
 from beholder.codecs.rnn.entropy.stage_network import ACTIVATION_SCALE, WEIGHT_SCALE
 from beholder.codecs.rnn.entropy.tables import laplace_tables
@@ -29,6 +29,7 @@ from beholder.codecs.rnn.torch.model import CodecConfig, LappedTransformCodec
 from beholder.codecs.rnn.torch.pyramid_model import PyramidContext
 from beholder.codecs.rnn.torch.weights import load_checkpoint
 from beholder.errors import BadFileError, BadOptionError, OutputError
+from beholder.files import temporary_folder
 from beholder.training.codec.fit_tables import fit_tables
 from beholder.training.codec.graphs import HALF_FROM, write_networks
 
@@ -66,13 +67,15 @@ def export_codec(
         raise BadOptionError("Only the architecture `swift` writes files: `paper` can be trained, not exported.")
     if output.exists() and not (output.is_dir() and (output / "model.json").exists()):
         raise OutputError(f"{output} exists and is no codec model: choose another --output.")
-    codec, context = restore(state)
+    with one_sentence(f"{checkpoint} is no whole checkpoint ({{reason}}): give a job's last.pt."):
+        codec, context = restore(state)
     source = state if entropy is None else load_checkpoint(entropy)
     if entropy is not None:
-        context = _entropy_of(source, codec)
+        with one_sentence(f"{entropy} is no whole checkpoint ({{reason}}): give a job's last.pt."):
+            context = _entropy_of(source, codec)
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as temporary:
-        folder = Path(temporary) / "model"
+    with temporary_folder(output.parent) as temporary:
+        folder = temporary / "model"
         folder.mkdir()
         write_networks(codec, folder)
         np.savez_compressed(folder / "entropy.npz", **freeze(codec, context))  # type: ignore[arg-type]
@@ -97,7 +100,7 @@ def export_codec(
             for kept in output.iterdir():  # such as a README.md
                 if not (folder / kept.name).exists() and kept.is_file():
                     shutil.copy2(kept, folder / kept.name)
-            output.rename(Path(temporary) / "old")
+            output.rename(temporary / "old")
         folder.rename(output)
     return output
 

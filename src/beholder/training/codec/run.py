@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import signal
 import time
 from dataclasses import dataclass
@@ -20,9 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from beholder.codecs.rnn.damage import one_sentence
 from beholder.codecs.rnn.torch.human_distortion import ms_ssim
 from beholder.codecs.rnn.torch.weights import begin_from, load_checkpoint
-from beholder.errors import BadFileError, BadOptionError, OutputError
+from beholder.errors import BadOptionError, OutputError
+from beholder.files import replacing
 from beholder.training import distributed as processes
 from beholder.training.distributed import Processes
 from beholder.training.photos import PhotoCrops, find_photos, validation_set
@@ -146,18 +147,17 @@ class CodecTraining:
             "average": [m.state_dict() for m in self.average],
             "optimiser": self.optimiser.state_dict(),
         }
-        temporary = self.checkpoint.with_suffix(".tmp")
-        torch.save(state, temporary)
-        os.replace(temporary, self.checkpoint)
+        try:
+            with replacing(self.checkpoint) as file:
+                torch.save(state, file)
+        except (OSError, RuntimeError) as error:  # torch's own for a full disk
+            reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
+            raise OutputError(f"{self.checkpoint} cannot be written ({reason}): make room, then --resume.") from None
 
     def _load(self) -> None:
         state = load_checkpoint(self.checkpoint)
-        try:
+        with one_sentence(f"{self.checkpoint} does not fit these settings: give those of the job's settings.json."):
             self._restore(state)
-        except (KeyError, RuntimeError, ValueError):
-            raise BadFileError(
-                f"{self.checkpoint} does not fit these settings: give those of the job's settings.json."
-            ) from None
 
     def _restore(self, state: dict[str, Any]) -> None:
         if state["alpha"] != self.job.alpha:

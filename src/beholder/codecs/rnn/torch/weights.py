@@ -6,7 +6,6 @@ or have in another shape, begin anew.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from beholder.codecs.rnn.damage import one_sentence, read_card
 from beholder.codecs.rnn.entropy.stage_network import ACTIVATION_SCALE, WEIGHT_SCALE
+from beholder.codecs.rnn.onnx_model import identity
 from beholder.codecs.rnn.torch.entropy_models import ContextModel
 from beholder.codecs.rnn.torch.model import CodecConfig, LappedTransformCodec
 from beholder.errors import BadFileError
 
 State = dict[str, Tensor]
+
+_LARGEST_SIZE = 1024  # channels or blocks; ours has 192 at most
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -40,7 +43,12 @@ def begin_from(path: Path, modules: list[nn.Module]) -> int:
     Raises:
         BadFileError: ``path`` holds neither a checkpoint nor an exported codec, or one that shares no weight.
     """
-    states = exported(path)[1] if path.is_dir() else load_checkpoint(path)["average"]
+    with one_sentence(f"{path} is no checkpoint of `beholder train codec` ({{reason}}): give its last.pt."):
+        states = exported(path)[1] if path.is_dir() else load_checkpoint(path)["average"]
+        return _copy(path, states, modules)
+
+
+def _copy(path: Path, states: list[State], modules: list[nn.Module]) -> int:
     anew = shared = 0
     for module, state in zip(modules, states, strict=False):
         own = module.state_dict()
@@ -64,8 +72,11 @@ def exported(folder: Path) -> tuple[CodecConfig, list[State]]:
     import onnx
     from onnx import numpy_helper
 
-    try:
-        config = CodecConfig(**json.loads((folder / "model.json").read_text())["settings"]["model"])
+    with one_sentence(
+        f"{folder} is no codec model ({{reason}}): give a folder that `beholder export` wrote, or a last.pt."
+    ):
+        config = CodecConfig(**read_card(folder, identity(folder))["settings"]["model"])
+        _check_sizes(config)
         codec: dict[str, Any] = {}
         for network in ("analysis", "recurrence", "synthesis", "eye"):
             for tensor in onnx.load(str(folder / f"{network}.onnx")).graph.initializer:
@@ -75,14 +86,17 @@ def exported(folder: Path) -> tuple[CodecConfig, list[State]]:
             arrays = {name: archive[name] for name in archive.files}
         for name in ("log_ratio", "centroid", "searched", "searched_ratio"):
             codec[f"quantiser.{name}"] = torch.from_numpy(arrays[name])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadFileError(
-            f"{folder} is no codec model ({error}): give a folder that `beholder export` wrote, or a last.pt."
-        ) from None
-    own = LappedTransformCodec(config)
-    names = own.state_dict()
-    weights = {name: value.float() for name, value in codec.items() if name in names and value.is_floating_point()}
-    return config, [weights, _floats(ContextModel(own.layout, config.context), arrays)]
+        own = LappedTransformCodec(config)
+        names = own.state_dict()
+        weights = {name: value.float() for name, value in codec.items() if name in names and value.is_floating_point()}
+        return config, [weights, _floats(ContextModel(own.layout, config.context), arrays)]
+
+
+def _check_sizes(config: CodecConfig) -> None:
+    """Raise ValueError for sizes that no codec has: a network of them might fill the memory."""
+    for name, value in config.as_dict().items():
+        if type(value) is not int or not 0 <= value <= _LARGEST_SIZE:
+            raise ValueError(f"its {name} is {str(value)[:50]}")
 
 
 def _floats(context: ContextModel, arrays: dict[str, np.ndarray]) -> State:

@@ -1,0 +1,44 @@
+"""Models that are damaged, or that strangers made: whatever their files provoke becomes one sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from beholder.errors import BadFileError, BeholderError
+
+_LONGEST_REASON = 200
+
+
+@contextlib.contextmanager
+def one_sentence(sentence: str, kind: type[BeholderError] = BadFileError) -> Iterator[None]:
+    """Turn every exception of the block but our own into ``kind``; ``{reason}`` in ``sentence`` says what it was.
+
+    NumPy, ONNX, zip, JSON and torch raise dozens of classes for bytes that are not what they expect.
+    """
+    try:
+        yield
+    except BeholderError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:_LONGEST_REASON].rstrip(".")
+        reason = f"{text} is missing" if isinstance(error, KeyError) else text or type(error).__name__
+        raise kind(sentence.replace("{reason}", reason)) from None
+
+
+def read_card(folder: Path, identity: bytes) -> dict[str, Any]:
+    """``model.json`` of a model whose files have this ``identity``.
+
+    Raises:
+        ValueError: it is no JSON object, or names other files than those that lie beside it.
+        OSError: it cannot be read.
+    """
+    card = json.loads((folder / "model.json").read_bytes())
+    if not isinstance(card, dict):
+        raise ValueError("model.json is no JSON object")
+    if card.get("identity", identity.hex()) != identity.hex():
+        raise ValueError("its files are not those that were exported together")
+    return card
