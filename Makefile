@@ -30,7 +30,7 @@ $(VENV)/bin/python:
 # setuptools would pack what an earlier build left in build/.
 $(VENV)/demo.stamp: $(SOURCES) | $(VENV)/bin/python
 	rm -rf build
-	$(PIP_INSTALL) .
+	$(PIP_INSTALL) '.[bpg]'
 	touch $@
 
 $(VENV)/test.stamp: $(SOURCES) | $(VENV)/bin/python

@@ -210,7 +210,7 @@ def test_importing_does_not_load_pyav() -> None:
 
 def test_without_pyav(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
-    assert "pip install av" in (Bpg().unavailable() or "")
+    assert "[bpg]" in (Bpg().unavailable() or "")
     with pytest.raises(NotAvailableError):
         Bpg().encode(picture("RGB"))
 

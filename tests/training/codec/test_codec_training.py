@@ -315,6 +315,13 @@ def test_codes_stay_once_a_part_learns_alone(
         assert torch.equal(after["synthesis.linear.weight"], before["synthesis.linear.weight"]) == (part == "eye")
 
 
+def test_an_unknown_key_is_named_with_its_nearest(tmp_path: Path) -> None:
+    settings = read_settings("swift") | {"human_shares": 0.5}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(BadOptionError, match="unknown key human_shares: write human_share"):
+        read_settings(tmp_path / "config.json")
+
+
 def test_unknown_parts_are_refused(photos: Path, tmp_path: Path) -> None:
     for wrong in ({"parts": [["encoder", 6]]}, {"searched": 2}, {"human_share": -1}):
         with pytest.raises(BadOptionError, match=next(iter(wrong))):

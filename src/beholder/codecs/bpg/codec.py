@@ -12,6 +12,7 @@ from beholder.codecs.base import Codec, QualityScale
 from beholder.codecs.bpg import colour, container, hevc, mux
 from beholder.codecs.bpg.pictures import Settings, decode_picture, encode_picture
 from beholder.errors import BadFileError, BadOptionError
+from beholder.extras import install_command
 
 _CHROMA = {"420": 1, "422": 2, "444": 3}
 _PRESETS = (
@@ -92,7 +93,7 @@ class Bpg(Codec):
     def unavailable(self) -> str | None:
         """Say so where PyAV is missing."""
         if find_spec("av") is None:
-            return "The codec bpg needs PyAV: install it with `pip install av`."
+            return f"The codec bpg needs PyAV: {install_command('bpg')}."
         return None
 
     def recognises(self, head: bytes) -> bool:

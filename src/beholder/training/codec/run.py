@@ -7,6 +7,7 @@ Photographs in; under ``runs/JOB``: ``last.pt`` (everything needed to go on exac
 from __future__ import annotations
 
 import copy
+import difflib
 import json
 import math
 import signal
@@ -33,6 +34,34 @@ CHECKPOINT_SECONDS = 180
 FROZEN = "machine."
 """Prefix of weights that never change (the observers' in the loss) and stay out of checkpoints."""
 CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+KEYS = frozenset(
+    [
+        "architecture",
+        "model",
+        "machine",
+        "bpp_targets",
+        "steps",
+        "parts",
+        "phases",
+        "quantise_from",
+        "searched",
+        "searched_from",
+        "human_share",
+        "validate_every",
+        "log_every",
+        "lr",
+        "warmup",
+        "ema",
+        "clip",
+        "seed",
+        "mixed",
+        "compile",
+        "vgg16",
+    ]
+)
+"""Keys of a config; each architecture reads those that it knows."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +101,10 @@ def read_settings(config: str | Path) -> dict[str, Any]:
     missing = {"architecture", "steps", "phases", "lr"} - set(settings)
     if missing:
         raise BadOptionError(f"The config {path} lacks {', '.join(sorted(missing))}: add them.")
+    for key in sorted(set(settings) - KEYS):
+        near = difflib.get_close_matches(key, KEYS, 1)
+        hint = f"write {near[0]}" if near else f"choose from {', '.join(sorted(KEYS))}"
+        raise BadOptionError(f"The config {path} has an unknown key {key}: {hint}.")
     return settings
 
 
