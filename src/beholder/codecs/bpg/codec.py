@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from beholder.codecs.base import Codec, QualityScale
 from beholder.codecs.bpg import colour, container, hevc, mux
-from beholder.codecs.bpg.pictures import Settings, decode_picture, encode_picture
+from beholder.codecs.bpg.pictures import Plane, Settings, decode_picture, encode_picture
 from beholder.errors import BadFileError, BadOptionError
 from beholder.extras import install_command
 
@@ -30,6 +31,7 @@ _CHROMA_STEPS = 8
 """Steps of either chroma component's QP that make a 4:4:4 file as much larger as one step of QP does, some 15 %."""
 _TIFF_MAGICS = (b"II*\0", b"MM\0*")
 _EXIF_PREFIX = b"Exif\0\0"
+_CORNER = 8  # samples a side: the smallest coding block
 
 
 class Bpg(Codec):
@@ -138,11 +140,27 @@ class Bpg(Codec):
                 _check_for_sums(extra, planes=1)
         size = header.width, header.height
         planes = decode_picture(picture, *size, header.chroma, header.bit_depth)
+        _check_covered(planes, header)
         alpha = decode_picture(extra, *size, 0, header.bit_depth)[0] if extra else None
-        pixels = colour.to_pixels(planes, alpha, header)
-        image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+        image: Image.Image | None = None
+        for rows, strip in colour.to_pixels(planes, alpha, header):
+            part = Image.fromarray(strip[:, :, 0] if strip.shape[2] == 1 else strip)
+            image = image or Image.new(part.mode, size)
+            image.paste(part, (0, rows.start))
+        assert image is not None
         image.info.update(metadata(header))
         return image
+
+
+def _check_covered(planes: Sequence[Plane], header: container.Header) -> None:
+    """Raise BadFileError if the last slice ends before the picture does.
+
+    libavcodec leaves samples at 0 that no slice covers, in all planes.  No pixel has such a colour, unless the planes
+    are those of RGB or there is but one: then it is black, and nobody can tell."""
+    if header.chroma and header.colour_space is not container.ColourSpace.RGB:
+        corners = (plane[-_CORNER:, -_CORNER:] for plane in planes)
+        if not any(corner.any() for corner in corners):
+            raise BadFileError("This BPG file is damaged: its picture data end before the picture does.")
 
 
 def metadata(header: container.Header) -> dict[str, bytes]:

@@ -70,8 +70,8 @@ def to_planes(pixels: Pixels, chroma: int, bit_depth: int) -> list[Plane]:
     return planes
 
 
-def to_pixels(planes: Sequence[Plane], alpha: Plane | None, header: Header) -> Pixels:
-    """Convert decoded planes to 8-bit pixels: L, LA, RGB or RGBA by the number of channels.
+def to_pixels(planes: Sequence[Plane], alpha: Plane | None, header: Header) -> Iterator[tuple[slice, Pixels]]:
+    """Convert decoded planes to 8-bit pixels: L, LA, RGB or RGBA by the number of channels; rows, and their pixels.
 
     Args:
         planes: Y or three planes as ``header`` describes them, chroma sides rounded up.
@@ -80,9 +80,8 @@ def to_pixels(planes: Sequence[Plane], alpha: Plane | None, header: Header) -> P
     """
     colours = 1 if header.chroma == 0 else 3
     transparent = header.alpha in {Alpha.STRAIGHT, Alpha.PREMULTIPLIED}
-    pixels = np.empty((header.height, header.width, colours + transparent), np.uint8)
     for rows in _strips(header.height):
-        strip = pixels[rows]
+        strip = np.empty((rows.stop - rows.start, header.width, colours + transparent), np.uint8)
         if header.chroma == 0:
             strip[:, :, 0] = _luma_to_8(planes[0][rows], header)
         else:
@@ -90,7 +89,7 @@ def to_pixels(planes: Sequence[Plane], alpha: Plane | None, header: Header) -> P
             _to_rgb(planes[0][rows], chroma[0], chroma[1], header, strip)
         if alpha is not None:
             _apply_alpha(strip, alpha[rows], header)
-    return pixels
+        yield rows, strip
 
 
 def _to_rgb(luma: Plane, second: Plane, third: Plane, header: Header, out: Pixels) -> None:

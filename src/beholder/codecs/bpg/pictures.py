@@ -13,6 +13,7 @@ import numpy.typing as npt
 from beholder.codecs.bpg import hevc
 from beholder.codecs.bpg.mux import CodedPicture
 from beholder.errors import BadFileError, BadImageError, NotAvailableError
+from beholder.image import check_size
 
 if TYPE_CHECKING:
     import av
@@ -130,6 +131,7 @@ def decode_picture(picture: CodedPicture, width: int, height: int, chroma: int, 
     pixel_format = _pixel_format(chroma, bit_depth)
     tools = picture.tools
     coded = tools.coded(width), tools.coded(height)
+    check_size(*coded)
     if sum(map(len, picture.nals)) * 8 * _LARGEST_BLOCK < coded[0] * coded[1]:
         raise BadFileError(
             f"This BPG file is damaged: it has too few bytes for a picture of {width} x {height} pixels."
@@ -152,8 +154,8 @@ def decode_picture(picture: CodedPicture, width: int, height: int, chroma: int, 
     across, down = subsampling(chroma)
     chroma_size = -(-height // down), -(-width // across)
     sizes = [(height, width), chroma_size, chroma_size]
-    # Copies: the views die with the frame.
-    return [plane[:rows, :columns].copy() for plane, (rows, columns) in zip(planes, sizes, strict=False)]
+    # Views, each of which keeps the frame alive.
+    return [plane[:rows, :columns] for plane, (rows, columns) in zip(planes, sizes, strict=False)]
 
 
 def subsampling(chroma: int) -> tuple[int, int]:
