@@ -10,7 +10,7 @@ from PIL import Image
 
 from beholder.codecs.bpg import Bpg, container
 from beholder.errors import BadFileError
-from beholder.image import MAX_PIXELS
+from beholder.limits import MAX_PIXELS
 
 
 def claim(image: Image.Image, width: int, height: int) -> bytes:

@@ -14,7 +14,7 @@ from beholder.codecs.rnn.bitstream import Bitstream
 from beholder.codecs.rnn.entropy.tables import table_sizes
 from beholder.codecs.rnn.layout import BLOCK
 from beholder.errors import BadFileError
-from beholder.image import MAX_PIXELS, check_size
+from beholder.limits import MAX_PIXELS, check_size
 
 
 def claim(codec: Rnn, width: int, height: int, segment: bytes, iterations: int = 1) -> bytes:

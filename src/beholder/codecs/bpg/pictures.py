@@ -13,7 +13,7 @@ import numpy.typing as npt
 from beholder.codecs.bpg import hevc
 from beholder.codecs.bpg.mux import CodedPicture
 from beholder.errors import BadFileError, BadImageError, NotAvailableError
-from beholder.image import check_size
+from beholder.limits import check_size
 
 if TYPE_CHECKING:
     import av
