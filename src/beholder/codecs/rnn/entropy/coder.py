@@ -104,11 +104,12 @@ class EntropyModel:
         raw = constriction.stream.model.Uniform(1 << 16)
         for stage in self.layout.stages_of(t):
             net = self._nets[stage]
-            wanted = latent[net.channels]
-            if finer is not None:
-                wanted = np.sign(wanted) * (np.abs(wanted) >> finer[net.channels, None, None].astype(wanted.dtype))
-            codes = np.clip(net.codes(wanted, state[net.channels]), -CODE_LIMIT, CODE_LIMIT)
-            del wanted
+            codes = np.empty((len(net.channels), *state.shape[1:]), np.int16)
+            for number, channel in enumerate(net.channels):
+                wanted = latent[channel]
+                if finer is not None:
+                    wanted = np.sign(wanted) * (np.abs(wanted) >> wanted.dtype.type(finer[channel]))
+                codes[number] = np.clip(net.codes(wanted, state[channel], number), -CODE_LIMIT, CODE_LIMIT)
             passes = list(net.passes(codes, state))
             shifts = None
             if self._may_shift(state):

@@ -172,8 +172,8 @@ class PyramidNetwork:
             for name in ("by_pass", "enter.weight", "mix.weight", "mix.bias", "out.weight", "out.bias", "linear.weight")
         }
 
-    def codes(self, latent: Ints, state: Ints) -> Ints:
-        """The channel's codes, (1, h, w), from its latent."""
+    def codes(self, latent: Ints, state: Ints, number: int | slice = slice(None)) -> Ints:
+        """The channel's codes from its latent."""
         return latent
 
     def apply(self, codes: Ints, state: Ints) -> None:

@@ -108,11 +108,16 @@ class StageNetwork:
             self.own = _depthwise(get("own.weight"), largest)
             self.state_mean, self.state_scale = (_small(get(name)) for name in ("state_mean", "state_scale"))
 
-    def codes(self, latent: Ints, state: Ints) -> Ints:
-        """Codes that take the stage's channels, (k, h, w), from ``state`` to ``latent``."""
+    def codes(self, latent: Ints, state: Ints, number: int | slice = slice(None)) -> Ints:
+        """Codes that take the stage's channels from ``state`` to ``latent``.
+
+        Args:
+            latent, state: (k, h, w) the stage's channels alone, or (h, w) one of them.
+            number: which of the stage's channels it is; all of them by default.
+        """
         if not self.refines:
             return latent
-        return np.where(state == 0, latent, np.abs(latent) - self.factor.astype(state.dtype) * np.abs(state))
+        return np.where(state == 0, latent, np.abs(latent) - self.factor[number].astype(state.dtype) * np.abs(state))
 
     def apply(self, codes: Ints, state: Ints) -> None:
         """Bring ``state``, (latent, h, w), up to date with the stage's codes; what no file of ours holds is clipped."""
