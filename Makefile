@@ -8,7 +8,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 # Installed as users get it, so that a file missing from the package shows up here.
 SOURCES := pyproject.toml setup.py constraints.txt $(shell find src -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
 
-.PHONY: demo test docs clean
+.PHONY: demo test docs fuzz clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/beholder demo
@@ -23,6 +23,10 @@ test: $(VENV)/test.stamp
 # The documentation site, in site/.
 docs: $(VENV)/test.stamp
 	$(BIN)/mkdocs build --strict
+
+# An hour of damaged files against every reader; what it learns stays in fuzz-corpus/.
+fuzz: $(VENV)/test.stamp
+	$(BIN)/python scripts/fuzz.py --minutes 60 --corpus fuzz-corpus
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
