@@ -98,8 +98,8 @@ def alter_bhd(data: bytes, chance: random.Random) -> bytes:
             changed: dict[str, Any] = {field: chance.choice((*EDGES, chance.randrange(1, 400)))}
             stream = replace(stream, **changed)
         case 2:
-            field = chance.choice(("grey", "searched", "alpha", "iterations"))
-            changed = {"grey": chance.random() < 0.5, "searched": chance.random() < 0.5, "alpha": chance.random()}
+            field = chance.choice(("grey", "optimised", "alpha", "iterations"))
+            changed = {"grey": chance.random() < 0.5, "optimised": chance.random() < 0.5, "alpha": chance.random()}
             changed["iterations"] = chance.randrange(1, 9)
             stream = replace(stream, **{field: changed[field]})
         case 3:
