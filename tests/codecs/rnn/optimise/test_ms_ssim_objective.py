@@ -220,5 +220,5 @@ def test_a_search_says_how_far_it_is(
         monkeypatch.setenv("FORCE_COLOR", forced)
         assert cli.main(["compress", str(tmp_path / "photo.png"), "--effort=1", "--force"]) == 0
         out, err = capfd.readouterr()
-        assert ("Searching" in err) == bool(forced)
+        assert ("Optimising" in err) == bool(forced)
         assert "bpp" in out
