@@ -223,7 +223,7 @@ TARGETS = {
 
 
 def answer(target: Target, data: bytes) -> str:
-    """What the reader makes of some bytes: a result, or an error without what differs from file to file."""
+    """Outcome of reading some bytes: a result, or an error without what differs from file to file."""
     try:
         with warnings.catch_warnings(), limit_pixels(MOST_PIXELS):
             warnings.simplefilter("ignore")

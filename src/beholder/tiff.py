@@ -16,7 +16,7 @@ from beholder.extras import install_command
 from beholder.limits import check_size
 
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""How TIFF and BigTIFF files begin."""
+"""First bytes of TIFF and BigTIFF files."""
 
 _WIDTH, _HEIGHT, _PHOTOMETRIC, _SAMPLES, _PROFILE = 256, 257, 262, 277, 34675
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2

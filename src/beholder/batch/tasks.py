@@ -48,7 +48,7 @@ class Row:
     """Whether the target was reached, if there was one."""
     tries: int | None = None
     notes: str | None = None
-    """What was left out or guessed on the way."""
+    """Notes on what was left out or guessed on the way."""
     error: str | None = None
 
     def as_dict(self) -> dict[str, Any]:

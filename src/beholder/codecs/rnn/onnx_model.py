@@ -90,7 +90,7 @@ class Model:
             self.steps = Steps(self.arrays, self.layout)
 
     def guard(self) -> contextlib.AbstractContextManager[None]:
-        """What a model without an identity provokes becomes one sentence: nobody has compared its files."""
+        """Turn an error of a model without an identity into one sentence: nobody has compared its files."""
         if "identity" in self.card:
             return contextlib.nullcontext()
         return one_sentence(
