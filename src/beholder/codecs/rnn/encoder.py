@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from beholder.codecs.rnn.layout import BLOCK, Layout
 from beholder.codecs.rnn.onnx_model import Model
-from beholder.codecs.rnn.optimise import human, loop
+from beholder.codecs.rnn.optimise import adjust, human, loop
 from beholder.codecs.rnn.optimise.objective import Objective, OptimiserSchedule
 from beholder.codecs.rnn.steps import Codes, Floats, Ints
 from beholder.codecs.rnn.threads import one_blas_thread
-from beholder.codecs.rnn.tiles import Pixels, tiles
+from beholder.codecs.rnn.tiles import Pixels, Tile, tiles
 
 Progress = Callable[[int, int], None]
 """Called with the number of rounds that are over, and of all."""
@@ -36,7 +36,7 @@ def encode(
         pixels: (3, 16H, 16W) uint8.
         alpha: the observer, 0 (human) to 1 (machine).
         iterations: 1 to 8.
-        effort: 0, or 1 and 2 for latent optimisation.
+        effort: 0, or 1 to 3 for latent optimisation.
         progress: called after each round of the optimisation.
         dead_zone: half the width of the cell of 0 in the last iteration, in steps; above 1, and for effort 0 only, it
             makes the last segment smaller.
@@ -69,21 +69,48 @@ def _finest(
     height, width = pixels.shape[1] // BLOCK, pixels.shape[2] // BLOCK
     finest = np.empty((model.latent, height, width), np.int16)
     steps, last = model.steps, iterations - 1
+    target = optimised_for(model, alpha, effort, iterations, (height, width))
+    gains = [steps.gain(alpha, t, target) for t in range(iterations)]
     if effort:
-        gains = [steps.gain(alpha, t, iterations) for t in range(iterations)]
-        latent = model.analyse(pixels, alpha)
+        latent = np.empty(finest.shape, np.float32)
+        for tile, part in _begin(model, pixels, alpha, gains, target):
+            latent[:, *tile.inner] = part
         objective, schedule = _objective(model, alpha, last, effort)
         loop.improve(objective, schedule, pixels, latent, gains, alpha, progress)
         for tile in tiles(height, width, 0):
             finest[:, *tile.inner] = steps.quantise(latent[:, *tile.inner], alpha, last, iterations)
     else:
-        for tile, part in model.analyse_tiles(pixels, alpha):
-            codes = steps.quantise(part, alpha, last)
-            finest[:, *tile.inner] = _widen(model, codes, part, alpha, iterations, dead_zone)
+        for tile, part in _begin(model, pixels, alpha, gains, target):
+            codes = steps.quantise(part, alpha, last, target)
+            finest[:, *tile.inner] = _widen(model, codes, part * gains[-1], iterations, dead_zone)
     return finest
 
 
-def _widen(model: Model, codes: Codes, latent: Floats, alpha: float, iterations: int, dead_zone: float) -> Codes:
+def optimised_for(model: Model, alpha: float, effort: int, iterations: int, size: tuple[int, int]) -> int:
+    """Number of iterations that :func:`encode` optimises codes for; 0 where codes are those of the analysis.
+
+    Args:
+        model, alpha, effort, iterations: as for :func:`encode`.
+        size: height and width of the picture in blocks.
+    """
+    steps = alpha == 0 and model.has_step and min(size) >= loop.SMALLEST
+    return iterations if effort or steps else 0
+
+
+def _begin(
+    model: Model, pixels: Pixels, alpha: float, gains: list[Floats], target: int
+) -> Iterator[tuple[Tile, Floats]]:
+    """The latent tile by tile: the analysis, and for human observers one learned step."""
+    height, width = pixels.shape[1] // BLOCK, pixels.shape[2] // BLOCK
+    if not (target and alpha == 0 and model.has_step and min(height, width) >= loop.SMALLEST):
+        yield from model.analyse_tiles(pixels, alpha)
+        return
+    for tile in tiles(height, width, adjust.MARGIN, side=adjust.TILE):
+        window = np.ascontiguousarray(pixels[:, *tile.outer_pixels])
+        yield tile, adjust.adjust(model, window, model.analyse(window, alpha), gains)[:, *tile.crop]
+
+
+def _widen(model: Model, codes: Codes, scaled: Floats, iterations: int, dead_zone: float) -> Codes:
     """Codes of the last iteration with a wider cell of 0: codes that were 0 before stay 0 below ``dead_zone`` steps.
 
     Codes that were not 0 are refined as usual, so that all iterations still agree.
@@ -95,7 +122,7 @@ def _widen(model: Model, codes: Codes, latent: Floats, alpha: float, iterations:
         coded = model.layout.levels(iterations - 2)[:, None, None] >= 0
         shift = _shift(model.layout, iterations - 2, iterations)[:, None, None]
         fresh = (np.abs(codes) >> shift == 0) | ~coded
-    weak = np.abs(latent * model.steps.gain(alpha, iterations - 1)) < dead_zone
+    weak = np.abs(scaled) < dead_zone
     return np.where(fresh & weak, 0, codes)
 
 

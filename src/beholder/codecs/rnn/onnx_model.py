@@ -7,7 +7,9 @@ A model is a folder.  C is 193 latent channels, K 96 of the hidden state, H and 
     synthesis.onnx    belief, memory, alpha, t, row (1,)                                    -> (1, 3, 16H, 16W) uint8
     eye.onnx          belief, row: the picture for alpha 0                                  -> (1, 3, 16H, 16W) uint8
     eye_adjoint.onnx  vector-Jacobian product of eye.onnx: gradient (1, 3, 16H, 16W), belief, row -> (1, C, H, W)
-    eye.weights       weights that eye.onnx and eye_adjoint.onnx share
+    linear.onnx, linear_adjoint.onnx   the human's linear reconstruction of y_hat alone, and its vector-Jacobian product
+    step.onnx         the encoder's learned step: begun, place, gradient (1, C, H, W), t -> codes (1, C, H, W)
+    eye.weights       weights that the four graphs of the human's synthesis share
     entropy.npz       integer weights and probability tables (entropy/), quantiser steps, layout
     model.json        identity, sizes, settings of the training; the program does not decide by them
 
@@ -47,6 +49,8 @@ DECODING = ("analysis.onnx", "recurrence.onnx", "synthesis.onnx", "entropy.npz",
 FILES = (*DECODING, "eye_adjoint.onnx", "model.json")
 INPUTS = {"y_hat": "belief", "hidden": "memory", "film_index": "row"}
 """Our word -> the graphs' name of an input; other inputs have the same name in both."""
+STEP = ("linear.onnx", "linear_adjoint.onnx", "step.onnx")
+"""The encoder's learned step; a model may lack it."""
 MARGIN = {"analysis": 8, "recurrence": 2, "synthesis": 8, "eye": 8}
 """Positions that each network sees beyond a tile (an upper bound, which a test checks)."""
 
@@ -80,6 +84,7 @@ class Model:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.has_step = all((folder / name).is_file() for name in STEP)
         with one_sentence(_DAMAGED.replace("{folder}", str(folder)), BadOptionError):
             self.identity = identity(folder)
             self.card = read_card(folder, self.identity)
@@ -183,6 +188,19 @@ class Model:
         """Vector-Jacobian product of the human's synthesis: gradient (3, 16H, 16W) by pixels -> by y_hat (C, H, W)."""
         index = _film_index(t, optimised_for)
         return self._run("eye_adjoint", gradient=gradient[None], y_hat=y_hat[None], film_index=index)[0]
+
+    def reconstruct(self, y_hat: Floats) -> NDArray[np.uint8]:
+        """The human's linear reconstruction, without the network that refines it: (C, H, W) -> (3, 16H, 16W)."""
+        return self._run("linear", y_hat=y_hat[None])[0]
+
+    def reconstruct_vjp(self, gradient: Floats, y_hat: Floats) -> Floats:
+        """Vector-Jacobian product of :meth:`reconstruct`: gradient (3, 16H, 16W) by pixels -> by y_hat (C, H, W)."""
+        return self._run("linear_adjoint", gradient=gradient[None], y_hat=y_hat[None])[0]
+
+    def step_codes(self, begun: Floats, place: Floats, gradient: Floats, t: int) -> Floats:
+        """The learned step (:mod:`beholder.codecs.rnn.torch.amortised_step`), (C, H, W) each."""
+        codes = self._run("step", begun=begun[None], place=place[None], gradient=gradient[None], t=np.array([t]))
+        return codes[0]
 
     def decode(
         self, segments: list[bytes], height: int, width: int, alpha: float, optimised_for: int = 0

@@ -74,7 +74,7 @@ class Steps:
         """Derivative of :meth:`dequantise` by each of ``q``, at alpha 0 in an optimised file."""
         offset, extra = self._offsets(0.0, t, optimised=True)
         size = np.abs(q)
-        slope = 1 + offset * (size < 1) + extra * ((size >= 1) & (size < 2))
+        slope = 1 + offset * (size <= 1) + extra * ((size > 1) & (size <= 2))
         result: Floats = slope * self._step(0.0, t, optimised_for)
         return result
 

@@ -32,8 +32,8 @@ class Pixels(Protocol):
 class Tile:
     """One tile: ``outer`` is what a network is shown, ``inner`` what is kept; in positions and in pixels."""
 
-    def __init__(self, row: int, column: int, height: int, width: int, margin: int) -> None:
-        bottom, right = min(row + TILE, height), min(column + TILE, width)
+    def __init__(self, row: int, column: int, height: int, width: int, margin: int, side: int) -> None:
+        bottom, right = min(row + side, height), min(column + side, width)
         top, left = max(row - margin, 0), max(column - margin, 0)
         self.inner = (slice(row, bottom), slice(column, right))
         self.outer = (slice(top, min(bottom + margin, height)), slice(left, min(right + margin, width)))
@@ -43,11 +43,12 @@ class Tile:
         )
 
 
-def tiles(height: int, width: int, margin: int, top: int | None = None) -> Iterator[Tile]:
-    """All tiles, or those of the row of tiles that begins at ``top``."""
-    for row in range(0, height, TILE) if top is None else (top,):
-        for column in range(0, width, TILE):
-            yield Tile(row, column, height, width, margin)
+def tiles(height: int, width: int, margin: int, top: int | None = None, side: int | None = None) -> Iterator[Tile]:
+    """All tiles, or those of the row of tiles that begins at ``top``; ``side`` None stands for ``TILE``."""
+    side = TILE if side is None else side
+    for row in range(0, height, side) if top is None else (top,):
+        for column in range(0, width, side):
+            yield Tile(row, column, height, width, margin, side)
 
 
 def _pixels(positions: slice) -> slice:

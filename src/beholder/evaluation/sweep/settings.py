@@ -165,7 +165,7 @@ def prepare(
         protocol: ``native`` or ``paper``.
         limit: only the first so many images.
         model: a folder with the user's own ``rnn`` codec.
-        effort: of ``rnn``, 0 to 2.
+        effort: of ``rnn``, 0 to 3.
         keep_metadata: compress EXIF data and colour profiles with the pixels; else colours are converted to sRGB and
             all metadata left out, for all codecs alike.
         gallery: of how many images pictures are kept for the report.

@@ -75,6 +75,36 @@ class _EyeAdjoint(nn.Module):
         return result
 
 
+class _Linear(nn.Module):
+    def __init__(self, codec: LappedTransformCodec) -> None:
+        super().__init__()
+        self.codec = codec
+
+    def forward(self, belief: Tensor) -> Tensor:
+        return torch.round(self.codec.synthesis.linear_picture(belief).clamp(0, 1) * 255).to(torch.uint8)
+
+
+class _LinearAdjoint(nn.Module):
+    def __init__(self, codec: LappedTransformCodec) -> None:
+        super().__init__()
+        self.codec = codec
+
+    def forward(self, gradient: Tensor, belief: Tensor) -> Tensor:
+        result: Tensor = self.codec.synthesis.linear_picture_vjp(gradient, belief)
+        return result
+
+
+class _Step(nn.Module):
+    def __init__(self, codec: LappedTransformCodec) -> None:
+        super().__init__()
+        self.codec = codec
+
+    def forward(self, begun: Tensor, place: Tensor, gradient: Tensor, t: Tensor) -> Tensor:
+        assert self.codec.step is not None
+        result: Tensor = self.codec.step(begun, place, gradient, t)
+        return result
+
+
 def write_networks(codec: LappedTransformCodec, folder: Path) -> None:
     """The graphs of :mod:`beholder.codecs.rnn.onnx_model`, with free height and width."""
     latent, memory = codec.layout.latent, codec.config.hidden
@@ -109,6 +139,24 @@ def write_networks(codec: LappedTransformCodec, folder: Path) -> None:
             ["by_belief"],
         ),
     ]
+    if codec.step is not None:
+        jobs += [
+            ("linear", _Linear(codec), {"belief": belief}, {"belief": free}, ["image"]),
+            (
+                "linear_adjoint",
+                _LinearAdjoint(codec),
+                {"gradient": torch.zeros(1, 3, 96, 128), "belief": belief},
+                {"gradient": blocks, "belief": positions},
+                ["by_belief"],
+            ),
+            (
+                "step",
+                _Step(codec),
+                {"begun": belief, "place": belief.clone(), "gradient": belief.clone(), "t": t},
+                {"begun": free, "place": free, "gradient": free},
+                ["codes"],
+            ),
+        ]
     shared: dict[bytes, int] = {}
     for name, module, inputs, dynamic, outputs in jobs:
         with _quiet_exporter():
@@ -125,7 +173,7 @@ def write_networks(codec: LappedTransformCodec, folder: Path) -> None:
             )
         assert program is not None
         model = _halved(program.model_proto)
-        if name in ("eye", "eye_adjoint"):
+        if name in ("eye", "eye_adjoint", "linear", "linear_adjoint"):
             _move_out(model, shared)
         (folder / f"{name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
     (folder / onnx_model.HUMAN_WEIGHTS).write_bytes(b"".join(shared))

@@ -78,7 +78,7 @@ def test_slopes_of_centroids(plain: Rnn, t: int) -> None:
 def test_bits_are_those_of_the_file(plain: Rnn, big_photo: Image.Image) -> None:
     model = plain.model
     pixels = np.asarray(big_photo)[: 12 * BLOCK, : 15 * BLOCK].transpose(2, 0, 1)
-    latents = states(model, pixels, ITERATIONS)
+    latents = encoder.quantised_latents(model, pixels, 0.0, ITERATIONS)
     segments = encoder.encode(model, pixels, 0.0, ITERATIONS)
     for count in (1, 4, ITERATIONS):
         written = 8 * sum(map(len, segments[:count]))
@@ -196,7 +196,7 @@ def test_no_torch_is_needed(tmp_path: Path, photo: Image.Image) -> None:
 
 
 def test_bad_efforts(photo: Image.Image) -> None:
-    for effort in (3, -1, True):
+    for effort in (4, -1, True):
         with pytest.raises(BadOptionError, match="effort"):
             Rnn(effort=effort)
     with pytest.raises(BadOptionError, match="only rnn"):

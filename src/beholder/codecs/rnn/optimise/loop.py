@@ -37,13 +37,11 @@ MARGIN = 4
 """Blocks around a window that are decoded with it and stay as they are."""
 SMALLEST = 4
 """Blocks; smaller pictures are too small for MS-SSIM and for classifiers."""
-BETAS = (0.8, 0.95)
-"""Adam's decay rates of the gradient's mean and of its square."""
+SQUARE_DECAY = 0.95
+"""Adam's decay rate of the gradient's square."""
 MACHINE_EPSILON = (0.3, 0.3, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 """Adam's epsilon for a machine after each iteration, in root mean squares of the first gradient.  Most fine codes
-hardly matter to a machine, and a smaller epsilon moves them by noise.  For humans epsilon is 0."""
-SOFTNESS = (0.3, 0.02)
-"""Width of the soft rounding's step in the first and in the last round."""
+hardly matter to a machine, and a smaller epsilon moves them by noise."""
 HUMAN_LAMBDA, MACHINE_LAMBDA = (1.0, 0.95, 1.1, 1.1, 1.3, 0.95, 0.85, 0.78), 1.5
 """Lagrange multiplier times the image's bits per pixel: for humans after each iteration, and for machines."""
 LEAST_BPP = 0.02
@@ -143,7 +141,8 @@ def descend(
     place: Floats = np.where(begun == 0, scaled / 2, scaled - np.float32(0.5) * np.sign(scaled))
     codes: Floats = np.where(free > 0, place, begun)
     area = start[0, 0].size * BLOCK**2
-    adam = _Adam(codes.shape)
+    adam = _Adam(codes.shape, (schedule.momentum, SQUARE_DECAY))
+    wide, narrow = schedule.softness
 
     # Rate estimates and pictures do not wait for each other, and both release the interpreter.
     with ThreadPoolExecutor(2) as pool:
@@ -157,7 +156,7 @@ def descend(
         before = lambda_rd * bits + distortion
         rate_weight = lambda_rd.astype(np.float32)[:, None, None, None]
         for number in range(schedule.rounds):
-            softness = SOFTNESS[0] * (SOFTNESS[1] / SOFTNESS[0]) ** (number / max(schedule.rounds - 1, 1))
+            softness = wide * (narrow / wide) ** (number / max(schedule.rounds - 1, 1))
             low = np.floor(codes)
             curve = np.tanh((codes - low - np.float32(0.5)) / np.float32(2 * softness))
             height = np.float32(1 / (2 * math.tanh(0.25 / softness)))
@@ -177,7 +176,7 @@ def descend(
             gradient *= free
             gradient *= (1 - curve * curve) * (height / np.float32(2 * softness))
             if number == 0:
-                adam.epsilon = _epsilon(gradient, free, between(0.0, MACHINE_EPSILON[t]))
+                adam.epsilon = _epsilon(gradient, free, (1 - alpha) * schedule.epsilon, alpha * MACHINE_EPSILON[t])
             codes = codes - np.float32(schedule.rate * (1 - number / schedule.rounds)) * adam.step(gradient)
             over()
         end: Floats = np.round(codes)
@@ -191,25 +190,31 @@ def descend(
 class _Adam:
     """Kingma and Ba, 2015: the direction of each step."""
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], decays: tuple[float, float]) -> None:
         self.mean, self.square = np.zeros((2, *shape), np.float32)
-        self.count = 0
+        self.count, self.decays = 0, decays
         self.epsilon = np.full((shape[0], 1, 1, 1), 1e-12, np.float32)
 
     def step(self, gradient: Floats) -> Floats:
         self.count += 1
-        for state, kept, value in zip((self.mean, self.square), BETAS, (gradient, gradient * gradient), strict=True):
+        states = list(zip((self.mean, self.square), self.decays, strict=True))
+        for (state, kept), value in zip(states, (gradient, gradient * gradient), strict=True):
             state *= np.float32(kept)
             state += np.float32(1 - kept) * value
-        mean, square = (s / np.float32(1 - k**self.count) for s, k in zip((self.mean, self.square), BETAS, strict=True))
+        mean, square = (state / np.float32(1 - kept**self.count) for state, kept in states)
         direction: Floats = mean / (np.sqrt(square) + self.epsilon)
         return direction
 
 
-def _epsilon(gradient: Floats, free: Floats, factor: float) -> Floats:
-    """``factor`` root mean squares of each sample's gradient over its free codes, (N, 1, 1, 1)."""
+def _epsilon(gradient: Floats, free: Floats, by_channel: float, by_sample: float) -> Floats:
+    """Root mean squares of the gradient, (N, C, 1, 1): of each channel, and of each sample's free codes."""
     sizes = [math.sqrt(float(np.square(g).sum()) / max(float(f.sum()), 1)) for g, f in zip(gradient, free, strict=True)]
-    return (factor * np.array(sizes) + 1e-12).astype(np.float32)[:, None, None, None]
+    sample = (by_sample * np.array(sizes) + 1e-12).astype(np.float32)[:, None, None, None]
+    if by_channel == 0:
+        return sample
+    channel = np.sqrt(np.square(gradient).mean((2, 3), keepdims=True))
+    result: Floats = sample + np.float32(by_channel) * channel
+    return result
 
 
 def _windows(blocks: int) -> Iterator[slice]:

@@ -22,6 +22,7 @@ learning rate each step, outweighs what it can learn, and training turns it off.
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -31,7 +32,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from beholder.codecs.rnn.layout import HUMAN_BELOW, ITERATIONS, LAYOUT, Layout
+from beholder.codecs.rnn.layout import HUMAN_BELOW, ITERATIONS, LAYOUT, MASKING_POWER, Layout
+from beholder.codecs.rnn.torch.amortised_step import AmortisedStep
 from beholder.codecs.rnn.torch.human_refinement import HumanRefinement
 from beholder.codecs.rnn.torch.machine_refinement import MachineRefinement
 from beholder.codecs.rnn.torch.quantiser import Quantiser
@@ -59,7 +61,9 @@ class CodecConfig:
 
     ``eye_width`` channels and ``eye_blocks`` blocks at stride 4 and ``eye_codes`` channels at stride 16 in the network
     that corrects the human's pictures, and with ``machine_network`` 1 in a machine's too; with a width of 0 there is
-    neither.  ``analysis_blocks`` of ``m`` channels at stride 8, with ``n`` at stride 16, stand beside analysis.
+    neither.  ``step_width`` channels and ``step_blocks`` blocks at stride 16 in the encoder's learned step
+    (amortised_step.py); with a width of 0 there is none.  ``analysis_blocks`` of ``m`` channels at stride 8, with
+    ``n`` at stride 16, stand beside analysis.
     """
 
     n: int = 128
@@ -71,6 +75,8 @@ class CodecConfig:
     eye_blocks: int = 4
     eye_codes: int = 96
     machine_network: int = 0
+    step_width: int = 0
+    step_blocks: int = 3
 
     def as_dict(self) -> dict[str, int]:
         return asdict(self)
@@ -265,15 +271,34 @@ class Synthesis(nn.Module):
                 y_hat, self.linear_reconstruction(y_hat), index, by_reconstruction
             )
             by_reconstruction = by_reconstruction + corrected
-        borders = self.eye_borders.T[None].expand(len(gradient), -1, -1)
-        ycc = self.borders(by_reconstruction, borders)
-        patches = F.pixel_unshuffle(F.pixel_unshuffle(ycc, PATCH), 2)
-        b, _, height, width = patches.shape
-        coefficients = (self.eye_linear.T[None] @ patches.flatten(2)).reshape(b, -1, height, width)
-        by_y_hat = coefficients * self.step * masking(contrast)
+        by_y_hat = self._linear_vjp(by_reconstruction, contrast)
         if more is not None:
             by_y_hat = by_y_hat + more[:, 1:]
         return torch.cat([torch.zeros_like(contrast), by_y_hat], 1)
+
+    def linear_picture(self, y_hat: Tensor) -> Tensor:
+        """The human's linear reconstruction, (N, 3, 16H, 16W) RGB, not clamped."""
+        return from_ycc(self.linear_reconstruction(y_hat))
+
+    def linear_picture_vjp(self, gradient: Tensor, y_hat: Tensor) -> Tensor:
+        """Vector-Jacobian product of :meth:`linear_picture`, that of the contrast included.
+
+        Args:
+            gradient: (N, 3, 16H, 16W).
+            y_hat: (N, C, H, W).
+        """
+        by_y_hat = self._linear_vjp(from_ycc_adjoint(gradient), y_hat[:, :1])
+        # Every coefficient grows with the contrast as its step does.
+        by_contrast = (by_y_hat * y_hat[:, 1:]).sum(1, keepdim=True) * (math.log(2) * MASKING_POWER)
+        return torch.cat([by_contrast, by_y_hat], 1)
+
+    def _linear_vjp(self, gradient: Tensor, contrast: Tensor) -> Tensor:
+        """Vector-Jacobian product of :meth:`linear_reconstruction` for all channels but the contrast."""
+        borders = self.eye_borders.T[None].expand(len(gradient), -1, -1)
+        patches = F.pixel_unshuffle(F.pixel_unshuffle(self.borders(gradient, borders), PATCH), 2)
+        b, _, height, width = patches.shape
+        coefficients = (self.eye_linear.T[None] @ patches.flatten(2)).reshape(b, -1, height, width)
+        return coefficients * self.step * masking(contrast)
 
     def linear_reconstruction(self, y_hat: Tensor, machine_weight: Tensor | None = None) -> Tensor:
         """The linear synthesis, (N, 3, 16H, 16W) YCbCr; the human's without ``machine_weight`` (N, 1, 1, 1)."""
@@ -298,6 +323,9 @@ class LappedTransformCodec(nn.Module):
         self.quantiser = Quantiser(layout)
         self.recurrence = Recurrence(self.config, layout)
         self.synthesis = Synthesis(self.config, layout)
+        self.step: AmortisedStep | None = None
+        if self.config.step_width:
+            self.step = AmortisedStep(layout, self.config.step_width, self.config.step_blocks)
 
     def encode(self, image: Tensor, alpha: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Quantised latent and y_hat of each iteration."""

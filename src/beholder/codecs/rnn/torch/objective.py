@@ -28,7 +28,7 @@ from beholder.codecs.rnn.torch.weights import exported
 
 NETWORKS, LOGITS = ("efficientnet_lite0",), 0.05
 """The weight of the logits is small: matching one network's logits does not transfer to others."""
-SCHEDULES = {0: (4, 0.25, 0.15, 1), 1: (12, 0.2, 0.18, 4), 2: (24, 0.25, 0.2, 4)}
+SCHEDULES = {0: (4, 0.25, 0.15, 1), 1: (12, 0.2, 0.18, 4), 2: (24, 0.25, 0.2, 4), 3: (48, 0.25, 0.2, 4)}
 """Effort (0: in training between alpha 0 and 1) -> rounds, first step size for humans and for machines, refresh."""
 SMALL = 400 * 400
 """Pixels up to which both views are enlarged parts; of larger pictures one is the whole and one a part."""
@@ -92,7 +92,7 @@ class TorchObjectives:
             schedule: None for that of effort 1 at alpha 0 and 1, of effort 0 between them.
         """
         if schedule is None:
-            schedule = human.SCHEDULES[1] if alpha == 0 else schedule_for(1 if alpha == 1 else 0, alpha)
+            schedule = human.SCHEDULES[2] if alpha == 0 else schedule_for(1 if alpha == 1 else 0, alpha)
         objective = TorchObjective(self, image, alpha, t)
         gains = [
             self.codec.quantiser.gain(objective.observer[:1], i[:1], objective.optimised_for[:1])[0].cpu().numpy()

@@ -78,7 +78,8 @@ def exported(folder: Path) -> tuple[CodecConfig, list[State]]:
         config = CodecConfig(**read_card(folder, identity(folder))["settings"]["model"])
         _check_sizes(config)
         codec: dict[str, Any] = {}
-        for network in ("analysis", "recurrence", "synthesis", "eye"):
+        optional = ["step"] if (folder / "step.onnx").is_file() else []
+        for network in ("analysis", "recurrence", "synthesis", "eye", *optional):
             for tensor in onnx.load(str(folder / f"{network}.onnx")).graph.initializer:
                 name = tensor.name.removeprefix("codec.").removesuffix(".half")
                 codec[name] = torch.from_numpy(np.array(numpy_helper.to_array(tensor)))

@@ -1,0 +1,60 @@
+"""One learned step of the encoder (:mod:`beholder.codecs.rnn.torch.amortised_step`) on NumPy and ONNX Runtime: what
+effort 0 does for alpha 0, and where more effort begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beholder.codecs.rnn.optimise.ms_ssim import MsSsimDistortion
+
+if TYPE_CHECKING:
+    from beholder.codecs.rnn.onnx_model import Model
+
+Floats = NDArray[np.float32]
+
+TILE = 48
+"""Side, in blocks, of the tiles that are adjusted one by one: MS-SSIM's maps take more memory than a network's."""
+MARGIN = 8
+"""Blocks around a tile that are adjusted with it: the network's convolutions see 6 blocks far, the transform 1."""
+INSIDE = 0.01
+"""Least distance of a code from its cell's border, in cells, so that no rounding error moves it."""
+
+
+def adjust(model: Model, pixels: NDArray[np.uint8], latent: Floats, gains: Sequence[Floats]) -> Floats:
+    """A latent whose codes have a better rate and distortion for human observers.
+
+    Args: as for :func:`propose`.
+    """
+    coded = gains[-1] > 0
+    moved = propose(model, pixels, latent, gains)
+    codes = np.round(moved)
+    # As the analysis would have placed them: truncation gives the codes, and what lies nearest to 0 goes there first.
+    beyond = np.clip(np.abs(moved) - np.abs(codes) + np.float32(0.5), INSIDE, np.float32(1 - INSIDE))
+    sign = np.sign(np.where(codes == 0, moved, codes))
+    magnitude = np.where(codes == 0, np.minimum(2 * np.abs(moved), np.float32(1 - INSIDE)), np.abs(codes) + beyond)
+    return np.where(coded, sign * magnitude / np.where(coded, gains[-1], np.float32(1)), latent)
+
+
+def propose(model: Model, pixels: NDArray[np.uint8], latent: Floats, gains: Sequence[Floats]) -> Floats:
+    """Real numbers that rounding turns into better codes, (C, H, W).
+
+    Args:
+        model: one that has the graphs of the learned step.
+        pixels: (3, 16H, 16W).
+        latent: (C, H, W) as the analysis gives it.
+        gains: (C, 1, 1) for each iteration that will be sent: 1 / step, or 0 where nothing is coded.
+    """
+    t = len(gains) - 1
+    scaled = latent * gains[-1]
+    begun: Floats = np.trunc(scaled)
+    # Rounding gives what truncation gave.
+    place: Floats = np.where(begun == 0, scaled / 2, scaled - np.float32(0.5) * np.sign(scaled))
+    place[0] = begun[0]
+    y_hat = model.steps.dequantise(begun, 0.0, t, t + 1)
+    by_pixel = MsSsimDistortion(pixels).gradient(model.reconstruct(y_hat)) * np.float32(255)
+    gradient = model.reconstruct_vjp(by_pixel, y_hat) * model.steps.dequantise_gradient(begun, t, t + 1)
+    return model.step_codes(begun, place, gradient, t)
