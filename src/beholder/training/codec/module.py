@@ -24,9 +24,12 @@ from beholder.codecs.rnn.torch.human_distortion import human_distortion
 from beholder.codecs.rnn.torch.machine_distortion import FeatureDistortion
 from beholder.codecs.rnn.torch.model import CodecConfig, LappedTransformCodec
 from beholder.codecs.rnn.torch.objective import EntropyModelRate, TorchObjectives
+from beholder.training.codec.step import StepObjective, fit_rate
 from beholder.training.distributed import Processes
 
 PRICE_RATE = 0.004
+DITHER = (0.12, 0.045)
+"""Width of the chance rounding, in cells, in the first and in the last step of the part "step"."""
 DECODER_QUALITIES = (0, 1, 1, 2, 2, 3, 4, 5, 6, 7)
 """Iterations that the part "decoder" draws from: machines read small files."""
 
@@ -52,6 +55,8 @@ class CodecModule(nn.Module):
         self.human_share = float(settings.get("human_share", 0.0))
         if not 0 <= self.human_share <= 1:
             raise KeyError("human_share")
+        self.dithers = settings.get("dither", DITHER)
+        self.dither = self.dithers[0]
         self.searching = False
         self.objectives = TorchObjectives(self.codec, lambda latents: EntropyModelRate(self.context, latents))
         self.quantised = False
@@ -114,7 +119,8 @@ class CodecModule(nn.Module):
             self.quantised = True
             self.context.set_quantise(True)
         self.searching = self.quantised and bool(self.searched) and step >= self.searched_from
-        part = next((name for name, until in self.parts if step < until), self.parts[-1][0])
+        part, begin, end = self._part_at(step)
+        self.dither = self.dithers[0] * (self.dithers[1] / self.dithers[0]) ** ((step - begin) / max(end - begin, 1))
         if part == self.part:
             return
         if self.part == "all":
@@ -128,8 +134,20 @@ class CodecModule(nn.Module):
         self.codec.requires_grad_(part == "decoder")
         self.codec.analysis.requires_grad_(False)
         for tensor in self.codec.synthesis.human_parameters():
-            tensor.requires_grad_(part == "eye")
-        self.codec.quantiser.requires_grad_(part in ("decoder", "eye"))
+            tensor.requires_grad_(part in ("eye", "step"))
+        self.codec.quantiser.requires_grad_(part in ("decoder", "eye", "step"))
+        if self.codec.step is not None:
+            self.codec.step.requires_grad_(part == "step")
+            self.codec.step.rate.requires_grad_(False)
+
+    def _part_at(self, step: int) -> tuple[str, int, int]:
+        """Name, first step and end of the part that learns in ``step``."""
+        begin = 0
+        for name, until in self.parts:
+            if step < until:
+                return name, begin, until
+            begin = until
+        return self.parts[-1][0], begin, begin
 
     def draw_alpha(self, count: int, generator: torch.Generator) -> Tensor:
         """Half the samples are the human's, a quarter a machine's, a quarter between; in the part "decoder", whose
@@ -152,6 +170,8 @@ class CodecModule(nn.Module):
         qualities = torch.tensor(DECODER_QUALITIES if self.part == "decoder" else range(ITERATIONS))
         order = torch.cat([qualities[torch.randperm(len(qualities), generator=generator)] for _ in range(count)])
         t = self.together.rows(order[:count]).to(image.device)
+        if self.part == "step":
+            return self._step_loss(image, generator)
         if self.part != "all":
             with torch.no_grad():
                 latent, every, target = self.latent(image, alpha, t)
@@ -183,6 +203,17 @@ class CodecModule(nn.Module):
         figures |= {"train/distortion": float(distortion.mean()), "train/rate": float(rate)}
         figures |= {f"train/price_{i + 1}": float(price[i]) for i in range(ITERATIONS)}
         return loss, figures
+
+    def _step_loss(self, image: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        step = self.codec.step
+        assert step is not None
+        if not step.has_fitted_rate:
+            fit_rate(self.codec, self.context, image)
+            self.together.average([step.rate])
+        t = int(torch.randint(ITERATIONS, (1,), generator=generator))
+        objective = StepObjective(self.codec, self.context, image, t)
+        loss, distortion, bpp = objective.loss(self.dither, generator)
+        return loss, {"train/distortion": float(distortion), f"train/bpp_{t + 1}": float(bpp)}
 
     def latent(self, image: Tensor, alpha: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Latents that are quantised: those of some samples are optimised, as the encoder does with more effort.
@@ -230,6 +261,8 @@ class CodecModule(nn.Module):
         """Per quality: the decoded batch in [0, 1] and the estimated bpp of each sample."""
         n, _, height, width = image.shape
         observer = torch.full((n,), alpha, device=image.device)
+        if self.part == "step" and alpha == 0:
+            return self._reconstruct_adjusted(image)
         states = self.codec.encode(image, observer)
         bpp = (self.context.bits([latent for latent, _ in states]) / (height * width)).cumsum(1)
         y_hats = [y_hat for _, y_hat in states]
@@ -240,16 +273,23 @@ class CodecModule(nn.Module):
             result.append((self.codec.synthesis(y_hat, hidden, observer, t).clamp(0, 1), bpp[:, i]))
         return result
 
+    def _reconstruct_adjusted(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """As :meth:`reconstruct` for the human, with codes that the learned step has moved."""
+        pixels = image.shape[2] * image.shape[3]
+        objectives = [StepObjective(self.codec, self.context, image, t) for t in range(ITERATIONS)]
+        return [(picture, bits / pixels) for picture, bits in (objective.reconstruct() for objective in objectives)]
+
 
 def read_parts(settings: dict[str, Any]) -> list[tuple[str, int]]:
     """Parts of the model that learn, and the step before which each ends.
 
     "all"; then, for the same codes, only the "entropy" model, only the "decoder", or only the human's picture ("eye").
+    "step" is the encoder's learned step together with the human's picture (:mod:`.step`).
 
     Raises:
         KeyError: there is no such part.
     """
     parts = [(str(name), int(until)) for name, until in settings.get("parts", [["all", settings["steps"]]])]
-    if any(name not in ("all", "entropy", "decoder", "eye") for name, _ in parts):
+    if any(name not in ("all", "entropy", "decoder", "eye", "step") for name, _ in parts):
         raise KeyError("parts")
     return parts

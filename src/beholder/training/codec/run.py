@@ -49,6 +49,7 @@ KEYS = frozenset(
         "searched",
         "searched_from",
         "human_share",
+        "dither",
         "validate_every",
         "log_every",
         "lr",

@@ -26,6 +26,8 @@ LIMIT = 1.5
 """Quantiser cells that a code moves at most."""
 LEAST_BPP = 0.02
 """Bits per pixel that an image counts as at least."""
+UNFITTED_RATE = (0.0, 5.0, 0.0)
+"""Bits: none for a block, 5 for each nonzero code, none for its size."""
 FIRST_STEP = -0.03
 """Cells per unit of ``g`` before anything is learned: a plain step down the gradient."""
 
@@ -58,7 +60,7 @@ class AmortisedStep(nn.Module):
             self.table[:, 2 * latent :] = FIRST_STEP
         # Bits per block: a constant, for each nonzero code, for each unit of log2(1 + |code|); by iteration.  Fitted
         # to what the entropy model says before training, then fixed.
-        self.rate = nn.Parameter(torch.tensor([[0.0, 5.0, 0.0]]).repeat(ITERATIONS, 1), requires_grad=False)
+        self.rate = nn.Parameter(torch.tensor([UNFITTED_RATE]).repeat(ITERATIONS, 1), requires_grad=False)
         # The Lagrange multiplier of log(bits per pixel), by iteration.
         self.register_buffer("lagrange", torch.tensor(HUMAN_LAMBDA))
         coded = np.stack([layout.levels(t) >= 0 for t in range(ITERATIONS)])
@@ -90,6 +92,11 @@ class AmortisedStep(nn.Module):
         a, b, c = (self.leave(F.silu(h)) + self.table[t][:, :, None, None]).chunk(3, 1)
         moved = place + sign * LIMIT * torch.tanh((a + b * distance + c * g) / LIMIT)
         return torch.where(free > 0, moved, begun)
+
+    @property
+    def has_fitted_rate(self) -> bool:
+        """Whether :attr:`rate` has been fitted to an entropy model."""
+        return bool((self.rate != self.rate.new_tensor(UNFITTED_RATE)).any())
 
     def price(self, begun: Tensor, t: Tensor) -> Tensor:
         """Distortion that one bit is worth, (N, 1, 1, 1): the Lagrange multiplier over an estimate of the rate."""
