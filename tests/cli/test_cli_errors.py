@@ -285,7 +285,7 @@ def test_interruption(tmp_path: Path) -> None:
 
 
 def test_efforts_that_are_none(fail: Fail) -> None:
-    assert "choose 0" in fail("compress", "photo.png", "--effort", "3")
+    assert "choose 0" in fail("compress", "photo.png", "--effort", "4")
     assert "only rnn" in fail("compress", "photo.png", "--compression", "jpeg", "--effort", "1")
     assert "only rnn" in fail("eval-image", "photo.png", "--compression", "webp", "--effort", "2")
     assert "add rnn" in fail("evaluate", "--data", ".", "--output", "out", "--codecs", "jpeg", "--effort", "1")
