@@ -222,7 +222,7 @@ def test_an_image_that_goes_or_is_broken(tmp_path: Path) -> None:
     (tmp_path / "c.jpg").write_bytes(b"")
     with pytest.raises(BadImageError, match=r"There is no file .*a\.jpg"):
         source[0]
-    with pytest.raises(BadImageError, match=r"^b\.jpg is damaged or truncated"):
+    with pytest.raises(BadImageError, match=r"^b\.jpg .*truncated"):
         data.decode(source[1])
     with pytest.raises(BadImageError, match=r"^c\.jpg is empty"):
         data.decode(source[2])

@@ -136,7 +136,7 @@ def test_broken_images_are_left_out_and_named(tmp_path: Path) -> None:
     assert isinstance(source, FileSource)
     result = create(source, tmp_path / "out", "stanford_dogs", "train", shard_size=2)
     assert [path for path, _ in result.skipped] == [f"{path.parent.name}/{path.name}" for path in train]
-    assert ["is damaged" in reason or "not an image" in reason for _, reason in result.skipped] == [True, True, False]
+    assert ["truncated" in reason or "not an image" in reason for _, reason in result.skipped] == [True, True, False]
     assert "not there" in result.skipped[2][1]
     lines = (tmp_path / "out" / "skipped.csv").read_text().splitlines()
     assert lines[0] == "file,reason"
