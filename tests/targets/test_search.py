@@ -94,14 +94,21 @@ def test_rnn_judges_prefixes_of_one_encoding(photo: Image.Image, monkeypatch: py
     calls = []
     encode = type(codec)._encode
     monkeypatch.setattr(type(codec), "_encode", lambda self, *a: calls.append(a) or encode(self, *a))
-    found = find(codec, photo, MsSsim(0.95))
+    found = find(codec, photo, MsSsim(0.95), alpha=1)
     whole = math.ceil(found.quality)
     assert len(calls) == 1
     assert found.tries == whole + 4
     assert found.score.value >= 0.95
-    assert found.data == codec.encode_between(photo, found.quality)
-    assert len(found.data) <= len(codec.encode(photo, whole))
-    assert ms_ssim(photo, codec.decode(codec.encode(photo, whole - 1))) < 0.95
+    assert found.data == codec.encode_between(photo, found.quality, alpha=1)
+    assert len(found.data) <= len(codec.encode(photo, whole, alpha=1))
+    assert ms_ssim(photo, codec.decode(codec.encode(photo, whole - 1, alpha=1))) < 0.95
+
+
+def test_rnn_makes_every_quality_for_itself_at_alpha_0(photo: Image.Image) -> None:
+    codec = codecs.get("rnn")
+    found = find(codec, photo, MsSsim(0.95))
+    assert found.score.value == ms_ssim(photo, codec.decode(found.data)) >= 0.95
+    assert len(found.data) <= len(codec.encode(photo, math.ceil(found.quality)))
 
 
 def test_the_score_is_that_of_the_file(photo: Image.Image) -> None:

@@ -115,6 +115,10 @@ class Codec(ABC):
         self._require(self.unavailable_for(alpha))
         return self._encode(self._storable(image), quality, alpha)
 
+    def encodes_together(self, image: Image.Image, alpha: float) -> bool:
+        """Whether :meth:`encode_many` makes the files of all qualities in one encoding, each a prefix of the next."""
+        return False
+
     def encode_many(self, image: Image.Image, qualities: Sequence[int], *, alpha: float = 0.0) -> list[bytes]:
         """The files that :meth:`encode` writes at each of ``qualities``, byte for byte, in their order.
 

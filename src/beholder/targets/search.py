@@ -111,7 +111,7 @@ class _Files:
         if not scale.higher_is_better:
             self.ladder.reverse()
         # An encoder that optimises each quality on its own makes no file for nothing.
-        self.together = codec.progressive and not getattr(codec, "effort", 0)
+        self.together = codec.encodes_together(image, alpha)
         self._codec, self._image, self._alpha, self._judge = codec, image, alpha, judge
         self._data: dict[int, bytes] = {}
         self._judged: dict[int, _File] = {}

@@ -70,7 +70,8 @@ def test_prepared_from_a_file_it_answers_as_keras_does(
         # Most of VGG's 140 million weights join its last picture to its first vector: gigabytes for a test.
         network = specs.get(name)
         info = replace(network.info, input_size=SMALL_VGG)
-        monkeypatch.setitem(specs.NETWORKS, name, replace(network, info=info, builder=f"helpers.observers:small_{name}"))
+        builder = f"helpers.observers:small_{name}"
+        monkeypatch.setitem(specs.NETWORKS, name, replace(network, info=info, builder=builder))
         model: Any = getattr(observer_help, f"small_{name}")(weights=None)
         missing = (7 * 7 - 2 * 2) * 512 * 4096
     else:

@@ -115,14 +115,16 @@ class Rnn(Codec):
         size = (-(-image.height // BLOCK), -(-image.width // BLOCK))
         return encoder.optimised_for(self.model, alpha, self.effort, quality, size) > 0
 
+    def encodes_together(self, image: Image.Image, alpha: float) -> bool:
+        return not self._optimises(image, bitstream.quantise_alpha(alpha) / ALPHA_STEPS, ITERATIONS)
+
     def encode_many(self, image: Image.Image, qualities: Sequence[int], *, alpha: float = 0.0) -> list[bytes]:
         """One encoding at the best quality; the others are its first segments under their own header.
 
         Where codes are optimised for a quality, every quality by itself, as :meth:`encode` does."""
         if not qualities:
             return []
-        observer = bitstream.quantise_alpha(alpha) / ALPHA_STEPS
-        if any(self._optimises(image, observer, quality) for quality in qualities):
+        if not self.encodes_together(image, alpha):
             return super().encode_many(image, qualities, alpha=alpha)
         wanted = [self.scale.check(self.name, quality) for quality in qualities]
         whole = bitstream.read(self.encode(image, max(wanted), alpha=alpha))
