@@ -184,7 +184,7 @@ def load_shipped(model: onnx_model.Model) -> LappedTransformCodec:
     weights["quantiser.log_ratio"] = torch.from_numpy(model.steps.log_ratio)
     weights["quantiser.searched_ratio"] = torch.from_numpy(model.arrays["searched_ratio"])
     weights["quantiser.fineness"] = codec.quantiser.fineness
-    for part in ("analysis", "recurrence", "synthesis", "eye"):
+    for part in ("analysis", "recurrence", "synthesis", "eye", "step"):
         for tensor in onnx.load(model.folder / f"{part}.onnx").graph.initializer:
             name = tensor.name.removesuffix(".half").removeprefix("codec.")
             values = onnx.numpy_helper.to_array(tensor)
