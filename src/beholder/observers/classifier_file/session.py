@@ -23,6 +23,8 @@ MOST_OPEN = 8
 _Key = tuple[Any, ...]
 _open: OrderedDict[_Key, Opened] = OrderedDict()
 _lock = threading.Lock()
+_inherited: list[Opened] = []
+"""In a forked child: its parent's sessions, whose threads it lacks, so that closing one would wait for ever."""
 
 
 class Opened:
@@ -78,6 +80,7 @@ def _key(path: Path) -> _Key:
 def _unlock() -> None:
     global _lock
     _lock = threading.Lock()
+    _inherited.extend(_open.values())
     _open.clear()
 
 
