@@ -33,8 +33,8 @@ from beholder import observers, weights
 from beholder.codecs.base import Codec
 from beholder.codecs.rnn import layout
 from beholder.codecs.rnn.codec import Rnn
-from beholder.codecs.rnn.torch import entropy_models as context
 from beholder.codecs.rnn.torch import model, transform
+from beholder.codecs.rnn.torch.entropy import models as context
 from beholder.codecs.rnn.torch.human_distortion import human_distortion
 from beholder.codecs.rnn.torch.weights import exported
 from beholder.evaluation import protocol

@@ -14,9 +14,9 @@ from beholder.codecs.base import Codec, check_alpha
 from beholder.errors import BadOptionError, TargetMissedWarning
 from beholder.evaluation import one_image
 from beholder.evaluation.one_image import Evaluation
-from beholder.image import strip_metadata
 from beholder.limits import limit_pixels
 from beholder.observers import Observer
+from beholder.pictures.modes import strip_metadata
 from beholder.reading import FileSource, ImageSource, open_image, read_file
 from beholder.targets.choose import AUTO, Choice, available, choose
 from beholder.targets.kinds import Target

@@ -28,7 +28,7 @@ from beholder.codecs.bpg.codec import metadata
 from beholder.codecs.rnn import bitstream
 from beholder.codecs.rnn.layout import ITERATIONS
 from beholder.errors import BadFileError, BadImageError, BadOptionError, BeholderError
-from beholder.image import normalise
+from beholder.pictures.modes import normalise
 
 DRAFT_QUALITY = {16: 1, 8: 2, 4: 3, 2: 5, 1: ITERATIONS}
 """Iterations worth decoding when both sides are divided by the key: the reduction loses what finer codes would tell."""

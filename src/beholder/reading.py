@@ -10,19 +10,20 @@ from typing import IO, Any
 
 from PIL import Image, UnidentifiedImageError
 
-from beholder import arrays, codecs
-from beholder.arrays import ArrayLike
+from beholder import codecs
 from beholder.codecs.opening import load_picture, tell_frames
 from beholder.errors import BadFileError, BadImageError, BeholderError, NotAvailableError
-from beholder.image import normalise
 from beholder.limits import MAX_FILE_BYTES, check_size
-from beholder.tiff import MAGICS, read_tiff
+from beholder.pictures import arrays
+from beholder.pictures.arrays import ArrayLike
+from beholder.pictures.modes import normalise
+from beholder.pictures.tiff import MAGICS, read_tiff
 
 FileSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 """A file: its path, its bytes, or a binary file object, which is read from its beginning where it can seek, and is left
 open at the position where it was."""
 ImageSource = FileSource | Image.Image | ArrayLike
-"""A picture: an image file, a Pillow image of any mode, a NumPy array or a tensor (see :mod:`beholder.arrays`)."""
+"""A picture: an image file, a Pillow image, or an array or tensor as :mod:`beholder.pictures.arrays` takes it."""
 
 TAKEN = "a path, bytes, a binary file object, a Pillow image, a NumPy array or a torch tensor"
 TAKEN_FILE = "a path, bytes or a binary file object"

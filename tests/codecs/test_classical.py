@@ -14,11 +14,11 @@ from PIL import Image, ImageCms
 
 from beholder import codecs
 from beholder.codecs.base import Codec
-from beholder.colour import to_srgb
 from beholder.errors import BadFileError, BadImageError, BadOptionError, NotAvailableError
 from beholder.extras import install_command
-from beholder.image import MODES, flatten
 from beholder.metrics import psnr
+from beholder.pictures.colour import to_srgb
+from beholder.pictures.modes import MODES, flatten
 
 NAMES = ("jpeg", "webp", "avif", "jpeg2000", "jxl", "heic")
 KEEPS_GREY = {"jpeg", "avif", "jpeg2000", "jxl", "heic"}

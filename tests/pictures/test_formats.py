@@ -15,8 +15,8 @@ from PIL import Image, ImageCms
 
 import beholder
 from beholder import codecs
-from beholder.colour import profile_space, to_srgb
 from beholder.errors import BadImageError
+from beholder.pictures.colour import profile_space, to_srgb
 from beholder.reading import open_image
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -239,7 +239,7 @@ def test_grey_pixels_under_an_rgb_profile_are_converted(photo: Image.Image) -> N
 
 @pytest.mark.parametrize("suffix", [".bmp", ".ppm", ".png", ".tif", ".webp", ".jpg"])
 def test_colours_survive_formats_without_profiles(photo: Image.Image, suffix: str) -> None:
-    from beholder.saving import picture_bytes
+    from beholder.pictures.saving import picture_bytes
 
     photo.info["icc_profile"] = SWAPPED
     with Image.open(BytesIO(picture_bytes(photo, f"x{suffix}"))) as saved:

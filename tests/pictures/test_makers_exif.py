@@ -11,8 +11,9 @@ from helpers.makers_exif import MAKER_NOTE, ORIENTATION, makers
 from PIL import ExifTags, Image
 
 import beholder
-from beholder import codecs, saving
-from beholder.metadata import clean_exif
+from beholder import codecs
+from beholder.pictures import saving
+from beholder.pictures.metadata import clean_exif
 
 MAKERS = makers()
 EXIF, GPS = ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo

@@ -22,8 +22,8 @@ from beholder.batch.tasks import Compress, Row, Task
 from beholder.codecs.base import Codec
 from beholder.errors import BadFileError, NotAvailableError, OutputError
 from beholder.files import save_atomically
-from beholder.image import strip_metadata
 from beholder.observers import Observer
+from beholder.pictures.modes import strip_metadata
 from beholder.reading import open_image
 from beholder.targets import KeepLabel, Target, find
 

@@ -20,11 +20,11 @@ from beholder.codecs.base import Codec
 from beholder.codecs.comparable import comparable
 from beholder.errors import BadFileError, BadOptionError, NotAvailableError, OutputError
 from beholder.files import save_atomically
-from beholder.image import strip_metadata
 from beholder.limits import limit_pixels
 from beholder.metrics import ms_ssim
+from beholder.pictures.modes import strip_metadata
+from beholder.pictures.saving import picture_bytes
 from beholder.reading import read_file
-from beholder.saving import picture_bytes
 from beholder.targets import AUTO, Target, choose
 
 

@@ -61,7 +61,7 @@ def with_suffix(name: str, suffix: str) -> str:
     if name == STREAM:
         return STREAM
     from beholder import codecs
-    from beholder.saving import SUFFIXES
+    from beholder.pictures.saving import SUFFIXES
 
     known = {*codecs.suffixes(), *SUFFIXES}
     path = Path(name)

@@ -83,7 +83,8 @@ def decompress(task: Decompress, file: str, output: str, options: Options) -> No
     Raises:
         BeholderError: the file cannot be read, or the picture cannot be written.
     """
-    from beholder import api, saving
+    from beholder import api
+    from beholder.pictures import saving
     from beholder.reading import read_file
 
     files.check_output(output, file, options.force)

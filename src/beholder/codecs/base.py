@@ -1,7 +1,7 @@
 """Interface of all codecs: one small interface and the checks around it.
 
 Data flows one way: image -> ``encode`` -> bytes -> ``decode`` -> image.  Images are Pillow images in
-one of the four modes of :mod:`beholder.image` (``L``, ``LA``, ``RGB``, ``RGBA``; 8 bits a sample).
+one of the four modes of :mod:`beholder.pictures.modes` (``L``, ``LA``, ``RGB``, ``RGBA``; 8 bits a sample).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import SupportsIndex
 
 from PIL import Image
 
-from beholder.colour import GREY_SPACE, RGB_SPACE, profile_space, to_srgb
 from beholder.errors import BadFileError, BadOptionError, BeholderError, NotAvailableError, note
-from beholder.image import flatten, normalise
+from beholder.pictures.colour import GREY_SPACE, RGB_SPACE, profile_space, to_srgb
+from beholder.pictures.modes import flatten, normalise
 
 _WHOLE = 1e-6  # qualities that differ by less are the same
 
@@ -100,7 +100,7 @@ class Codec(ABC):
         """Compress ``image`` to the bytes of a complete file.
 
         Args:
-            image: mode L, LA, RGB or RGBA (see :func:`beholder.image.normalise`), any size from 1x1.
+            image: mode L, LA, RGB or RGBA (see :func:`beholder.pictures.modes.normalise`), any size from 1x1.
                 ``image.info`` may hold ``icc_profile`` and ``exif`` bytes; both are stored where the
                 format has room, else colours are converted to sRGB, and EXIF data are left out with a note.
             quality: on the codec's own scale; None for its default.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from PIL import Image
 
-from beholder.colour import to_srgb
-from beholder.image import flatten
+from beholder.pictures.colour import to_srgb
+from beholder.pictures.modes import flatten
 
 
 def comparable(original: Image.Image, decompressed: Image.Image) -> tuple[Image.Image, Image.Image]:

@@ -13,7 +13,7 @@ from beholder.codecs.opening import damaged
 from beholder.codecs.pillow_codec import check_side
 from beholder.errors import BadFileError, note
 from beholder.extras import install_command
-from beholder.image import check_size
+from beholder.pictures.modes import check_size
 
 _BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 

@@ -10,7 +10,7 @@ from beholder.codecs.base import QualityScale
 from beholder.codecs.boxes import read_boxes, write_box
 from beholder.codecs.pillow_codec import PillowCodec
 from beholder.errors import BadFileError
-from beholder.metadata import EXIF_PREFIX, find_tiff
+from beholder.pictures.metadata import EXIF_PREFIX, find_tiff
 
 _JP2 = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 _CODESTREAM = b"\xff\x4f\xff\x51"

@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from beholder.arrays import to_8_bits
 from beholder.codecs.base import Codec, QualityScale
 from beholder.codecs.jxl_file import CODESTREAM, SIGNATURE_BOX, Header, open_container, read_header, write_container
 from beholder.codecs.opening import damaged
 from beholder.codecs.pillow_codec import check_side
-from beholder.colour import describe_profile
 from beholder.errors import BadFileError, note
 from beholder.extras import install_command
 from beholder.limits import check_size
-from beholder.metadata import EXIF_PREFIX, find_tiff
+from beholder.pictures.arrays import to_8_bits
+from beholder.pictures.colour import describe_profile
+from beholder.pictures.metadata import EXIF_PREFIX, find_tiff
 
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 # What libjxl calls its profiles of these colours.

@@ -8,9 +8,9 @@ from PIL import Image
 
 from beholder.codecs.base import QualityScale
 from beholder.codecs.pillow_codec import PillowCodec
-from beholder.colour import RGB_SPACE
 from beholder.errors import BadFileError
-from beholder.image import check_size
+from beholder.pictures.colour import RGB_SPACE
+from beholder.pictures.modes import check_size
 
 
 class WebP(PillowCodec):

@@ -9,7 +9,7 @@ from PIL import Image
 from beholder import codecs
 from beholder.codecs.base import Codec
 from beholder.errors import BeholderWarning
-from beholder.image import strip_metadata as strip_metadata
+from beholder.pictures.modes import strip_metadata as strip_metadata
 
 KEYS = ("exif", "icc_profile")
 """Keys that ``image.info`` may hold."""

@@ -10,10 +10,10 @@ from io import BytesIO
 from PIL import Image, ImageDraw, ImageFont
 
 from beholder import codecs
-from beholder.colour import to_srgb
 from beholder.evaluation.one_image import Evaluation
-from beholder.image import flatten
 from beholder.observers import Prediction
+from beholder.pictures.colour import to_srgb
+from beholder.pictures.modes import flatten
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 

@@ -14,10 +14,10 @@ from abc import ABC, abstractmethod
 
 from PIL import Image
 
-from beholder.colour import to_srgb
 from beholder.errors import BadOptionError
-from beholder.image import flatten
 from beholder.observers import Observer
+from beholder.pictures.colour import to_srgb
+from beholder.pictures.modes import flatten
 
 _BLOCK = 16
 _MARGIN = 32

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from beholder.errors import BadImageError
-from beholder.image import flatten
+from beholder.pictures.modes import flatten
 
 Picture = Image.Image | NDArray[np.uint8]
 

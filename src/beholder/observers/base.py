@@ -16,8 +16,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from beholder.errors import BadImageError, BadOptionError, NotAvailableError
-from beholder.image import flatten
 from beholder.observers import labels
+from beholder.pictures.modes import flatten
 
 Float32Array = npt.NDArray[np.float32]
 

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from beholder.errors import BadImageError
-from beholder.image import flatten
+from beholder.pictures.modes import flatten
 from beholder.reading import load
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}

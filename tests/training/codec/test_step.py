@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 
 from beholder.codecs.rnn import onnx_model  # noqa: E402
 from beholder.codecs.rnn.optimise.adjust import propose  # noqa: E402
-from beholder.codecs.rnn.torch.entropy_models import ContextModel  # noqa: E402
+from beholder.codecs.rnn.torch.entropy.models import ContextModel  # noqa: E402
 from beholder.codecs.rnn.torch.human_distortion import human_distortion  # noqa: E402
 from beholder.codecs.rnn.torch.model import CodecConfig, LappedTransformCodec  # noqa: E402
 from beholder.codecs.rnn.torch.weights import exported  # noqa: E402

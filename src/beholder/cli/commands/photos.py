@@ -147,8 +147,8 @@ def decompress(
     as_json: options.Json = False,
 ) -> None:
     """Decompress files of any codec to pictures."""
-    from beholder import saving
     from beholder.batch import Decompress
+    from beholder.pictures import saving
 
     settings = batch.Options(recursive, jobs, resume, force, dry_run, quiet, verbose, as_json)
     suffix = suffix if suffix.startswith(".") else f".{suffix}"

@@ -11,7 +11,7 @@ from io import SEEK_CUR, BytesIO
 from typing import IO
 
 from beholder.errors import BadFileError
-from beholder.image import check_size
+from beholder.pictures.modes import check_size
 
 MAGIC = b"BPG\xfb"
 
@@ -87,7 +87,7 @@ def read_file(data: bytes) -> tuple[Header, bytes]:
 
     Raises:
         BadFileError: not a BPG file, truncated, against the specification, or larger than what
-            :func:`beholder.image.check_size` lets pass.
+            :func:`beholder.pictures.modes.check_size` lets pass.
     """
     file = BytesIO(data)
     header, length = read_header(file)

@@ -33,7 +33,7 @@ from typing import IO
 
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS
 from beholder.errors import BadFileError
-from beholder.image import check_size
+from beholder.pictures.modes import check_size
 
 MAGIC = b"\x8bBHD"
 VERSION = 2

@@ -21,7 +21,7 @@ from beholder.codecs.rnn.bitstream import ALPHA_STEPS, EXIF, ICC, PLANE, Bitstre
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS
 from beholder.errors import BadFileError, BadOptionError
 from beholder.extras import install_command
-from beholder.image import check_size
+from beholder.pictures.modes import check_size
 
 WEBP_LIMIT = 16383
 EFFORTS = (0, 1, 2, 3)

@@ -14,8 +14,8 @@ from beholder.codecs.base import Codec
 from beholder.codecs.comparable import comparable
 from beholder.errors import BadImageError, BadOptionError, NotAvailableError
 from beholder.evaluation.compare.equal_size import nearest
-from beholder.image import strip_metadata
 from beholder.observers import Observer
+from beholder.pictures.modes import strip_metadata
 
 TOLERANCE = 0.02
 """Files whose sizes differ from the common one by no more count as equal."""

@@ -18,7 +18,7 @@ from beholder.evaluation.plots.style import styles
 from beholder.evaluation.summary.curves import Series
 from beholder.evaluation.summary.read import FolderRows
 from beholder.evaluation.sweep.results import GALLERY
-from beholder.image import flatten
+from beholder.pictures.modes import flatten
 from beholder.reading import load
 
 LARGEST = 12

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from beholder.image import flatten
+from beholder.pictures.modes import flatten
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -23,10 +23,10 @@ from beholder.codecs.rnn.entropy.coder import EntropyModel
 from beholder.codecs.rnn.entropy.stage_network import ACTIVATION_SCALE, WEIGHT_SCALE
 from beholder.codecs.rnn.entropy.tables import laplace_tables
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS
-from beholder.codecs.rnn.torch.entropy_models import ContextModel, StageContext
-from beholder.codecs.rnn.torch.integers import IntLayer
+from beholder.codecs.rnn.torch.entropy.integers import IntLayer
+from beholder.codecs.rnn.torch.entropy.models import ContextModel, StageContext
+from beholder.codecs.rnn.torch.entropy.pyramid import PyramidContext
 from beholder.codecs.rnn.torch.model import CodecConfig, LappedTransformCodec
-from beholder.codecs.rnn.torch.pyramid_model import PyramidContext
 from beholder.codecs.rnn.torch.weights import load_checkpoint
 from beholder.errors import BadFileError, BadOptionError, OutputError
 from beholder.files import temporary_folder

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from beholder.codecs.rnn.layout import ITERATIONS
-from beholder.codecs.rnn.torch.entropy_models import ContextModel
+from beholder.codecs.rnn.torch.entropy.models import ContextModel
 from beholder.codecs.rnn.torch.human_distortion import human_distortion
 from beholder.codecs.rnn.torch.machine_distortion import FeatureDistortion
 from beholder.codecs.rnn.torch.model import CodecConfig, LappedTransformCodec

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from beholder.codecs.rnn.layout import BLOCK
-from beholder.codecs.rnn.torch.entropy_models import ContextModel
+from beholder.codecs.rnn.torch.entropy.models import ContextModel
 from beholder.codecs.rnn.torch.human_distortion import human_distortion
 from beholder.codecs.rnn.torch.model import LappedTransformCodec
 

@@ -237,9 +237,9 @@ def test_log_table_is_pinned() -> None:
 def test_integer_runtime_equals_quantised_training() -> None:
     """Means and scales that training computes with fake quantisation are those of the integer onnx_model."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    from beholder.codecs.rnn.torch.entropy_models import ContextModel
+    from beholder.codecs.rnn.torch.entropy.models import ContextModel
+    from beholder.codecs.rnn.torch.entropy.pyramid import PyramidContext
     from beholder.codecs.rnn.torch.model import CodecConfig, LappedTransformCodec
-    from beholder.codecs.rnn.torch.pyramid_model import PyramidContext
     from beholder.training.codec.export import freeze
 
     torch.manual_seed(0)

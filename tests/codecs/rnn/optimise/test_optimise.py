@@ -20,7 +20,7 @@ from beholder.codecs.rnn.layout import LAYOUT
 from beholder.codecs.rnn.optimise.human import MsSsimObjective
 from beholder.codecs.rnn.optimise.objective import SinglePictureRate
 from beholder.codecs.rnn.torch import objective
-from beholder.codecs.rnn.torch.entropy_models import ContextModel
+from beholder.codecs.rnn.torch.entropy.models import ContextModel
 from beholder.codecs.rnn.torch.weights import exported
 from beholder.errors import NotAvailableError
 from beholder.evaluation.sweep import settings as sweep_settings

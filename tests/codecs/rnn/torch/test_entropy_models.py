@@ -11,8 +11,8 @@ torch = pytest.importorskip("torch")
 
 from beholder.codecs.rnn.entropy.tables import LOG_SCALE_RANGE, MEAN_SCALE, SCALES  # noqa: E402
 from beholder.codecs.rnn.layout import LAYOUT, lattice  # noqa: E402
-from beholder.codecs.rnn.torch.entropy_models import ContextModel, StageContext  # noqa: E402
-from beholder.codecs.rnn.torch.laplace import dead_zone_bits, laplace_bits  # noqa: E402
+from beholder.codecs.rnn.torch.entropy.laplace import dead_zone_bits, laplace_bits  # noqa: E402
+from beholder.codecs.rnn.torch.entropy.models import ContextModel, StageContext  # noqa: E402
 
 STAGES = [6, 8, 9, 17]
 """Channels coded first; refined by one level; by one or two; the finest level."""

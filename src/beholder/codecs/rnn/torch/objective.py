@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from beholder.codecs.rnn import onnx_model
 from beholder.codecs.rnn.optimise import human, loop
 from beholder.codecs.rnn.optimise.objective import Floats, OptimiserSchedule, RateEstimate, SinglePictureRate
-from beholder.codecs.rnn.torch.entropy_models import ContextModel
+from beholder.codecs.rnn.torch.entropy.models import ContextModel
 from beholder.codecs.rnn.torch.human_distortion import human_distortion
 from beholder.codecs.rnn.torch.machine_distortion import FeatureDistortion
 from beholder.codecs.rnn.torch.model import LappedTransformCodec

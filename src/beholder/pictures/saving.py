@@ -9,10 +9,10 @@ from typing import Any
 
 from PIL import Image
 
-from beholder.colour import GREY_SPACE, RGB_SPACE, profile_space, to_srgb
 from beholder.errors import BadOptionError, OutputError, note
-from beholder.image import flatten
-from beholder.metadata import descriptive_exif, has_directories
+from beholder.pictures.colour import GREY_SPACE, RGB_SPACE, profile_space, to_srgb
+from beholder.pictures.metadata import descriptive_exif, has_directories
+from beholder.pictures.modes import flatten
 
 _BOTH = frozenset({GREY_SPACE, RGB_SPACE})
 
@@ -61,7 +61,7 @@ def picture_bytes(image: Image.Image, output: str) -> bytes:
     such profile.  EXIF data that it cannot hold are left out with a note.
 
     Args:
-        image: a picture as :mod:`beholder.image` describes it.
+        image: a picture as :mod:`beholder.pictures.modes` describes it.
         output: name of the file, or ``-`` for PNG.
 
     Raises:

@@ -10,8 +10,8 @@ from beholder.codecs.rnn.entropy.pyramid import before, count_features, inputs, 
 from beholder.codecs.rnn.entropy.stage_network import ACTIVATION_MAX, ACTIVATION_SCALE
 from beholder.codecs.rnn.entropy.tables import DEAD_ZONE_MEAN_SCALE, LOG_SCALE_RANGE, MEAN_LIMIT, MEAN_SCALE, SCALES
 from beholder.codecs.rnn.layout import Layout
-from beholder.codecs.rnn.torch.integers import IntLayer, floor_through, round_maybe
-from beholder.codecs.rnn.torch.laplace import dead_zone_bits, laplace_bits
+from beholder.codecs.rnn.torch.entropy.integers import IntLayer, floor_through, round_maybe
+from beholder.codecs.rnn.torch.entropy.laplace import dead_zone_bits, laplace_bits
 
 PASSES = 11
 WIDTH = 48
@@ -19,7 +19,7 @@ WIDTH = 48
 
 class PyramidContext(nn.Module):
     """Entropy model of one channel of the thumbnail; the interface is that of
-    :class:`beholder.codecs.rnn.torch.entropy_models.StageContext`."""
+    :class:`beholder.codecs.rnn.torch.entropy.models.StageContext`."""
 
     def __init__(self, layout: Layout, stage: int, width: int = WIDTH) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ Pillow mode               result  how
 ``LAB``                   RGB     CIE L*a*b* (D50) to sRGB with LittleCMS
 ``I;16`` and variants     L       0..65535 (of a TIFF file with fewer bits: 0..2^bits - 1) to 0..255, rounded;
                                   LA with a transparent grey
-``I``, ``F``              L       by the range of the values: see :func:`beholder.arrays.to_8_bits`
+``I``, ``F``              L       by the range of the values: see :func:`beholder.pictures.arrays.to_8_bits`
 ========================  ======  ===================================================================
 """
 
@@ -30,12 +30,12 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageCms
 
-from beholder.arrays import to_8_bits
-from beholder.colour import CMS_ERRORS, convert, fit_profile, to_srgb
 from beholder.errors import BadImageError, note
 from beholder.limits import MAX_PIXELS as MAX_PIXELS
 from beholder.limits import check_size as check_size
-from beholder.metadata import exif_of, orientation_of
+from beholder.pictures.arrays import to_8_bits
+from beholder.pictures.colour import CMS_ERRORS, convert, fit_profile, to_srgb
+from beholder.pictures.metadata import exif_of, orientation_of
 
 MODES = frozenset({"L", "LA", "RGB", "RGBA"})
 """The modes that every other module has to deal with."""

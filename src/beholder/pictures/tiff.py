@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from beholder.arrays import to_8_bits
 from beholder.errors import BadFileError, NotAvailableError, note
 from beholder.extras import install_command
 from beholder.limits import check_size
+from beholder.pictures.arrays import to_8_bits
 
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of TIFF and BigTIFF files."""

@@ -17,7 +17,7 @@ from PIL import Image, ImageCms
 
 from beholder.errors import BadFileError, BadImageError, OutputError
 from beholder.files import save_atomically
-from beholder.image import MAX_PIXELS, MODES, check_size, flatten, normalise
+from beholder.pictures.modes import MAX_PIXELS, MODES, check_size, flatten, normalise
 from beholder.reading import load, open_image
 
 RESULT_MODES = {

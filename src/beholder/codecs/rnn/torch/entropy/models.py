@@ -29,9 +29,9 @@ from beholder.codecs.rnn.entropy.tables import (
     family,
 )
 from beholder.codecs.rnn.layout import Layout, lattice
-from beholder.codecs.rnn.torch.integers import IntLayer, floor_through, round_maybe
-from beholder.codecs.rnn.torch.laplace import dead_zone_bits, laplace_bits
-from beholder.codecs.rnn.torch.pyramid_model import PyramidContext
+from beholder.codecs.rnn.torch.entropy.integers import IntLayer, floor_through, round_maybe
+from beholder.codecs.rnn.torch.entropy.laplace import dead_zone_bits, laplace_bits
+from beholder.codecs.rnn.torch.entropy.pyramid import PyramidContext
 
 Prediction = tuple[Tensor, Tensor]
 """Mean and log scale of the codes of a stage, (b, k, h, w) each."""

@@ -1,0 +1,1 @@
+"""Entropy models in torch: what they learn, the coder computes in integers."""
