@@ -87,8 +87,8 @@ def test_the_estimated_rate_is_near_the_entropy_models(image: torch.Tensor) -> N
         objective = StepObjective(codec, context, image, t)
         latents = [torch.trunc(objective.begun * ratio) for ratio in objective.step_ratios]
         bpp = context.bits(latents).sum(1) / image[0, 0].numel()
-        price = codec.step.price(objective.begun, objective.t[:1]).flatten() * image[0, 0].numel()
-        torch.testing.assert_close(codec.step.lagrange[t] / price, bpp, rtol=0.1, atol=0)
+        multiplier = codec.step.multiplier(objective.begun, objective.t[:1]).flatten() * image[0, 0].numel()
+        torch.testing.assert_close(codec.step.lagrange[t] / multiplier, bpp, rtol=0.1, atol=0)
 
 
 def test_only_the_step_and_the_human_synthesis_learn(image: torch.Tensor) -> None:

@@ -96,8 +96,8 @@ def read(data: bytes) -> Bitstream:
             break
         try:
             length = reader.varint()
-            checksum = int.from_bytes(reader.take(4), "little")
-            segment = reader.take(length)
+            checksum = int.from_bytes(reader.read(4), "little")
+            segment = reader.read(length)
         except BadFileError:
             stream.cut = True
             break
@@ -120,15 +120,15 @@ def read_header(file: IO[bytes], skip: frozenset[int] = frozenset()) -> Bitstrea
         BadFileError: as :func:`read`.
     """
     reader = _Reader(file)
-    if reader.take(4) != MAGIC:
+    if reader.read(4) != MAGIC:
         raise BadFileError("This is no .bhd file: its first bytes are not those of one.")
-    if (version := reader.take(1)[0]) != VERSION:
+    if (version := reader.read(1)[0]) != VERSION:
         remedy = "update beholder" if version > VERSION else "decompress it with the older beholder that wrote it"
         raise BadFileError(f"This .bhd file has version {version}, and we read version {VERSION}: {remedy}.")
-    model = reader.take(8)
+    model = reader.read(8)
     width, height = reader.varint(), reader.varint()
     check_size(width, height, BLOCK)
-    alpha, flags = reader.take(2)
+    alpha, flags = reader.read(2)
     iterations = flags & 0x0F
     if not 1 <= iterations <= ITERATIONS or flags & UNUSED or alpha > ALPHA_STEPS:
         raise BadFileError("The header of this .bhd file is damaged: get the file anew.")
@@ -149,14 +149,14 @@ def _read_chunks(reader: _Reader, stream: Bitstream, skip: frozenset[int]) -> No
     if count > MOST_CHUNKS:
         raise BadFileError("The header of this .bhd file is damaged: get the file anew.")
     for _ in range(count):
-        tag = reader.take(1)[0]
+        tag = reader.read(1)[0]
         length = reader.varint()
-        checksum = int.from_bytes(reader.take(4), "little")
+        checksum = int.from_bytes(reader.read(4), "little")
         if tag in skip:
             reader.skip(length)
             stream.chunks[tag] = b""
             continue
-        chunk = reader.take(length)
+        chunk = reader.read(length)
         if zlib.crc32(chunk) != checksum:
             raise BadFileError("The checksum of the metadata is wrong: the file is damaged, get it anew.")
         stream.chunks[tag] = chunk
@@ -166,7 +166,7 @@ class _Reader:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
-    def take(self, count: int) -> bytes:
+    def read(self, count: int) -> bytes:
         piece = self._file.read(count)
         if len(piece) < count:
             raise BadFileError("This .bhd file ends inside its header: get the whole file.")
@@ -178,7 +178,7 @@ class _Reader:
     def varint(self) -> int:
         value = 0
         for shift in range(0, 35, 7):
-            byte = self.take(1)[0]
+            byte = self.read(1)[0]
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
                 return value

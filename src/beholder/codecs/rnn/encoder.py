@@ -69,19 +69,19 @@ def _finest(
     height, width = pixels.shape[1] // BLOCK, pixels.shape[2] // BLOCK
     finest = np.empty((model.latent, height, width), np.int16)
     steps, last = model.steps, iterations - 1
-    target = optimised_for(model, alpha, effort, iterations, (height, width))
-    gains = [steps.gain(alpha, t, target) for t in range(iterations)]
+    served = optimised_for(model, alpha, effort, iterations, (height, width))
+    gains = [steps.gain(alpha, t, served) for t in range(iterations)]
     if effort:
         latent = np.empty(finest.shape, np.float32)
-        for tile, part in _begin(model, pixels, alpha, gains, target):
+        for tile, part in _begin(model, pixels, alpha, gains, served):
             latent[:, *tile.inner] = part
         objective, schedule = _objective(model, alpha, last, effort)
         loop.improve(objective, schedule, pixels, latent, gains, alpha, progress)
         for tile in tiles(height, width, 0):
             finest[:, *tile.inner] = steps.quantise(latent[:, *tile.inner], alpha, last, iterations)
     else:
-        for tile, part in _begin(model, pixels, alpha, gains, target):
-            codes = steps.quantise(part, alpha, last, target)
+        for tile, part in _begin(model, pixels, alpha, gains, served):
+            codes = steps.quantise(part, alpha, last, served)
             finest[:, *tile.inner] = _widen(model, codes, part * gains[-1], iterations, dead_zone)
     return finest
 
@@ -98,11 +98,11 @@ def optimised_for(model: Model, alpha: float, effort: int, iterations: int, size
 
 
 def _begin(
-    model: Model, pixels: Pixels, alpha: float, gains: list[Floats], target: int
+    model: Model, pixels: Pixels, alpha: float, gains: list[Floats], served: int
 ) -> Iterator[tuple[Tile, Floats]]:
     """The latent tile by tile: the analysis, and for human observers one learned step."""
     height, width = pixels.shape[1] // BLOCK, pixels.shape[2] // BLOCK
-    if not (target and alpha == 0 and model.has_step and min(height, width) >= loop.SMALLEST):
+    if not (served and alpha == 0 and model.has_step and min(height, width) >= loop.SMALLEST):
         yield from model.analyse_tiles(pixels, alpha)
         return
     for tile in tiles(height, width, adjust.MARGIN, side=adjust.TILE):
@@ -128,8 +128,8 @@ def _widen(model: Model, codes: Codes, scaled: Floats, iterations: int, dead_zon
 
 def _shift(layout: Layout, t: int, iterations: int) -> Ints:
     """Levels by which each channel is finer after the last iteration than after iteration ``t``."""
-    last, now = layout.levels(iterations - 1), layout.levels(t)
-    return np.maximum(last, 0) - np.maximum(now, 0)
+    last, here = layout.levels(iterations - 1), layout.levels(t)
+    return np.maximum(last, 0) - np.maximum(here, 0)
 
 
 def _objective(

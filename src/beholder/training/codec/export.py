@@ -144,7 +144,7 @@ def _rounded(tensor: Tensor) -> Tensor:
 
 def freeze(codec: LappedTransformCodec, context: ContextModel) -> dict[str, NDArray[Any]]:
     """The arrays of ``entropy.npz``: integer weights, tables, quantiser gains."""
-    tables, reach = laplace_tables()
+    tables, half_widths = laplace_tables()
     arrays: dict[str, NDArray[Any]] = {
         "sizes": np.array([codec.layout.latent, codec.config.hidden], np.int32),
         "layout": codec.layout.rows(),
@@ -154,7 +154,7 @@ def freeze(codec: LappedTransformCodec, context: ContextModel) -> dict[str, NDAr
         "searched": codec.quantiser.searched.detach().numpy(),
         "searched_ratio": codec.quantiser.searched_ratio.numpy(),
         "tables": tables,
-        "reach": reach.astype(np.int32),
+        "reach": half_widths.astype(np.int32),
         "adapts": np.array(True),
     }
     unit = WEIGHT_SCALE * ACTIVATION_SCALE
@@ -238,13 +238,13 @@ def decode_with_torch(
     blocks = (size[0] // BLOCK, size[1] // BLOCK)
     hidden = torch.zeros(1, codec.config.hidden, *blocks)
     y_hat = torch.zeros(1, codec.layout.latent, *blocks)
-    now = np.zeros((codec.layout.latent, *blocks), np.int64)
+    state = np.zeros((codec.layout.latent, *blocks), np.int64)
     observer = torch.tensor([alpha])
     t = torch.zeros(1, dtype=torch.long)
     for i, segment in enumerate(segments):
-        entropy.decode(segment, now, i)
+        entropy.decode(segment, state, i)
         t = torch.tensor([i])
-        integers = torch.from_numpy(now[None]).float()
+        integers = torch.from_numpy(state[None]).float()
         y_hat = codec.quantiser.dequantise(integers, observer, t, torch.tensor([optimised_for]))
         hidden = codec.recurrence(y_hat, hidden, observer, t)
     image = codec.synthesis(y_hat, hidden, observer, t, torch.tensor([optimised_for]))[0].clamp(0, 1)

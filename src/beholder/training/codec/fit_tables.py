@@ -1,8 +1,8 @@
 """Tables of probabilities fitted to codes: those of real pictures are no exact Laplace distributions.
 
-Pictures are encoded as the encoder does it, some with search, and each table's symbols are counted.  Since the search
-asks the tables what codes cost, that happens twice: with Laplace's, then with those fitted to what came out (as for
-entropy-constrained quantisers: Chou, Lookabaugh and Gray, 1989).
+Pictures are encoded as the encoder does it, some with latent optimisation, and each table's symbols are counted.  Since
+latent optimisation takes the rate from the tables, that happens twice: with Laplace's, then with those fitted to the
+first counts (as for entropy-constrained quantisers: Chou, Lookabaugh and Gray, 1989).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Ints = NDArray[np.int64]
 ROUNDS = 2
 CROP = 256
 PLAIN = 0.3
-"""Share of the crops that are encoded without search, at the highest quality."""
+"""Fraction of the crops that are encoded without latent optimisation, at the highest quality."""
 LAST_ITERATIONS = (0, 1, 1, 1, 2, 2, 2, 3, 3, 4, 4, 5, 6, 7)
 """Last iterations of the others, drawn from these."""
 PRIOR = 500
@@ -72,10 +72,10 @@ def _samples(photos: Path, crops: int, number: int) -> Iterator[tuple[NDArray[np
         yield source.batch(i, 1)[0], t, 0 if plain else 1
 
 
-def _fitted(tables: NDArray[np.float64], counts: Ints, reach: Ints) -> NDArray[np.uint16]:
-    ends = np.cumsum(table_sizes(reach))[:-1]
+def _fitted(tables: NDArray[np.float64], counts: Ints, half_widths: Ints) -> NDArray[np.uint16]:
+    ends = np.cumsum(table_sizes(half_widths))[:-1]
     fitted = []
-    for before, seen in zip(np.split(tables, ends), np.split(counts, ends), strict=True):
-        mass = seen + PRIOR * before / before.sum()
+    for before, counted in zip(np.split(tables, ends), np.split(counts, ends), strict=True):
+        mass = counted + PRIOR * before / before.sum()
         fitted.append(integers(mass / mass.sum()))
     return np.concatenate(fitted)

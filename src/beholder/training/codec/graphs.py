@@ -40,8 +40,8 @@ class _Recurrence(nn.Module):
         super().__init__()
         self.codec = codec
 
-    def forward(self, belief: Tensor, memory: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
-        result: Tensor = self.codec.recurrence(belief, memory, alpha, t)
+    def forward(self, y_hat: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
+        result: Tensor = self.codec.recurrence(y_hat, hidden, alpha, t)
         return result
 
 
@@ -50,28 +50,28 @@ class _Synthesis(nn.Module):
         super().__init__()
         self.codec = codec
 
-    def forward(self, belief: Tensor, memory: Tensor, alpha: Tensor, t: Tensor, row: Tensor) -> Tensor:
-        image = self.codec.synthesis.for_machine(belief, memory, alpha, t, row)
+    def forward(self, y_hat: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor, index: Tensor) -> Tensor:
+        image = self.codec.synthesis.for_machine(y_hat, hidden, alpha, t, index)
         return torch.round(image.clamp(0, 1) * 255).to(torch.uint8)
 
 
-class _Eye(nn.Module):
+class _Human(nn.Module):
     def __init__(self, codec: LappedTransformCodec) -> None:
         super().__init__()
         self.codec = codec
 
-    def forward(self, belief: Tensor, row: Tensor) -> Tensor:
-        image = self.codec.synthesis.for_human(belief, row)
+    def forward(self, y_hat: Tensor, index: Tensor) -> Tensor:
+        image = self.codec.synthesis.for_human(y_hat, index)
         return torch.round(image.clamp(0, 1) * 255).to(torch.uint8)
 
 
-class _EyeAdjoint(nn.Module):
+class _HumanVjp(nn.Module):
     def __init__(self, codec: LappedTransformCodec) -> None:
         super().__init__()
         self.codec = codec
 
-    def forward(self, gradient: Tensor, belief: Tensor, row: Tensor) -> Tensor:
-        result: Tensor = self.codec.synthesis.for_human_vjp(gradient, belief, row)
+    def forward(self, gradient: Tensor, y_hat: Tensor, index: Tensor) -> Tensor:
+        result: Tensor = self.codec.synthesis.for_human_vjp(gradient, y_hat, index)
         return result
 
 
@@ -80,17 +80,17 @@ class _Linear(nn.Module):
         super().__init__()
         self.codec = codec
 
-    def forward(self, belief: Tensor) -> Tensor:
-        return torch.round(self.codec.synthesis.linear_picture(belief).clamp(0, 1) * 255).to(torch.uint8)
+    def forward(self, y_hat: Tensor) -> Tensor:
+        return torch.round(self.codec.synthesis.linear_picture(y_hat).clamp(0, 1) * 255).to(torch.uint8)
 
 
-class _LinearAdjoint(nn.Module):
+class _LinearVjp(nn.Module):
     def __init__(self, codec: LappedTransformCodec) -> None:
         super().__init__()
         self.codec = codec
 
-    def forward(self, gradient: Tensor, belief: Tensor) -> Tensor:
-        result: Tensor = self.codec.synthesis.linear_picture_vjp(gradient, belief)
+    def forward(self, gradient: Tensor, y_hat: Tensor) -> Tensor:
+        result: Tensor = self.codec.synthesis.linear_picture_vjp(gradient, y_hat)
         return result
 
 
@@ -107,9 +107,9 @@ class _Step(nn.Module):
 
 def write_networks(codec: LappedTransformCodec, folder: Path) -> None:
     """The graphs of :mod:`beholder.codecs.rnn.onnx_model`, with free height and width."""
-    latent, memory = codec.layout.latent, codec.config.hidden
+    latent, channels = codec.layout.latent, codec.config.hidden
     alpha, t = torch.zeros(1), torch.zeros(1, dtype=torch.long)
-    belief, hidden = torch.zeros(1, latent, 6, 8), torch.zeros(1, memory, 6, 8)
+    y_hat, hidden = torch.zeros(1, latent, 6, 8), torch.zeros(1, channels, 6, 8)
     image = torch.zeros(1, 3, 96, 128, dtype=torch.uint8)
     free = {2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
     positions = {axis: torch.export.Dim(f"blocks_{axis}") for axis in (2, 3)}
@@ -119,45 +119,45 @@ def write_networks(codec: LappedTransformCodec, folder: Path) -> None:
         (
             "recurrence",
             _Recurrence(codec),
-            {"belief": belief, "memory": hidden, "alpha": alpha, "t": t},
+            {"belief": y_hat, "memory": hidden, "alpha": alpha, "t": t},
             {"belief": free, "memory": free},
             ["memory_out"],
         ),
         (
             "synthesis",
             _Synthesis(codec),
-            {"belief": belief, "memory": hidden, "alpha": alpha, "t": t, "row": t.clone()},
+            {"belief": y_hat, "memory": hidden, "alpha": alpha, "t": t, "row": t.clone()},
             {"belief": free, "memory": free},
             ["image"],
         ),
-        ("eye", _Eye(codec), {"belief": belief, "row": t}, {"belief": free}, ["image"]),
+        ("eye", _Human(codec), {"belief": y_hat, "row": t}, {"belief": free}, ["image"]),
         (
             "eye_adjoint",
-            _EyeAdjoint(codec),
-            {"gradient": torch.zeros(1, 3, 96, 128), "belief": belief, "row": t},
+            _HumanVjp(codec),
+            {"gradient": torch.zeros(1, 3, 96, 128), "belief": y_hat, "row": t},
             {"gradient": blocks, "belief": positions},
             ["by_belief"],
         ),
     ]
     if codec.step is not None:
         jobs += [
-            ("linear", _Linear(codec), {"belief": belief}, {"belief": free}, ["image"]),
+            ("linear", _Linear(codec), {"belief": y_hat}, {"belief": free}, ["image"]),
             (
                 "linear_adjoint",
-                _LinearAdjoint(codec),
-                {"gradient": torch.zeros(1, 3, 96, 128), "belief": belief},
+                _LinearVjp(codec),
+                {"gradient": torch.zeros(1, 3, 96, 128), "belief": y_hat},
                 {"gradient": blocks, "belief": positions},
                 ["by_belief"],
             ),
             (
                 "step",
                 _Step(codec),
-                {"begun": belief, "place": belief.clone(), "gradient": belief.clone(), "t": t},
+                {"begun": y_hat, "place": y_hat.clone(), "gradient": y_hat.clone(), "t": t},
                 {"begun": free, "place": free, "gradient": free},
                 ["codes"],
             ),
         ]
-    shared: dict[bytes, int] = {}
+    offsets: dict[bytes, int] = {}
     for name, module, inputs, dynamic, outputs in jobs:
         with _quiet_exporter():
             program = torch.onnx.export(
@@ -174,9 +174,9 @@ def write_networks(codec: LappedTransformCodec, folder: Path) -> None:
         assert program is not None
         model = _halved(program.model_proto)
         if name in ("eye", "eye_adjoint", "linear", "linear_adjoint"):
-            _move_out(model, shared)
+            _move_out(model, offsets)
         (folder / f"{name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
-    (folder / onnx_model.HUMAN_WEIGHTS).write_bytes(b"".join(shared))
+    (folder / onnx_model.HUMAN_WEIGHTS).write_bytes(b"".join(offsets))
 
 
 @contextmanager
@@ -217,14 +217,14 @@ def _halved(model: Any) -> Any:
     return model
 
 
-def _move_out(model: Any, shared: dict[bytes, int]) -> None:
-    """Move large weights to the file ``EYE_WEIGHTS``, equal ones once; ``shared`` maps each to its offset in bytes."""
+def _move_out(model: Any, offsets: dict[bytes, int]) -> None:
+    """Move large weights to the file ``HUMAN_WEIGHTS``, equal ones once; ``offsets`` holds their places, in bytes."""
     from onnx import TensorProto
     from onnx.external_data_helper import set_external_data
 
     for tensor in model.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT16:
             data = tensor.raw_data
-            place = shared.setdefault(data, sum(map(len, shared)))
+            place = offsets.setdefault(data, sum(map(len, offsets)))
             set_external_data(tensor, onnx_model.HUMAN_WEIGHTS, place, len(data))
             tensor.ClearField("raw_data")

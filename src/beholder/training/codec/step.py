@@ -85,11 +85,11 @@ class StepObjective:
         with torch.no_grad():
             latents = [torch.trunc(draws[0] * ratio) for ratio in self.step_ratios]
             bits = self.context.bits(latents).sum(1)
-            price = self.step.price(self.begun, self.t[:1])
+            multiplier = self.step.multiplier(self.begun, self.t[:1])
             gradient = by_both.reshape(2, n, *by_both.shape[1:]).mean(0)
             direction = torch.where(draws[0] > low, -1.0, 1.0)
             for by_rate, ratio in zip(self.context.rate_gradient(latents, direction), self.step_ratios, strict=True):
-                gradient = gradient + by_rate * (ratio * price)
+                gradient = gradient + by_rate * (ratio * multiplier)
             split = (draws[0] != draws[1]) / (2 * torch.minimum(up, 1 - up)).clamp(min=LEAST_SPLIT)
             gradient = gradient * self.free * slope * split / n
         mean = distortion.mean()

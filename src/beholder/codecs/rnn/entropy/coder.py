@@ -71,12 +71,12 @@ class EntropyModel:
             PyramidNetwork(arrays, layout, i) if stage.pyramid else StageNetwork(arrays, layout, i)
             for i, stage in enumerate(layout.stages)
         ]
-        reach = arrays["reach"].astype(np.int64)
-        sizes = table_sizes(reach)
+        half_widths = arrays["reach"].astype(np.int64)
+        sizes = table_sizes(half_widths)
         kind = np.arange(len(sizes)) // (SCALES * MEANS)
         # The last symbol that is no escape: below - 1, and below + 1 is above.
-        self._reach = reach.astype(np.int32)
-        self._last = (2 * reach + (kind == EVEN)).astype(np.int32)
+        self._half_width = half_widths.astype(np.int32)
+        self._last = (2 * half_widths + (kind == EVEN)).astype(np.int32)
         self._first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
         self._bits = (PROBABILITY_BITS - np.log2(arrays["tables"])).astype(np.float32)
         self._shifted = shifted_tables().astype(np.int16)
@@ -127,7 +127,7 @@ class EntropyModel:
                 for block in order.blocks():
                     values = np.take(codes[block].reshape(-1, codes[0].size), positions, 1)
                     last = self._last[tables[block]]
-                    symbols = _entries(values - whole[block] + self._reach[tables[block]], 0, last)
+                    symbols = _entries(values - whole[block] + self._half_width[tables[block]], 0, last)
                     escaped.append(values[symbols > last].astype(np.int32))
                     lie, place = order.place(block)
                     ordered[place] = symbols.ravel()[lie]
@@ -201,7 +201,7 @@ class EntropyModel:
                 channel, position = np.nonzero(symbols > self._last[tables[block]])
                 escaped.append((channel + block.start, positions[position]))
                 # `passes` reads `codes` again for the next pass.
-                flat[block, positions] = symbols - self._reach[tables[block]] + whole[block]
+                flat[block, positions] = symbols - self._half_width[tables[block]] + whole[block]
             for channels, places in escaped:
                 if len(channels):
                     flat[channels, places] = decoder.decode(raw, len(channels)) - np.int32(CODE_LIMIT + 1)
@@ -228,7 +228,7 @@ class EntropyModel:
                 chosen = predicted if shifts is None else self._shift(step.net, predicted, shifts)
                 at = np.unravel_index(positions, codes[0].shape)
                 first[:, *at] = self._first[chosen]
-                symbol[:, *at] = self._reach[chosen] - whole
+                symbol[:, *at] = self._half_width[chosen] - whole
                 last[:, *at] = self._last[chosen]
             tables.append(_Tables(self._bits, first, symbol, last))
         return RateEstimate(self.layout, self._nets, tables, side)
@@ -253,7 +253,7 @@ class EntropyModel:
             values = codes.reshape(len(codes), -1)[:, positions[::every]] - whole[:, ::every]
             for total, number in zip(costs, (NONE - 1, NONE, NONE + 1), strict=True):
                 shifted = self._shift(net, chosen, np.full(len(codes), number))
-                cost = _cost(self._bits, values + self._reach[shifted], self._first[shifted], self._last[shifted])
+                cost = _cost(self._bits, values + self._half_width[shifted], self._first[shifted], self._last[shifted])
                 total += every * cost.sum(1)
         below, middle, above = costs[..., None]
         slope, bend = (above - below) / (2 * apart), np.maximum((above + below - 2 * middle) / (2 * apart**2), 0)
@@ -267,8 +267,8 @@ class EntropyModel:
 class RateEstimate:
     """Rate estimate with the entropy model's predictions held fixed at certain latents.
 
-    They hold nearly, and far longer than a code stays the same, while a search moves codes: to look slopes up takes a
-    seventh of the time that the predictions take.
+    They hold nearly, and far longer than a code stays the same, while latent optimisation moves codes: looking a
+    gradient up takes a seventh of the time that the predictions take.
     """
 
     def __init__(self, layout: Layout, nets: list[Network], tables: list[_Tables], side: float = 0.0) -> None:
@@ -307,8 +307,8 @@ class RateEstimate:
             # A refinement stays within the cell that it splits.
             split = (moved >= 0) & (moved < factor)
             free = np.where(old != 0, split, (factor == 1) | (np.abs(moved) < factor))
-            slope = (tables.cost(moved) - tables.cost(codes)) * direction[channels]
-            result[step.iteration][channels] = np.where(free, slope, 0)
+            gradient = (tables.cost(moved) - tables.cost(codes)) * direction[channels]
+            result[step.iteration][channels] = np.where(free, gradient, 0)
         return result
 
 

@@ -45,23 +45,23 @@ def family(layout: Layout, stage: int) -> Ints:
 
 
 def laplace_tables() -> tuple[NDArray[np.uint16], Ints]:
-    """Integer probability tables of every family, scale and mean, concatenated, and each one's reach.
+    """Integer probability tables of every family, scale and mean, concatenated, and the half-width of each.
 
-    A table of reach L has the symbols -L..L+1 around the integer part of the mean (EVEN) or -L..L (the others), then,
-    but for HALVED and QUARTERED, two for escapes below and above.  Entries sum to 2^16 and none is 0.
+    A table of half-width L has the symbols -L..L+1 around the integer part of the mean (EVEN) or -L..L (the others).
+    Then, but for HALVED and QUARTERED, come two for escapes below and above.  Entries sum to 2^16 and none is 0.
     """
-    tables, reaches = [], []
+    tables, half_widths = [], []
     low, high = LOG_SCALE_RANGE
     for kind in (EVEN, DEAD_ZONE, HALVED, QUARTERED):
         for scale in np.exp(np.linspace(low, high, SCALES)):
             for part in range(MEANS):
                 if kind in LEVELS_SPLIT:
-                    reach = (1 << LEVELS_SPLIT[kind]) - 1
+                    half_width = (1 << LEVELS_SPLIT[kind]) - 1
                 else:
-                    reach = int(min(MOST_SYMBOLS // 2, np.ceil(6 * scale) + 1))
-                tables.append(integers(_mass(kind, float(scale), part, reach)))
-                reaches.append(reach)
-    return np.concatenate(tables), np.array(reaches, np.int64)
+                    half_width = int(min(MOST_SYMBOLS // 2, np.ceil(6 * scale) + 1))
+                tables.append(integers(_mass(kind, float(scale), part, half_width)))
+                half_widths.append(half_width)
+    return np.concatenate(tables), np.array(half_widths, np.int64)
 
 
 def shifted_tables() -> Ints:
@@ -74,18 +74,18 @@ def shifted_tables() -> Ints:
     return np.stack([moved, np.where(kind == EVEN, np.arange(len(kind)), moved)])
 
 
-def table_sizes(reach: Ints) -> Ints:
+def table_sizes(half_widths: Ints) -> Ints:
     """Number of entries of each table."""
-    kind = np.arange(len(reach)) // (SCALES * MEANS)
-    return 2 * reach + np.where(kind == EVEN, 4, np.where(kind == DEAD_ZONE, 3, 1))
+    kind = np.arange(len(half_widths)) // (SCALES * MEANS)
+    return 2 * half_widths + np.where(kind == EVEN, 4, np.where(kind == DEAD_ZONE, 3, 1))
 
 
-def _mass(kind: int, scale: float, part: int, reach: int) -> NDArray[np.float64]:
+def _mass(kind: int, scale: float, part: int, half_width: int) -> NDArray[np.float64]:
     if kind == EVEN:
-        edges = np.arange(-reach, reach + 3) - 0.5 - part / MEAN_SCALE
+        edges = np.arange(-half_width, half_width + 3) - 0.5 - part / MEAN_SCALE
     else:
         mean = (part - MEANS // 2) / DEAD_ZONE_MEAN_SCALE
-        edges = np.concatenate([np.arange(-reach - 1.0, 0), np.arange(1, reach + 2)]) - mean
+        edges = np.concatenate([np.arange(-half_width - 1.0, 0), np.arange(1, half_width + 2)]) - mean
     tail = 0.5 * np.exp(-np.abs(edges) / scale)
     cdf = np.where(edges < 0, tail, 1 - tail)
     mass = np.diff(cdf)

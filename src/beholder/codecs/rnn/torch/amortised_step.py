@@ -79,16 +79,16 @@ class AmortisedStep(nn.Module):
             t: (1,) 0-based iteration.
         """
         free = self.free[t][:, :, None, None]
-        known = gradient * self.coded[t][:, :, None, None] / self.price(begun, t)
+        known = gradient * self.coded[t][:, :, None, None] / self.multiplier(begun, t)
         sign = torch.where(place < 0, -1.0, 1.0)
         magnitude = place * sign
         whole = magnitude.round()
         distance = magnitude - whole
         g = torch.asinh(known * sign)
         size = torch.log2(1 + whole)
-        seen = torch.cat([2 * distance, size - 0.3 * (size > 0), 0.5 * g], 1)
+        features = torch.cat([2 * distance, size - 0.3 * (size > 0), 0.5 * g], 1)
         scale, shift = self.film[t][:, :, None, None].chunk(2, 1)
-        h = self.body(F.silu(self.enter(seen) * (1 + scale) + shift))
+        h = self.body(F.silu(self.enter(features) * (1 + scale) + shift))
         a, b, c = (self.leave(F.silu(h)) + self.table[t][:, :, None, None]).chunk(3, 1)
         moved = place + sign * LIMIT * torch.tanh((a + b * distance + c * g) / LIMIT)
         return torch.where(free > 0, moved, begun)
@@ -98,7 +98,7 @@ class AmortisedStep(nn.Module):
         """Whether :attr:`rate` has been fitted to an entropy model."""
         return bool((self.rate != self.rate.new_tensor(UNFITTED_RATE)).any())
 
-    def price(self, begun: Tensor, t: Tensor) -> Tensor:
+    def multiplier(self, begun: Tensor, t: Tensor) -> Tensor:
         """Distortion that one bit is worth, (N, 1, 1, 1): the Lagrange multiplier over an estimate of the rate."""
         codes = begun[:, 1:].abs()
         count = (codes > 0).float().sum(1).mean((1, 2))

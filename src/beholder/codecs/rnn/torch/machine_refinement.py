@@ -20,11 +20,11 @@ class MachineRefinement(Refinement):
 
     Args:
         hidden: channels of the decoder's hidden state.
-        latent, width, blocks, codes, spread: of :class:`Refinement`.
+        latent, width, blocks, codes, channel_rms: of :class:`Refinement`.
     """
 
-    def __init__(self, hidden: int, latent: int, width: int, blocks: int, codes: int, spread: np.ndarray) -> None:
-        super().__init__(latent, width, blocks, codes, spread)
+    def __init__(self, hidden: int, latent: int, width: int, blocks: int, codes: int, channel_rms: np.ndarray) -> None:
+        super().__init__(latent, width, blocks, codes, channel_rms)
         self.memory = nn.Conv2d(hidden, codes, 1)
         nn.init.zeros_(self.memory.weight)
         assert self.memory.bias is not None
@@ -45,7 +45,7 @@ class MachineRefinement(Refinement):
         factors = self.film[index] + (1 - alpha)[:, None] * self.film_human
         return self.correct(codes, y_hat, reconstruction, index, factors)
 
-    def begin(self, eye: HumanRefinement) -> None:
-        """Become ``eye``'s, if nothing has been learned yet."""
+    def begin(self, human: HumanRefinement) -> None:
+        """Copy the weights of the network for people, if nothing has been learned yet."""
         if not bool(self.leave.weight.any()):
-            self.load_state_dict(self.state_dict() | eye.state_dict())
+            self.load_state_dict(self.state_dict() | human.state_dict())

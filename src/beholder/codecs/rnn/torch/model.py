@@ -165,16 +165,16 @@ class Recurrence(nn.Module):
 
     def __init__(self, config: CodecConfig, layout: Layout) -> None:
         super().__init__()
-        self.register_buffer("spread", torch.from_numpy(_spread(layout))[:, None, None])
+        self.register_buffer("spread", torch.from_numpy(_channel_rms(layout))[:, None, None])
         self.enter = nn.Conv2d(2 * layout.latent, config.hidden, 1)
         self.film = Film(config.hidden, ITERATIONS)
         self.cell = ConvGRU(config.hidden, config.hidden)
         self.mixed = False
 
     def forward(self, y_hat: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
-        seen = torch.cat([y_hat, y_hat.abs()], 1) / self.spread.repeat(2, 1, 1)
+        features = torch.cat([y_hat, y_hat.abs()], 1) / self.spread.repeat(2, 1, 1)
         with mixed_precision(self.mixed, y_hat):
-            new: Tensor = self.cell(F.silu(self.film(self.enter(seen), alpha, t)), hidden)
+            new: Tensor = self.cell(F.silu(self.film(self.enter(features), alpha, t)), hidden)
         return new.float()
 
 
@@ -196,7 +196,7 @@ class Synthesis(nn.Module):
         self.register_buffer("step", torch.from_numpy(basis.step)[:, None, None])
         # Largest error of y_hat after each iteration: the width of a cell, or all of it.
         levels = np.stack([layout.levels(t) for t in range(ITERATIONS)])
-        cell = np.where(levels < 0, _spread(layout), 0.5**levels)
+        cell = np.where(levels < 0, _channel_rms(layout), 0.5**levels)
         cell[:, 0] = 0
         self.register_buffer("cell", torch.from_numpy(0.3 * cell).float())
         self.film_head = Film(config.hidden, ITERATIONS)
@@ -205,9 +205,9 @@ class Synthesis(nn.Module):
         self.machine_network: MachineRefinement | None = None
         if config.eye_width:
             sizes = (layout.latent, config.eye_width, config.eye_blocks, config.eye_codes)
-            self.eye_network = HumanRefinement(*sizes, _spread(layout))
+            self.eye_network = HumanRefinement(*sizes, _channel_rms(layout))
             if config.machine_network:
-                self.machine_network = MachineRefinement(config.hidden, *sizes, _spread(layout))
+                self.machine_network = MachineRefinement(config.hidden, *sizes, _channel_rms(layout))
         self.mixed = False
 
     def forward(
@@ -219,10 +219,10 @@ class Synthesis(nn.Module):
         machine_weight = _machine_weight(alpha)
         if self.eye_network is None or not bool((machine_weight < 1).any()):
             return image
-        eye = self.for_human(y_hat, index)
+        human = self.for_human(y_hat, index)
         # The runtime blends pictures of whole numbers from 0 to 255.
-        blended = torch.lerp(eye.clamp(0, 1), image.clamp(0, 1), machine_weight)
-        return torch.where(machine_weight == 0, eye, torch.where(machine_weight < 1, blended, image))
+        blended = torch.lerp(human.clamp(0, 1), image.clamp(0, 1), machine_weight)
+        return torch.where(machine_weight == 0, human, torch.where(machine_weight < 1, blended, image))
 
     def for_machine(self, y_hat: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor, index: Tensor) -> Tensor:
         """The machine's picture: :meth:`forward` from ``HUMAN_BELOW`` on; ``index`` (N,) of :func:`film_index`."""
@@ -357,8 +357,8 @@ class LappedTransformCodec(nn.Module):
         """Image after iteration ``t`` (one a sample), from y_hat after each iteration."""
         hidden_states = self.recur(y_hats, alpha)
         rows = torch.arange(len(t), device=t.device)
-        y_hat, memory = (torch.stack(x, 1)[rows, t] for x in (y_hats, hidden_states))
-        return self.synthesis(y_hat, memory, alpha, t, optimised_for)
+        y_hat, hidden = (torch.stack(x, 1)[rows, t] for x in (y_hats, hidden_states))
+        return self.synthesis(y_hat, hidden, alpha, t, optimised_for)
 
 
 def _machine_weight(alpha: Tensor) -> Tensor:
@@ -370,9 +370,9 @@ def _all(t: int, like: Tensor) -> Tensor:
     return torch.full((len(like),), t, dtype=torch.long, device=like.device)
 
 
-def _spread(layout: Layout) -> np.ndarray:
+def _channel_rms(layout: Layout) -> np.ndarray:
     """Root mean square of every latent channel, (C,) float32."""
-    return np.concatenate([[4.0], Basis(layout.latent - 1).spread]).astype(np.float32)
+    return np.concatenate([[4.0], Basis(layout.latent - 1).channel_rms]).astype(np.float32)
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:

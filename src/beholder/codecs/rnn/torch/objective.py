@@ -181,8 +181,8 @@ class TorchObjective:
         if self.alpha > 0:
             views = varied_views(decoded, self.image, self.chance) if varied else [(decoded, self.image)]
             machine = self.objectives.machine
-            seen = [machine.forward(*pair).reshape(-1, len(decoded)).mean(0) for pair in views]
-            total = total + self.alpha * torch.stack(seen).mean(0)
+            distances = [machine.forward(*pair).reshape(-1, len(decoded)).mean(0) for pair in views]
+            total = total + self.alpha * torch.stack(distances).mean(0)
         return total
 
 

@@ -1,4 +1,4 @@
-"""The quantiser of `swift` as a torch module: latent to integers on nested levels, and back to centroids."""
+"""The quantiser as a torch module: latent to integers on nested levels, and back to centroids."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Quantiser(nn.Module):
         self.register_buffer("searched_ratio", torch.from_numpy(searched_ratio))
         centroid = np.full((2, ITERATIONS, layout.latent), 0.42, np.float32)
         centroid[:, :, 0] = 0
-        # Offsets of human and machine: MS-SSIM needs contrast restored that a machine does not need.
+        # Offsets of human and machine: MS-SSIM needs detail restored that a machine does not need.
         self.centroid = nn.Parameter(torch.from_numpy(centroid))
         # The human's in optimised files: offsets for abs(q) = 1, and the extra offset for abs(q) > 1.
         self.searched = nn.Parameter(torch.from_numpy(np.stack([centroid[0], np.zeros_like(centroid[0])])))
@@ -42,10 +42,10 @@ class Quantiser(nn.Module):
             alpha, t: (b,).
             optimised_for: (N,) number of iterations that latent optimisation served, 0 without it; None: 0 for all.
         """
-        eye, machine = self.log_ratio
+        human, machine = self.log_ratio
         if optimised_for is not None:
-            eye = torch.cat([eye[None], self.searched_ratio])[optimised_for]
-        ratio = torch.exp(torch.lerp(eye, machine, alpha[:, None]))
+            human = torch.cat([human[None], self.searched_ratio])[optimised_for]
+        ratio = torch.exp(torch.lerp(human, machine, alpha[:, None]))
         return (ratio * self.fineness[t])[:, :, None, None]
 
     def forward(
@@ -66,13 +66,13 @@ class Quantiser(nn.Module):
             alpha, t, optimised_for: as for :meth:`gain`.
         """
         gain = self.gain(alpha, t, optimised_for)
-        eye, machine = self.centroid[:, t]
-        beyond = torch.zeros_like(eye)
+        human, machine = self.centroid[:, t]
+        beyond = torch.zeros_like(human)
         if optimised_for is not None:
-            searched = (optimised_for > 0)[:, None].to(eye)
+            is_optimised = (optimised_for > 0)[:, None].to(human)
             first, further = self.searched[:, t]
-            eye, beyond = torch.lerp(eye, first, searched), further * searched
-        centroid = torch.lerp(eye, machine, alpha[:, None])[:, :, None, None]
+            human, beyond = torch.lerp(human, first, is_optimised), further * is_optimised
+        centroid = torch.lerp(human, machine, alpha[:, None])[:, :, None, None]
         beyond = (beyond * (1 - alpha[:, None]))[:, :, None, None]
         sign = q.clamp(-1, 1)
         return (q + centroid * sign + beyond * (q - sign).clamp(-1, 1)) / torch.where(gain > 0, gain, 1.0)

@@ -53,15 +53,15 @@ class Refinement(nn.Module):
         width: channels at stride 4.
         blocks: residual blocks there.
         codes: channels at stride 16.
-        spread: (C,) root mean square of each channel of y_hat.
+        channel_rms: (C,) root mean square of each channel of y_hat.
     """
 
     spread: Tensor
     reach: Tensor
 
-    def __init__(self, latent: int, width: int, blocks: int, codes: int, spread: np.ndarray) -> None:
+    def __init__(self, latent: int, width: int, blocks: int, codes: int, channel_rms: np.ndarray) -> None:
         super().__init__()
-        self.register_buffer("spread", torch.from_numpy(spread)[:, None, None])
+        self.register_buffer("spread", torch.from_numpy(channel_rms)[:, None, None])
         self.code = conv3(latent, codes)
         self.mid = nn.Sequential(*(Residual(codes) for _ in range(CODE_BLOCKS)))
         self.up = nn.Conv2d(codes, width * UP**2, 1)
@@ -72,8 +72,8 @@ class Refinement(nn.Module):
         nn.init.zeros_(self.leave.weight)
         assert self.leave.bias is not None
         nn.init.zeros_(self.leave.bias)
-        reach = RESIDUAL_SCALE * 2.0 ** (-torch.arange(ITERATIONS) / 2)
-        self.register_buffer("reach", torch.cat([reach, reach]))
+        scale = RESIDUAL_SCALE * 2.0 ** (-torch.arange(ITERATIONS) / 2)
+        self.register_buffer("reach", torch.cat([scale, scale]))
 
     def correct(self, codes: Tensor, y_hat: Tensor, reconstruction: Tensor, index: Tensor, factors: Tensor) -> Tensor:
         """Correction of the linear reconstruction, (N, 3, 16H, 16W) YCbCr.
@@ -90,8 +90,8 @@ class Refinement(nn.Module):
 
     def join(self, codes: Tensor, reconstruction: Tensor) -> Tensor:
         """Sum of both inputs at stride 4."""
-        seen: Tensor = self.enter(F.pixel_unshuffle(reconstruction / DEVIATION, STRIDE))
-        return seen + F.pixel_shuffle(self.up(codes), UP)
+        entered: Tensor = self.enter(F.pixel_unshuffle(reconstruction / DEVIATION, STRIDE))
+        return entered + F.pixel_shuffle(self.up(codes), UP)
 
     def modulate(self, x: Tensor, factors: Tensor) -> Tensor:
         """Scale and shift of every channel."""

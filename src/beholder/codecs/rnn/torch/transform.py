@@ -202,7 +202,7 @@ class Basis:
         matrix: (count, 768); columns follow ``pixel_unshuffle(patches, 2)`` of 8x8 patches: colour, row and
             column in the patch, patch row, patch column.
         step: (count,) each function's coarse step: finest for low frequencies, as MS-SSIM wants it.
-        spread: (count,) root mean square that coefficients divided by step have in photographs (a power law,
+        channel_rms: (count,) root mean square that coefficients divided by step have in photographs (a power law,
             fitted).  Networks see coefficients divided by it: raw ones span two orders of magnitude.
         luma: (count,) 1 for luma's alternating functions, else 0.
     """
@@ -229,5 +229,5 @@ class Basis:
         step = STEP * (1 + STEP_SLOPE * (np.arange(count) / 256) ** 1.5) * np.where(chroma, CHROMA_STEP, 1.0)
         self.step = step.astype(np.float32)
         usual = [0.9 * (importance + 0.5) ** -1.3 * (2 if colour else 1) for importance, colour, _, _ in order]
-        self.spread = (usual / step).astype(np.float32)
+        self.channel_rms = (usual / step).astype(np.float32)
         self.luma = np.array([not colour and u + v > 0 for _, colour, u, v in order], np.float32)

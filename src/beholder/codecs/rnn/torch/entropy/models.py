@@ -87,7 +87,7 @@ class StageContext(nn.Module):
         """Mean and log scale for all positions, each as its own pass sees them.
 
         Args:
-            total: (b, seen, h, w) quantised latent before this stage, in units of the finest step.
+            total: (b, prior channels, h, w) quantised latent before this stage, in units of the finest step.
             old: (b, k, h, w) quantised latent of the stage's channels before it, in their own steps.
             codes: (b, k, h, w) this stage's codes.
 
@@ -212,30 +212,30 @@ class ContextModel(nn.Module):
             # A refinement stays within the cell that it splits.
             split = (moved >= 0) & (moved < step.factor)
             free = torch.where(step.old != 0, split, (step.factor == 1) | (moved.abs() < step.factor))
-            slope = torch.where(free, (costs[1] - costs[0]) * way * mirrored, 0.0)
-            result[step.iteration].index_copy_(1, step.channels, slope)
+            gradient = torch.where(free, (costs[1] - costs[0]) * way * mirrored, 0.0)
+            result[step.iteration].index_copy_(1, step.channels, gradient)
         return result
 
     def _steps(self, latents: list[Tensor], predictions: list[Prediction] | None = None) -> Iterator[_Step]:
         """The stages in coding order, each with its codes and what is, or was, predicted for them."""
-        now = torch.zeros_like(latents[0])
+        state = torch.zeros_like(latents[0])
         for i, (stage, model) in enumerate(zip(self.layout.stages, self.stages, strict=True)):
             if stage.iteration == len(latents):
                 break
-            channels = torch.from_numpy(stage.channels).to(now.device)
-            seen = self.layout.prior_channels(i)
-            worth = torch.from_numpy(self.layout.step_in_finest_units(i)[:seen]).to(now)[:, None, None]
-            factor = torch.from_numpy(2.0 ** np.maximum(self.layout.refinement(i), 0)).to(now)[:, None, None]
-            soft, old = latents[stage.iteration].index_select(1, channels), now.index_select(1, channels)
+            channels = torch.from_numpy(stage.channels).to(state.device)
+            prior = self.layout.prior_channels(i)
+            step = torch.from_numpy(self.layout.step_in_finest_units(i)[:prior]).to(state)[:, None, None]
+            factor = torch.from_numpy(2.0 ** np.maximum(self.layout.refinement(i), 0)).to(state)[:, None, None]
+            soft, old = latents[stage.iteration].index_select(1, channels), state.index_select(1, channels)
             new = torch.round(soft.detach())  # soft is whole but for rounding errors
             codes = torch.where(old == 0, new, new * torch.sign(old) - factor * old.abs())
             if predictions is None:
-                mean, log_scale = model(now[:, :seen] * worth, old, codes)
+                mean, log_scale = model(state[:, :prior] * step, old, codes)
             else:
                 mean, log_scale = predictions[i]
             assert isinstance(model, StageContext | PyramidContext)
             yield _Step(model, stage.iteration, channels, factor, old, codes, mean, log_scale)
-            now = now.index_copy(1, channels, new)
+            state = state.index_copy(1, channels, new)
 
 
 @dataclass(frozen=True)

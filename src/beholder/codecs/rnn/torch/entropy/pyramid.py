@@ -47,7 +47,7 @@ class PyramidContext(nn.Module):
         """Mean (of the latent for truncated codes, in steps) and log scale, both (b, 1, h, w).
 
         Args:
-            total: (b, seen, h, w) quantised latent before this stage, in units of the finest step.
+            total: (b, prior channels, h, w) quantised latent before this stage, in units of the finest step.
             old: not used: these channels are coded once here.
             codes: (b, 1, h, w) this stage's codes.
         """
@@ -61,8 +61,8 @@ class PyramidContext(nn.Module):
             codes[:, 0].detach().long(),
         ]
         steps = pyramid(height, width)
-        seen = [inputs(planes, step, torch, constant) for step in steps]
-        reference, differences, every = (torch.cat([x[i] for x in seen], 1).to(codes.dtype) for i in range(3))
+        known = [inputs(planes, step, torch, constant) for step in steps]
+        reference, differences, every = (torch.cat([x[i] for x in known], 1).to(codes.dtype) for i in range(3))
         sizes = [len(step.where[0]) for step in steps]
         number = constant(np.repeat(np.arange(len(steps)), sizes))
         corners = constant(np.repeat([step.kind for step in steps], sizes)) == 1
