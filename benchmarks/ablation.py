@@ -137,7 +137,7 @@ VARIANTS: dict[str, Variant] = {
     "rate-quarter": Variant("as it ships", "entropy", share=0.25),
     "rate-small-half": Variant("half as wide (48 activations)", "entropy", _small, 0.5),
     "rate-small-quarter": Variant("half as wide (48 activations)", "entropy", _small, 0.25),
-    "no-masking": Variant("contrast coarsens no steps", "entropy", _no_masking),
+    "no-masking": Variant("activity coarsens no steps", "entropy", _no_masking),
     "no-lapping": Variant("DCT not lapped", "entropy", _no_lapping),
     "flat-steps": Variant("one step for all frequencies", "entropy", _flat_steps),
     "no-neighbours": Variant("neighbours within a stage unknown (one pass)", "entropy", _no_neighbours),

@@ -4,7 +4,7 @@
 
 Raw bits: every channel of an iteration has as many bits for a code as its range in FOLDER asks for, apart for codes
 that were 0 before and those that are refined.  Fixed tables: the entropy of the same codes, so what an ideal coder
-needs that knows each channel's frequencies in FOLDER, and nothing of neighbours or of the block's contrast.
+needs that knows each channel's frequencies in FOLDER, and nothing of neighbours or of the block's activity.
 """
 
 from __future__ import annotations

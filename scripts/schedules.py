@@ -2,10 +2,10 @@
 
     python scripts/schedules.py --data FOLDER [--most 10]
 
-Takes the codec's fixed transform (lapped DCT, contrast masking, the eye's steps; no network) and compares schedules
+Takes the codec's fixed transform (lapped DCT, masking by block activity, steps for people; no network) and compares schedules
 with a quantiser that is not progressive: one step for all, rounding with a dead zone of 1.24 cells.  Prints, for each
 iteration of a schedule, zero-order rate, MS-SSIM and how much more rate that is than the single quantiser's.  The rate
-of the contrast is left out on both sides: steps and masking cannot be compared by these figures.
+of the activity is left out on both sides: steps and masking cannot be compared by these figures.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from beholder.codecs.rnn.torch.transform import (
     PATCH,
     Basis,
     BorderFilter,
+    block_activity,
     border_filters,
-    contrast_code,
     from_ycc,
     masking,
     to_ycc,
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def of_layout(layout: Layout) -> Schedule:
-    """A layout's schedule without the contrast."""
+    """A layout's schedule without the activity."""
     return [
         [(lo - 1, hi - 1, level) for i in layout.stages_of(t) for lo, hi, level in layout.stages[i].ranges if lo]
         for t in range(ITERATIONS)
@@ -105,7 +105,7 @@ class Coder:
         before, self.after = (BorderFilter(matrix).requires_grad_(False) for matrix in border_filters())
         patches = F.pixel_unshuffle(before(to_ycc(image)), PATCH)
         latent = F.conv2d(F.pixel_unshuffle(patches, 2), self.matrix)
-        masked = masking(contrast_code(latent, torch.from_numpy(basis.luma)[:, None, None]))
+        masked = masking(block_activity(latent, torch.from_numpy(basis.luma)[:, None, None]))
         self.step = torch.from_numpy(basis.step)[:, None, None] * masked
         self.latent = latent / self.step
 

@@ -1,6 +1,6 @@
 """Coding layout of encoder, decoder, training and file format: the channels of each iteration and their order.
 
-Channel 0 of the latent is the contrast of each block, a small integer coded first and never refined.  Another channel
+Channel 0 of the latent is the activity of each block, a small integer coded first and never refined.  Another channel
 is quantised on up to six levels, each with half the step of the one before: ``q = trunc(y / step)``, so a finer level
 splits cells of the coarser one (embedded dead-zone quantisation, as in JPEG 2000: Taubman and Marcellin, 2002).  An
 iteration brings some channels to a finer level.
@@ -21,13 +21,13 @@ BLOCK = 16
 """Side of the image block that one latent position stands for."""
 LEVELS = 6
 """Quantiser levels; level l has the step of level 0 divided by 2^l."""
-CONTRAST = 0
+BLOCK_ACTIVITY = 0
 MEAN_COLOURS = (0, 1, 7, 8)
-"""Channels that tell a block's contrast and its mean luma and chroma: neighbours predict them far from 0."""
+"""Channels that tell a block's activity and its mean luma and chroma: neighbours predict them far from 0."""
 LOW_FREQUENCY = (*MEAN_COLOURS, 2, 3)
 """These and luma's slopes down and across, in coding order: what neighbours tell about a block."""
 MASKING_POWER = 0.8 / 1.4
-"""Each contrast code coarsens a block's steps by 2 to this power."""
+"""Each activity code coarsens a block's steps by 2 to this power."""
 PYRAMID = 0
 """Number of passes of a stage that is coded as a pyramid (pyramid.py)."""
 HUMAN_BELOW = 0.5
@@ -47,7 +47,7 @@ class Stage:
         iteration: 0-based.
         ranges: (first channel, end, level) of each range, ascending.
         passes: into how many interleaved sub-lattices the positions are split (2: checkerboard, 4: the corners of
-            2x2 cells); a pass knows the codes of the passes before it.  PYRAMID: one channel of the thumbnail, from
+            2x2 cells); a pass knows the codes of the passes before it.  PYRAMID: one low-frequency channel, from
             coarse to fine.
     """
 
@@ -70,7 +70,7 @@ class Layout:
     """All stages, in coding order.
 
     Attributes:
-        latent: number of latent channels, the contrast included.
+        latent: number of latent channels, the activity included.
         stages: ascending by iteration; each iteration has one or more.
     """
 
@@ -90,7 +90,7 @@ class Layout:
             if (self._levels(number + 1)[stage.channels] <= self._levels(number)[stage.channels]).any():
                 raise ValueError(f"stage {number + 1} refines nothing")
             if stage.pyramid and not self._is_low_frequency(number):
-                raise ValueError(f"stage {number + 1} is no part of the thumbnail: it cannot be a pyramid")
+                raise ValueError(f"stage {number + 1} is not one of low frequencies: it cannot be a pyramid")
 
     def rows(self) -> np.ndarray:
         """The ranges as rows (stage, iteration, first channel, end, level), for storing."""
@@ -136,11 +136,11 @@ class Layout:
         return np.where(levels < 0, 0, 1 << (LEVELS - 1 - np.maximum(levels, 0))).astype(np.int64)
 
     def _is_low_frequency(self, number: int) -> bool:
-        """Whether a stage codes one of its channels for the first time, the contrast before all others."""
+        """Whether a stage codes one of its channels for the first time, the activity before all others."""
         channels = self.stages[number].channels.tolist()
         first = [c for stage in self.stages[:number] if stage.pyramid for c in stage.channels.tolist()]
         new = len(channels) == 1 and channels[0] in LOW_FREQUENCY and self._levels(number)[channels[0]] < 0
-        return new and [*first, *channels][0] == CONTRAST and self._levels(number + 1)[channels[0]] == 0
+        return new and [*first, *channels][0] == BLOCK_ACTIVITY and self._levels(number + 1)[channels[0]] == 0
 
     def _levels(self, stages: int) -> np.ndarray:
         levels = np.full(self.latent, -1)

@@ -3,7 +3,7 @@ const SPACING = 32;
 const NEAR = 4;
 const LINEAR_LIMIT = 2047;
 const INPUT_LIMIT = 511;
-const MOST_CONTRAST = 15;
+const MOST_ACTIVITY = 15;
 const MEAN_SCALE = 16;
 const UNIT = 256 * 32;
 const MEAN_LIMIT = 127 * MEAN_SCALE;
@@ -118,8 +118,8 @@ export class PyramidNetwork {
         const count = pass.positions.length;
         const masks = this.model.integers("masks");
         const log = this.model.integers("log_table");
-        const contrast = (p) => Math.min(Math.max(planes[0][p], 0), MOST_CONTRAST);
-        const mask = (p) => (first ? 1 : masks[contrast(p)]);
+        const activity = (p) => Math.min(Math.max(planes[0][p], 0), MOST_ACTIVITY);
+        const mask = (p) => (first ? 1 : masks[activity(p)]);
         const worth = (plane, p, own) => {
             const code = plane[p];
             return Math.floor(((MEAN_SCALE / 2) * ((first ? 2 * code : 2 * code + Math.sign(code)) * mask(p))) / own);
@@ -159,9 +159,9 @@ export class PyramidNetwork {
                 inputs[i * size + number + k] = log[Math.floor(Math.abs(difference) / 4)];
             }
             if (!first) {
-                const here = contrast(p);
+                const here = activity(p);
                 inputs[i * size + 2 * number] = 16 * here;
-                near.forEach((n, k) => (inputs[i * size + 2 * number + 1 + k] = 16 * (n < 0 ? here : contrast(n))));
+                near.forEach((n, k) => (inputs[i * size + 2 * number + 1 + k] = 16 * (n < 0 ? here : activity(n))));
             }
         }
         return { references, differences, inputs };

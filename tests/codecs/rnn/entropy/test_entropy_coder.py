@@ -45,7 +45,7 @@ def entropy() -> EntropyModel:
 
 
 def test_layout_brings_every_channel_to_a_fine_level() -> None:
-    """Channels seen so far are a prefix, levels never fall, the contrast is never refined."""
+    """Channels seen so far are a prefix, levels never fall, the activity is never refined."""
     levels = np.stack([LAYOUT.levels(t) for t in range(ITERATIONS)])
     assert (np.diff(levels, axis=0) >= 0).all()
     assert (np.diff(levels, axis=0) > 0).any(1).all()

@@ -1,4 +1,4 @@
-"""The entropy model of contrast, mean colours and slopes: its order, its units, its arithmetic."""
+"""The entropy model of block activity, mean colours and slopes: its order, its units, its arithmetic."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beholder.codecs.rnn import Rnn
-from beholder.codecs.rnn.entropy.pyramid import MASKS, MOST_CONTRAST, PyramidNetwork, inputs, pyramid, table_of
+from beholder.codecs.rnn.entropy.pyramid import MASKS, MOST_ACTIVITY, PyramidNetwork, inputs, pyramid, table_of
 from beholder.codecs.rnn.entropy.tables import DEAD_ZONE, EVEN
 from beholder.codecs.rnn.layout import LAYOUT, LOW_FREQUENCY, PYRAMID, Layout
 
@@ -34,20 +34,20 @@ def test_masks_are_those_of_the_transform() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from beholder.codecs.rnn.torch.transform import masking
 
-    factors = masking(torch.arange(MOST_CONTRAST + 1.0)).numpy()
+    factors = masking(torch.arange(MOST_ACTIVITY + 1.0)).numpy()
     np.testing.assert_allclose(MASKS / 16, factors, rtol=0.05)
 
 
 def test_what_neighbours_hold_is_told_in_the_steps_of_this_block() -> None:
-    """A picture of one colour whose blocks differ in contrast: each code is predicted from its neighbours'."""
+    """A picture of one colour whose blocks differ in activity: each code is predicted from its neighbours'."""
     rng = np.random.default_rng(3)
-    contrast = rng.integers(0, 5, (9, 11))
-    colour = np.trunc(60.5 / (MASKS[contrast] / 16)).astype(np.int64)
+    activity = rng.integers(0, 5, (9, 11))
+    colour = np.trunc(60.5 / (MASKS[activity] / 16)).astype(np.int64)
     for step in pyramid(9, 11)[1:]:
         if not len(step.where[0]):
             continue
-        reference, _, _ = inputs([contrast, colour], step)
-        wide = MASKS[contrast].max() / MASKS[contrast][step.where]  # how coarse the neighbours may be, in steps
+        reference, _, _ = inputs([activity, colour], step)
+        wide = MASKS[activity].max() / MASKS[activity][step.where]  # how coarse the neighbours may be, in steps
         assert (np.abs(reference / 16 - colour[step.where] - 0.5) <= 0.5 + 0.5 * wide).all()
 
 
@@ -85,8 +85,8 @@ def test_sums_are_exact() -> None:
 @pytest.mark.parametrize(
     ("number", "ranges"), [(1, ((4, 5, 0),)), (1, ((1, 3, 0),)), (0, ((1, 2, 0),)), (1, ((1, 2, 1),))]
 )
-def test_only_the_thumbnail_is_a_pyramid(number: int, ranges: tuple[tuple[int, int, int], ...]) -> None:
-    """The contrast first, one channel a stage, on the coarsest level."""
+def test_only_low_frequencies_are_a_pyramid(number: int, ranges: tuple[tuple[int, int, int], ...]) -> None:
+    """The activity first, one channel a stage, on the coarsest level."""
     stages = list(LAYOUT.stages)
     assert stages[number].passes == PYRAMID
     stages[number] = replace(stages[number], ranges=ranges)

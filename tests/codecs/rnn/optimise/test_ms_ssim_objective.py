@@ -161,7 +161,7 @@ def test_any_size(plain: Rnn, size: tuple[int, int]) -> None:
 
 
 def test_windows_do_not_change_each_others_codes(plain: Rnn, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each window moves its own latent alone, and the contrast stays."""
+    """Each window moves its own latent alone, and the activity stays."""
     model = plain.model
     pixels = np.random.default_rng(1).integers(0, 256, (3, 4 * BLOCK, 9 * BLOCK), dtype=np.uint8)
     latent = model.analyse(pixels, 0.0)

@@ -1,17 +1,17 @@
-"""The entropy model of a block's contrast, mean colours and slopes: interpolation from coarse to fine, in integers.
+"""The entropy model of a block's activity, mean colours and slopes: interpolation from coarse to fine, in integers.
 
-These six channels are a thumbnail of the picture, 1/16 of its size.  Its positions are coded as in a pyramid: first
+These six low-frequency channels show the picture at 1/16 of its size.  Its positions are coded as in a pyramid: first
 every 32nd in both directions, then, as the distance ``s`` halves from 16 to 1, the centres of the squares that are
 known, from their corners, and the middles of their sides, from the four next to them.
 
     x    = a channel's values in sixteenths of this very block's step
     ref  = mean of x over the neighbours that lie in the picture
     d    = [x of each neighbour - ref; for channels before: x of each neighbour - x here; ref]
-    h    = relu(W1[kind] . [clip(d), log|d / 4|, contrast here and at the neighbours] + bias[pass])
+    h    = relu(W1[kind] . [clip(d), log|d / 4|, activity here and at the neighbours] + bias[pass])
     mean, scale = W3 . relu(W2 . h)
     mean += ref + W4[kind] . clip(d)              kind: corners or sides
 
-Steps grow with a block's contrast, so what neighbours hold is worth a different number of steps here: only in one
+Steps grow with a block's activity, so what neighbours hold is worth a different number of steps here: only in one
 unit can they predict (docs/codec.md).  ``relu`` and the units of the weights are those of
 :mod:`.stage_network`.
 """
@@ -46,11 +46,11 @@ SPACING = 32
 NEAR = 4
 LINEAR_LIMIT = 2047
 """Differences are clipped to this many sixteenths of a step."""
-MOST_CONTRAST = 15
+MOST_ACTIVITY = 15
 CHUNK = 4096
 """Positions whose codes are predicted together."""
-MASKS = np.round(16 * np.exp2(np.arange(MOST_CONTRAST + 1) * MASKING_POWER)).astype(np.int64)
-"""By how much a contrast code coarsens the steps, in sixteenths."""
+MASKS = np.round(16 * np.exp2(np.arange(MOST_ACTIVITY + 1) * MASKING_POWER)).astype(np.int64)
+"""By how much an activity code coarsens the steps, in sixteenths."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _pass(where: Positions, offsets: tuple[tuple[int, int], ...], kind: int, siz
 
 
 def count_features(before: int) -> tuple[int, int]:
-    """Number of differences, and of inputs in all, of a channel that comes after ``before`` others, the contrast
+    """Number of differences, and of inputs in all, of a channel that comes after ``before`` others, the activity
     included."""
     differences = NEAR * max(before, 1) + 1
     return differences, 2 * differences + (NEAR + 1 if before else 0)
@@ -111,7 +111,7 @@ def inputs(
     """Inputs of the network of one pass.
 
     Args:
-        planes: (..., h, w) integer codes of the thumbnail in coding order, the last being the one that is
+        planes: (..., h, w) integer codes of the low-frequency channels in coding order, the last being the one that is
             coded.
         step: the pass.
         xp: numpy, or torch if the planes are its tensors.
@@ -128,8 +128,8 @@ def inputs(
         values = plane[(..., *place)]
         return values.astype(np.int64) if xp is np else values
 
-    contrasts = [xp.clip(get(planes[0], place), 0, MOST_CONTRAST) for place in (where, near)]
-    masks = [xp.ones_like(contrast) if first else constant(MASKS)[contrast] for contrast in contrasts]
+    activities = [xp.clip(get(planes[0], place), 0, MOST_ACTIVITY) for place in (where, near)]
+    masks = [xp.ones_like(activity) if first else constant(MASKS)[activity] for activity in activities]
     own = masks[0]
 
     def from_finest(plane: Any, place: tuple[Any, Any], mask: Any, own: Any) -> Any:
@@ -148,13 +148,13 @@ def inputs(
     differences = xp.clip(xp.concatenate(parts, -1), -LINEAR_LIMIT, LINEAR_LIMIT)
     every = [xp.clip(differences, -INPUT_LIMIT, INPUT_LIMIT), constant(log_table())[xp.abs(differences) // 4]]
     if not first:
-        here = contrasts[0][..., None]
-        every += [ACTIVATION_SCALE // 2 * x for x in (here, xp.where(valid, contrasts[1], here))]
+        here = activities[0][..., None]
+        every += [ACTIVATION_SCALE // 2 * x for x in (here, xp.where(valid, activities[1], here))]
     return reference, differences, xp.concatenate(every, -1)
 
 
 def before(layout: Layout, stage: int) -> list[int]:
-    """The thumbnail's channels that are coded before a stage, in coding order."""
+    """The low-frequency channels that are coded before a stage, in coding order."""
     return [c for earlier in layout.stages[:stage] if earlier.pyramid for c in earlier.channels.tolist()]
 
 
@@ -221,7 +221,7 @@ def table_of(mean: Ints, plain: bool) -> tuple[Ints, Ints, Ints]:
 
     Args:
         mean: in sixteenths of a step.
-        plain: of codes that are rounded, not truncated: the contrast's.
+        plain: of codes that are rounded, not truncated: the activity's.
     """
     limit = MEAN_LIMIT * MEAN_SCALE
     half = 0 if plain else MEAN_SCALE // 2

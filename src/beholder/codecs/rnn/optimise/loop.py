@@ -134,7 +134,7 @@ def descend(
         return [np.trunc(codes * ratio) for ratio in step_ratios]
 
     free = free * coded
-    free[:, 0] = 0  # the contrast decides the steps of all other codes
+    free[:, 0] = 0  # the activity decides the steps of all other codes
     scaled = start * gain * coded
     begun: Floats = np.trunc(scaled)
     # Within a cell, codes begin on their own side of it: rounding gives what truncation gave.

@@ -28,7 +28,7 @@ class HumanRefinement(Refinement):
         return self.correct(codes, y_hat, reconstruction, index, self.film[index])
 
     def adjoint(self, y_hat: Tensor, reconstruction: Tensor, index: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Vector-Jacobian product of :meth:`forward`: by y_hat (but its contrast) and by the reconstruction."""
+        """Vector-Jacobian product of :meth:`forward`: by y_hat (but its activity) and by the reconstruction."""
         slopes: list[Tensor] = []
 
         def bent(x: Tensor) -> Tensor:

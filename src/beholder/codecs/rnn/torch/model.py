@@ -1,6 +1,6 @@
 """The codec as torch modules: a lapped transform with a recurrent decoder (config architecture `swift`).
 
-    y = analysis(image)                                 stride 16; y[0] is the contrast of each block, an integer
+    y = analysis(image)                                 stride 16; y[0] is the activity of each block, an integer
     h = 0                                               the decoder's hidden state
     for t = 1..n:
         q_t = trunc(y / step_t)                         finer with t; iteration t sends what q_{t-1} leaves open
@@ -9,7 +9,7 @@
     image = synthesis(y_hat_n + head(h), h)             once, at whatever n is wanted
 
 Analysis and synthesis are linear transforms (transform.py: initially a lapped DCT, divided by the masking of the
-block's contrast), so training starts from a working codec.  Codes depend on the image and on the analysis alone: the
+block's activity), so training starts from a working codec.  Codes depend on the image and on the analysis alone: the
 decoder's networks can be replaced without touching the entropy coder.
 
 Alpha enters the quantiser's steps and offsets, the recurrence and the machine's refinement; for alpha 0 the picture is
@@ -43,8 +43,8 @@ from beholder.codecs.rnn.torch.transform import (
     PATCH,
     Basis,
     BorderFilter,
+    block_activity,
     border_filters,
-    contrast_code,
     from_ycc,
     from_ycc_adjoint,
     masking,
@@ -144,13 +144,13 @@ class Analysis(nn.Module):
     def forward(self, image: Tensor, alpha: Tensor) -> Tensor:
         patches = F.pixel_unshuffle(self.borders(to_ycc(image)), PATCH)
         coefficients = self.linear(F.pixel_unshuffle(patches, 2))
-        contrast = contrast_code(coefficients, self.luma)
-        y = coefficients / self.step / masking(contrast)
+        activity = block_activity(coefficients, self.luma)
+        y = coefficients / self.step / masking(activity)
         if self.residual:
             e = F.silu(self.film(self.enter(patches / 0.25), alpha))
             e = F.silu(self.film_down(self.down(self.fine(e)), alpha))
             y = y + ANALYSIS_RESIDUAL_SCALE * self.leave(self.coarse(e))
-        return torch.cat([contrast, y], 1)
+        return torch.cat([activity, y], 1)
 
 
 def mixed_precision(on: bool, like: Tensor) -> AbstractContextManager[Any]:
@@ -260,10 +260,10 @@ class Synthesis(nn.Module):
 
         Args:
             gradient: (b, 3, 16a, 16b).
-            y_hat: (N, C, H, W); the contrast's own gradient in the result is 0.
+            y_hat: (N, C, H, W); the activity's own gradient in the result is 0.
             index: (b,).
         """
-        contrast = y_hat[:, :1]
+        activity = y_hat[:, :1]
         by_reconstruction = from_ycc_adjoint(gradient)
         more: Tensor | None = None
         if self.eye_network is not None:
@@ -271,34 +271,34 @@ class Synthesis(nn.Module):
                 y_hat, self.linear_reconstruction(y_hat), index, by_reconstruction
             )
             by_reconstruction = by_reconstruction + corrected
-        by_y_hat = self._linear_vjp(by_reconstruction, contrast)
+        by_y_hat = self._linear_vjp(by_reconstruction, activity)
         if more is not None:
             by_y_hat = by_y_hat + more[:, 1:]
-        return torch.cat([torch.zeros_like(contrast), by_y_hat], 1)
+        return torch.cat([torch.zeros_like(activity), by_y_hat], 1)
 
     def linear_picture(self, y_hat: Tensor) -> Tensor:
         """The human's linear reconstruction, (N, 3, 16H, 16W) RGB, not clamped."""
         return from_ycc(self.linear_reconstruction(y_hat))
 
     def linear_picture_vjp(self, gradient: Tensor, y_hat: Tensor) -> Tensor:
-        """Vector-Jacobian product of :meth:`linear_picture`, that of the contrast included.
+        """Vector-Jacobian product of :meth:`linear_picture`, that of the activity included.
 
         Args:
             gradient: (N, 3, 16H, 16W).
             y_hat: (N, C, H, W).
         """
         by_y_hat = self._linear_vjp(from_ycc_adjoint(gradient), y_hat[:, :1])
-        # Every coefficient grows with the contrast as its step does.
-        by_contrast = (by_y_hat * y_hat[:, 1:]).sum(1, keepdim=True) * (math.log(2) * MASKING_POWER)
-        return torch.cat([by_contrast, by_y_hat], 1)
+        # Every coefficient grows with the activity as its step does.
+        by_activity = (by_y_hat * y_hat[:, 1:]).sum(1, keepdim=True) * (math.log(2) * MASKING_POWER)
+        return torch.cat([by_activity, by_y_hat], 1)
 
-    def _linear_vjp(self, gradient: Tensor, contrast: Tensor) -> Tensor:
-        """Vector-Jacobian product of :meth:`linear_reconstruction` for all channels but the contrast."""
+    def _linear_vjp(self, gradient: Tensor, activity: Tensor) -> Tensor:
+        """Vector-Jacobian product of :meth:`linear_reconstruction` for all channels but the activity."""
         borders = self.eye_borders.T[None].expand(len(gradient), -1, -1)
         patches = F.pixel_unshuffle(F.pixel_unshuffle(self.borders(gradient, borders), PATCH), 2)
         b, _, height, width = patches.shape
         coefficients = (self.eye_linear.T[None] @ patches.flatten(2)).reshape(b, -1, height, width)
-        return coefficients * self.step * masking(contrast)
+        return coefficients * self.step * masking(activity)
 
     def linear_reconstruction(self, y_hat: Tensor, machine_weight: Tensor | None = None) -> Tensor:
         """The linear synthesis, (N, 3, 16H, 16W) YCbCr; the human's without ``machine_weight`` (N, 1, 1, 1)."""

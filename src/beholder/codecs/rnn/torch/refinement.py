@@ -80,7 +80,7 @@ class Refinement(nn.Module):
 
         Args:
             codes: (N, codes, H, W) features at stride 16.
-            y_hat: (b, latent, a, b), whose first channel is the contrast.
+            y_hat: (b, latent, a, b), whose first channel is the activity.
             reconstruction: (b, 3, 16a, 16b) YCbCr.
             index: (b,) as :func:`film_index` gives it.
             factors: (b, 2 width) scales and shifts.
@@ -99,7 +99,7 @@ class Refinement(nn.Module):
         return x * (1 + scale) + shift
 
     def scale(self, y_hat: Tensor, index: Tensor) -> Tensor:
-        """Scale of the corrections: errors grow with the quantiser's steps, and these with the contrast."""
+        """Scale of the corrections: errors grow with the quantiser's steps, and these with the activity."""
         scale = masking(y_hat[:, :1]) * self.reach[index][:, None, None, None]
         return F.interpolate(scale, scale_factor=float(UP), mode="nearest")
 

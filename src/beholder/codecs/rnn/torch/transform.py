@@ -1,6 +1,6 @@
-"""The fixed part of the codec's transforms: colour, lapped 16x16 DCT, local contrast.
+"""The fixed part of the codec's transforms: colour, lapped 16x16 DCT, block activity.
 
-    image -> YCbCr -> prefilter across block borders -> 16x16 DCT -> / step -> / masking(contrast)
+    image -> YCbCr -> prefilter across block borders -> 16x16 DCT -> / step -> / masking(activity)
 
 Networks and training start from here, so an untrained codec is already a transform coder; training may move the
 matrices.  Each choice was measured on training photographs (docs/codec.md).
@@ -88,15 +88,15 @@ RGB_TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.41868
 """ITU-R BT.601, full range, as JPEG uses it."""
 YCC_TO_RGB = np.linalg.inv(np.array(RGB_TO_YCC)).tolist()
 
-CONTRAST_FLOOR = 0.0015
-"""Variance of luma, for pixels in [0, 1], below which contrast masks nothing (MS-SSIM's C2 is 0.0009)."""
-CONTRAST_RATE = 0.7
-"""Contrast codes for each doubling of the variance."""
-CONTRAST_SMOOTHING = 0.2
-"""Share of the four neighbours in what is rounded to a block's contrast: smoother ones are cheaper to tell, and
+ACTIVITY_FLOOR = 0.0015
+"""Variance of luma, for pixels in [0, 1], below which activity masks nothing (MS-SSIM's C2 is 0.0009)."""
+ACTIVITY_RATE = 0.7
+"""Activity codes for each doubling of the variance."""
+ACTIVITY_SMOOTHING = 0.2
+"""Fraction of the four neighbours in what is rounded to a block's activity: smoother ones are cheaper to tell, and
 MS-SSIM's window sees beyond the block."""
-MASKING = 2 * CONTRAST_RATE * MASKING_POWER
-"""The step grows with (1 + variance / CONTRAST_FLOOR) to half this power."""
+MASKING = 2 * ACTIVITY_RATE * MASKING_POWER
+"""The step grows with (1 + variance / ACTIVITY_FLOOR) to half this power."""
 
 # Prefilter across a block border (Tran, Liang and Tu, "Lapped transform via time-domain pre- and post-filtering",
 # 2003): this 8x8 matrix maximises the coding gain of the lapped DCT for an AR(1) source of correlation 0.95
@@ -167,24 +167,24 @@ def from_ycc_adjoint(gradient: Tensor) -> Tensor:
     return F.conv2d(gradient, matrix[:, :, None, None])
 
 
-def masking(contrast: Tensor) -> Tensor:
-    """Factor by which contrast codes coarsen the quantiser."""
-    return torch.exp2(contrast * MASKING_POWER)
+def masking(activity: Tensor) -> Tensor:
+    """Factor by which activity codes coarsen the quantiser."""
+    return torch.exp2(activity * MASKING_POWER)
 
 
-def contrast_code(coefficients: Tensor, luma: Tensor) -> Tensor:
-    """Integer contrast of every block, (b, 1, h, w), 0 or more.
+def block_activity(coefficients: Tensor, luma: Tensor) -> Tensor:
+    """Integer activity of every block, (b, 1, h, w), 0 or more.
 
     Args:
         coefficients: (b, n, h, w) of the lapped DCT.
         luma: (n, 1, 1), 1 for luma's alternating functions, else 0.
     """
     variance = (coefficients.square() * luma).sum(1, keepdim=True) / BLOCK**2
-    own = CONTRAST_RATE * torch.log2(1 + variance / CONTRAST_FLOOR)
+    own = ACTIVITY_RATE * torch.log2(1 + variance / ACTIVITY_FLOOR)
     wide = F.pad(own, (1, 1, 1, 1), "replicate")
     across, down = wide[:, :, 1:-1], wide[..., 1:-1]
     near = (across[..., :-2] + across[..., 2:] + down[:, :, :-2] + down[:, :, 2:]) / 4
-    return torch.round(torch.lerp(own, near, CONTRAST_SMOOTHING)).detach()
+    return torch.round(torch.lerp(own, near, ACTIVITY_SMOOTHING)).detach()
 
 
 def human_log_ratio(latent: int, steps: tuple[tuple[int, int, float], ...] = HUMAN_STEPS) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Trainable form of :mod:`beholder.codecs.rnn.entropy.pyramid`: entropy model of contrast, mean colours and slopes."""
+"""Trainable form of :mod:`beholder.codecs.rnn.entropy.pyramid`: the low-frequency channels' entropy model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WIDTH = 48
 
 
 class PyramidContext(nn.Module):
-    """Entropy model of one channel of the thumbnail; the interface is that of
+    """Entropy model of one low-frequency channel; the interface is that of
     :class:`beholder.codecs.rnn.torch.entropy.models.StageContext`."""
 
     def __init__(self, layout: Layout, stage: int, width: int = WIDTH) -> None:
