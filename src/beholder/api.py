@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from PIL import Image
 
-from beholder import codecs, observers
+from beholder import codecs
 from beholder.codecs.base import Codec, check_alpha
 from beholder.errors import BadOptionError, TargetMissedWarning
-from beholder.evaluation import one_image
-from beholder.evaluation.one_image import Evaluation
 from beholder.limits import limit_pixels
-from beholder.observers import Observer
 from beholder.pictures.modes import strip_metadata
 from beholder.reading import FileSource, ImageSource, open_image, read_file
-from beholder.targets.choose import AUTO, Choice, available, choose
-from beholder.targets.kinds import Target
-from beholder.targets.search import Found
+
+if TYPE_CHECKING:
+    # Functions import what they alone need: it takes longer than a small picture.
+    from beholder.evaluation.one_image import Evaluation
+    from beholder.observers import Observer
+    from beholder.targets import Target
+    from beholder.targets.choose import Choice
+    from beholder.targets.search import Found
 
 Folder = str | os.PathLike[str]
 
@@ -112,6 +114,8 @@ def compress_to_target(
     Raises:
         BadImageError, BadOptionError, NotAvailableError: as for :func:`compress`.
     """
+    from beholder.targets.choose import choose
+
     contestants = open_contestants(compression, model, effort)
     check_alpha(alpha)
     target.check()
@@ -183,6 +187,9 @@ def evaluate(
         BadImageError, BadOptionError, NotAvailableError: as for :func:`compress`.
         BadFileError: a file of the classifier is missing or damaged.
     """
+    from beholder import observers
+    from beholder.evaluation import one_image
+
     codec = codecs.open_codec(compression, model, effort)
     codecs.check_options(codec, alpha, quality)
     observer = observers.get(classifier, None if labels is None else Path(labels))
@@ -209,6 +216,8 @@ def open_contestants(name: str, model: str | os.PathLike[str] | None = None, eff
     Raises:
         BadOptionError, NotAvailableError: as :func:`open_codec`.
     """
+    from beholder.targets.choose import AUTO, available
+
     if name != AUTO:
         return [codecs.open_codec(name, model, effort)]
     return [codecs.open_codec("rnn", model, effort) if codec.name == "rnn" else codec for codec in available()]

@@ -17,7 +17,6 @@ from beholder.batch import journal
 from beholder.batch.plan import Item
 from beholder.batch.tasks import Row, Task
 from beholder.errors import BadOptionError, BeholderError, BeholderWarning, OutputError
-from beholder.evaluation.sweep.workers import pool
 
 _AHEAD = 2  # files handed to each worker, so that none waits for the next
 
@@ -195,6 +194,8 @@ def _make(folder: Path) -> None:
 
 def _work(task: Task, items: Sequence[Item], folder: Path | None, jobs: int, force: bool) -> Generator[Row]:
     """Rows as files are done.  Files whose worker died are tried again, each alone, before they count as failures."""
+    from beholder.evaluation.sweep.workers import pool  # as late as this: it brings along all that a sweep needs
+
     waiting, suspects = deque(items), deque[Item]()
     while waiting:
         with pool(jobs) as workers:

@@ -9,14 +9,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from PIL import Image
 
-from beholder import metrics, observers
+from beholder import metrics
 from beholder.codecs.comparable import comparable
 from beholder.errors import BadImageError, BadOptionError, NotAvailableError
-from beholder.observers import Observer
+
+if TYPE_CHECKING:
+    from beholder.observers import Observer
 
 
 @dataclass(frozen=True)
@@ -286,7 +288,9 @@ class KeepLabel(QualityTarget):
         return score
 
     def _observer(self) -> Observer:
-        if isinstance(self.classifier, Observer):
+        from beholder import observers
+
+        if isinstance(self.classifier, observers.Observer):
             return observers.get(self.classifier, None if self.labels is None else Path(self.labels))
         return _open(os.fspath(self.classifier), None if self.labels is None else os.fspath(self.labels))
 
@@ -294,6 +298,8 @@ class KeepLabel(QualityTarget):
 @functools.lru_cache(maxsize=4)
 def _open(classifier: str, labels: str | None) -> Observer:
     """One observer for all images of a process: opening its network takes longer than using it."""
+    from beholder import observers
+
     return observers.get(classifier, None if labels is None else Path(labels))
 
 

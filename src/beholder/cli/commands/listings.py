@@ -33,15 +33,16 @@ def info(
     as_json: options.Json = False,
 ) -> None:
     """Say what compressed files hold: codec, size in pixels and bytes, and the header of a .bhd file."""
+    settings = batch.Options(recursive, jobs, quiet=quiet, as_json=as_json)
+    if output is not None or batch.asked(sources, None, settings):
+        from beholder.batch import Describe
+
+        batch.run(Describe(), sources, output, settings)
+        return
     from beholder import api, codecs
-    from beholder.batch import Describe
     from beholder.cli import files
     from beholder.reading import read_file
 
-    settings = batch.Options(recursive, jobs, quiet=quiet, as_json=as_json)
-    if output is not None or batch.asked(sources, None, settings):
-        batch.run(Describe(), sources, output, settings)
-        return
     file = sources[0]
     facts = api.info(files.read_stdin() if file == files.STREAM else read_file(file))
     if as_json:
