@@ -2,7 +2,7 @@
 
     python scripts/schedules.py --data FOLDER [--most 10]
 
-Takes the codec's fixed transform (lapped DCT, masking by block activity, steps for people; no network) and compares schedules
+Takes the fixed transform (lapped DCT, masking by block activity, steps for people; no network) and compares schedules
 with a quantiser that is not progressive: one step for all, rounding with a dead zone of 1.24 cells.  Prints, for each
 iteration of a schedule, zero-order rate, MS-SSIM and how much more rate that is than the single quantiser's.  The rate
 of the activity is left out on both sides: steps and masking cannot be compared by these figures.

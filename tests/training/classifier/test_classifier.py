@@ -72,7 +72,7 @@ def test_best_and_last_weights(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
     end = callbacks.Curves.on_epoch_end
 
     def spoiled(self: Any, epoch: int, logs: dict[str, float]) -> None:
-        kept.append((epoch, [weight.numpy().copy() for weight in self.checkpoints.trainee.network.weights]))
+        kept.append((epoch, [weight.numpy().copy() for weight in self.checkpoints.module.network.weights]))
         end(self, epoch, logs | {"val_accuracy": [0.4, 0.9, 0.6][epoch]})
 
     monkeypatch.setattr(callbacks.Curves, "on_epoch_end", spoiled)
@@ -135,10 +135,10 @@ def test_interrupted_and_resumed_is_the_same_run(
 
 def test_killed_and_resumed_is_the_same_run(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is written when the process dies; what was written before, within an epoch, is enough."""
-    from beholder.training.classifier import module as trainee
+    from beholder.training.classifier import module
 
     run("whole", epochs=2)
-    step = trainee.Trainee.train_step
+    step = module.ClassifierModule.train_step
     calls = 0
 
     class Killed(BaseException):
@@ -152,7 +152,7 @@ def test_killed_and_resumed_is_the_same_run(run: Run, tmp_path: Path, monkeypatc
         return step(self, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainee.Trainee, "train_step", dies)
+        patch.setattr(module.ClassifierModule, "train_step", dies)
         with pytest.raises(Killed):
             run("parts", epochs=2, checkpoint_seconds=0)
     assert checkpoint(tmp_path, "parts")["progress"]["step"] == 2  # of the second epoch
@@ -195,7 +195,7 @@ def test_frozen_layers_stay_as_they_are(
 
     def watched(self: Any) -> bool:
         def weights() -> dict[str, Any]:
-            return {layer.name: [w.numpy().copy() for w in layer.weights] for layer in self.trainee.network.layers}
+            return {layer.name: [w.numpy().copy() for w in layer.weights] for layer in self.module.network.layers}
 
         before.update(weights())
         finished = original(self)

@@ -27,9 +27,9 @@ __all__ = ["photos", "run", "toy"]  # fixtures
 
 
 def test_a_step_that_is_not_finite_changes_nothing(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from beholder.training.classifier import module as trainee
+    from beholder.training.classifier import module
 
-    step = trainee.Trainee.train_step
+    step = module.ClassifierModule.train_step
     seen: list[bool] = []
 
     def watched(self: Any, data: Any) -> Any:
@@ -43,7 +43,7 @@ def test_a_step_that_is_not_finite_changes_nothing(run: Run, tmp_path: Path, mon
         seen.append(same(state(), before))
         return logs
 
-    monkeypatch.setattr(trainee.Trainee, "train_step", watched)
+    monkeypatch.setattr(module.ClassifierModule, "train_step", watched)
     run(epochs=2)
     assert [number for number, unchanged in enumerate(seen) if unchanged] == [2]
     progress = checkpoint(tmp_path)["progress"]
@@ -52,9 +52,9 @@ def test_a_step_that_is_not_finite_changes_nothing(run: Run, tmp_path: Path, mon
 
 
 def test_a_job_that_diverges_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from beholder.training.classifier import module as trainee
+    from beholder.training.classifier import module
 
-    monkeypatch.setattr(trainee, "PATIENCE", 3)
+    monkeypatch.setattr(module, "PATIENCE", 3)
     with pytest.raises(BeholderError, match=r"The last 3 steps .* lower learning_rate"):
         run(optimizer={"name": "sgd"}, learning_rate={"initial": 100}, weight_decay=1)
 

@@ -167,8 +167,8 @@ def test_random_codes_only_in_training(image: Any) -> None:
 
 
 def test_reconstruct_tells_raw_bits(image: Any) -> None:
-    trainee = Weber2020Module(TINY, 0.0).eval()
-    result = trainee.reconstruct(image.repeat(2, 1, 1, 1), 0.0)
+    module = Weber2020Module(TINY, 0.0).eval()
+    result = module.reconstruct(image.repeat(2, 1, 1, 1), 0.0)
     assert [b.tolist() for _, b in result] == [[0.125] * 2, [0.25] * 2, [0.375] * 2]
     assert all(float(x.min()) >= 0 and float(x.max()) <= 1 for x, _ in result)
 
@@ -177,15 +177,15 @@ def test_reconstruct_tells_raw_bits(image: Any) -> None:
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_learns(image: Any, cell: str, mode: str) -> None:
     torch.manual_seed(0)
-    trainee = Weber2020Module(TINY | {"model": TINY["model"] | {"cell": cell, "mode": mode}}, 0.0)
-    optimiser = torch.optim.Adam(trainee.parameter_groups(0.01))
+    module = Weber2020Module(TINY | {"model": TINY["model"] | {"cell": cell, "mode": mode}}, 0.0)
+    optimiser = torch.optim.Adam(module.parameter_groups(0.01))
     losses = []
     for step in range(16):
-        trainee.begin_step(step, [])
-        loss, figures = trainee.loss(image, torch.Generator())
+        module.begin_step(step, [])
+        loss, figures = module.loss(image, torch.Generator())
         optimiser.zero_grad()
         loss.backward()
-        assert all(p.grad is not None and p.grad.isfinite().all() for p in trainee.parameters())
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in module.parameters())
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] - 100  # of 5000 (1 - MS-SSIM)
@@ -197,8 +197,8 @@ def test_learns(image: Any, cell: str, mode: str) -> None:
 def test_shipped_configs_build(path: Any) -> None:
     settings = read_settings(path.stem)
     with torch.device("meta"):
-        trainee = build(settings, 0.0)
-    config = trainee.codec.config
+        module = build(settings, 0.0)
+    config = module.codec.config
     assert f"paper_{config.cell}" + ("" if config.mode == "additive" else "_one_shot") == path.stem
     assert (config.iterations, config.width, settings["lr"]) == (8, 1.0, 4e-4)
 

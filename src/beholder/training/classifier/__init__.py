@@ -3,7 +3,7 @@
 - :mod:`.settings` -- options and configs.
 - :mod:`.run` -- a whole job: :func:`~beholder.training.classifier.run.train_classifier`.
 - :mod:`.pictures`, :mod:`.batches` -- augmentation; batches that are the same in every run.
-- :mod:`.network`, :mod:`.trainee` -- which layers learn, and what a step does.
+- :mod:`.network`, :mod:`.module` -- which layers learn, and what a step does.
 - :mod:`.loop`, :mod:`.callbacks`, :mod:`.state` -- Keras' ``fit``, interrupted and resumed.
 - :mod:`.processes` -- several processes or GPUs.
 - :mod:`.finish` -- from weights to an observer.

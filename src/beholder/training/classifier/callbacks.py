@@ -17,7 +17,7 @@ from beholder.errors import OutputError
 from beholder.files import save_atomically
 from beholder.training.classifier import state
 from beholder.training.classifier.batches import Order
-from beholder.training.classifier.module import Trainee
+from beholder.training.classifier.module import ClassifierModule
 from beholder.training.classifier.settings import ClassifierJob
 from beholder.training.classifier.state import Progress
 
@@ -58,10 +58,10 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
     """
 
     def __init__(
-        self, job: ClassifierJob, trainee: Trainee, progress: Progress, fixed: dict[str, Any], signals: Signals
+        self, job: ClassifierJob, module: ClassifierModule, progress: Progress, fixed: dict[str, Any], signals: Signals
     ) -> None:
         super().__init__()
-        self.job, self.trainee, self.progress, self.fixed, self.signals = job, trainee, progress, fixed, signals
+        self.job, self.module, self.progress, self.fixed, self.signals = job, module, progress, fixed, signals
         self.order: Order | None = None
         self.seed = job.settings.get("seed", 0)
         self._validating = False
@@ -70,19 +70,19 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
     def save(self) -> None:
         """Write ``last.pt``."""
         progress = self.progress
-        progress.skipped = self.trainee.skipped
+        progress.skipped = self.module.skipped
         if not self._validating:
-            variables = self.trainee.metric_variables()
+            variables = self.module.metric_variables()
             if progress.step:
                 sums = [variable.value.clone() for variable in variables]
-                self.trainee.processes.add(sums)
+                self.module.processes.add(sums)
                 progress.metrics = [value.cpu() for value in sums]
             else:
                 progress.metrics = None
-        if self.trainee.processes.first:
+        if self.module.processes.first:
             content = self.fixed | {
-                "weights": state.snapshot(self.trainee.network.weights),
-                "optimizer": state.snapshot(self.trainee.optimizer.variables),
+                "weights": state.snapshot(self.module.network.weights),
+                "optimizer": state.snapshot(self.module.optimizer.variables),
             }
             state.write(self.job.last, content, progress)
         self._saved = time.monotonic()
@@ -91,11 +91,11 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
         if self.order is not None:
             self.order.epoch = epoch
         self.progress.epoch = epoch
-        if self.progress.step and self.progress.metrics is not None and self.trainee.processes.first:
-            state.put(self.trainee.metric_variables(), self.progress.metrics, self.job.last)
+        if self.progress.step and self.progress.metrics is not None and self.module.processes.first:
+            state.put(self.module.metric_variables(), self.progress.metrics, self.job.last)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self.trainee.seed(self.seed, self.progress.epoch, self.progress.step)
+        self.module.seed(self.seed, self.progress.epoch, self.progress.step)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.progress.step += 1
@@ -103,12 +103,12 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_test_begin(self, logs: Any = None) -> None:
         # Keras resets the metrics, which still hold the training's, right after this.
-        self.progress.metrics = state.snapshot(self.trainee.metric_variables())
+        self.progress.metrics = state.snapshot(self.module.metric_variables())
         self._validating = True
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
         # Only a single process can stop here: others may have fewer batches to validate and no longer listen.
-        if self.trainee.processes.world == 1:
+        if self.module.processes.world == 1:
             self._check()
 
     def on_test_end(self, logs: Any = None) -> None:
@@ -124,7 +124,7 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
     def _check(self) -> None:
         due = time.monotonic() - self._saved > self.job.settings.get("checkpoint_seconds", 180)
         wish = _STOP if self.signals.seen else _CHECKPOINT if due else 0
-        wish = self.trainee.processes.most(wish, self.trainee.torch_device)
+        wish = self.module.processes.most(wish, self.module.torch_device)
         if wish:
             self.save()
         if wish == _STOP:
@@ -147,16 +147,16 @@ class Curves(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         checkpoints = self.checkpoints
-        progress, trainee = checkpoints.progress, checkpoints.trainee
-        row = {"epoch": epoch + 1.0, "learning_rate": float(trainee.optimizer.learning_rate)}
-        row |= {name: float(value) for name, value in (logs or {}).items()} | {"skipped": float(trainee.skipped)}
+        progress, module = checkpoints.progress, checkpoints.module
+        row = {"epoch": epoch + 1.0, "learning_rate": float(module.optimizer.learning_rate)}
+        row |= {name: float(value) for name, value in (logs or {}).items()} | {"skipped": float(module.skipped)}
         progress.history.append(row)
         better = row["val_accuracy"] > progress.best
         progress.best = max(row["val_accuracy"], progress.best)
-        if trainee.processes.first:
+        if module.processes.first:
             self._write(row, (epoch + 1) * self.steps)
             if better:
-                save_weights(trainee.network, checkpoints.job.best)
+                save_weights(module.network, checkpoints.job.best)
         checkpoints.end_epoch()
 
     def _write(self, row: dict[str, float], done: int) -> None:

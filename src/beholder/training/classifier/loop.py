@@ -21,7 +21,7 @@ from beholder.training.classifier.batches import (
     open_pictures,
 )
 from beholder.training.classifier.callbacks import Checkpoints, Curves, Signals, Stopped
-from beholder.training.classifier.module import Trainee, optimizer
+from beholder.training.classifier.module import ClassifierModule, optimizer
 from beholder.training.classifier.place import prepare_folder
 from beholder.training.classifier.settings import ClassifierJob
 from beholder.training.classifier.state import Progress
@@ -45,9 +45,9 @@ class Training:
         keras.utils.set_random_seed(seed)
         with network.precision(precision(settings.get("precision", "auto"), cuda)):
             net = network.build(job, len(self.classes))
-            self.trainee = Trainee(net, spec, settings, processes)
-            self.trainee.compile(optimizer(settings, self.steps), loss=None, jit_compile=False)
-        self.trainee.optimizer.build(net.trainable_variables)
+            self.module = ClassifierModule(net, spec, settings, processes)
+            self.module.compile(optimizer(settings, self.steps), loss=None, jit_compile=False)
+        self.module.optimizer.build(net.trainable_variables)
         self.progress = Progress()
         self._fixed: dict[str, Any] = {
             "terms": job.terms(),
@@ -70,10 +70,10 @@ class Training:
                 raise BadFileError(
                     f"The job {self.job.job_id} was started with other {what}: resume with the same pictures."
                 )
-        state.put(self.trainee.network.weights, found["weights"], self.job.last)
-        state.put(self.trainee.optimizer.variables, found["optimizer"], self.job.last)
+        state.put(self.module.network.weights, found["weights"], self.job.last)
+        state.put(self.module.optimizer.variables, found["optimizer"], self.job.last)
         self.progress = found["progress"]
-        self.trainee.skipped = self.progress.skipped
+        self.module.skipped = self.progress.skipped
 
     def run(self) -> bool:
         """Train to the last epoch; False if a signal stopped it before."""
@@ -87,7 +87,7 @@ class Training:
             writer = SummaryWriter(str(job.folder / "tensorboard"), purge_step=done + 1)
         try:
             with Signals() as signals:
-                checkpoints = Checkpoints(job, self.trainee, progress, self._fixed, signals)
+                checkpoints = Checkpoints(job, self.module, progress, self._fixed, signals)
                 if not job.resume:
                     checkpoints.save()
                 self._fit(checkpoints, Curves(checkpoints, self.steps, writer))
@@ -104,8 +104,8 @@ class Training:
         if progress.epoch < epochs and progress.step == self.steps:
             # Stopped in the middle of validation: only that is missing from the epoch.
             checkpoints.on_epoch_begin(progress.epoch)
-            logs = {name: float(value) for name, value in self.trainee.get_metrics_result().items()}
-            measured = self.trainee.evaluate(validation, verbose=0, callbacks=[checkpoints], return_dict=True)
+            logs = {name: float(value) for name, value in self.module.get_metrics_result().items()}
+            measured = self.module.evaluate(validation, verbose=0, callbacks=[checkpoints], return_dict=True)
             logs |= {f"val_{name}": value for name, value in measured.items()}
             print(f"Epoch {progress.epoch + 1}/{epochs}, the rest:", *(f"- {k}: {v:.4f}" for k, v in logs.items()))
             curves.on_epoch_end(progress.epoch, logs)
@@ -113,7 +113,7 @@ class Training:
             order = self._order(progress.step)
             checkpoints.order = order
             # The rest of an epoch first, for Keras wants all epochs of one fit to have the same length.
-            self.trainee.fit(
+            self.module.fit(
                 self._loader(self._train_set, order),
                 initial_epoch=progress.epoch,
                 epochs=progress.epoch + 1 if progress.step else epochs,

@@ -44,7 +44,7 @@ class Parts:
         ]
 
 
-class Trainee(keras.Model):  # type: ignore[misc]
+class ClassifierModule(keras.Model):  # type: ignore[misc]
     """Wraps a classifier of :mod:`beholder.observers.keras.zoo`.
 
     Batches are uint8 (n, S, S, 3) in RGB and labels int64 (n,); a label below 0 is not counted in validation.
@@ -55,7 +55,7 @@ class Trainee(keras.Model):  # type: ignore[misc]
     """
 
     def __init__(self, network: Any, info: ObserverInfo, settings: Settings, processes: Processes) -> None:
-        super().__init__(name="trainee")
+        super().__init__(name="module")
         self.network = network
         self.to_logits = keras.Model(network.inputs, logits(network), name="logits")
         self.processes = processes

@@ -2,13 +2,13 @@
 
     loss = mean over samples of d(alpha, t) + mean over t of beta_t * bpp_t
 
-Every batch holds every quality t.  ``beta_t`` is no constant but the price that keeps the mean rate of quality t
-at its target: it rises while the rate is above and falls while it is below (dual ascent).
+Every batch holds every quality t.  ``beta_t`` is the Lagrange multiplier that keeps the mean rate of quality t at its
+``bpp_targets``: it rises while the rate is above and falls while it is below (dual ascent).
 
-``searched`` in the settings is the share of samples whose codes the encoder's search has found (optimise/), from step
-``searched_from`` on and once the entropy model computes in integers; entropy model and decoder then know such codes as
-well as plain ones.  ``human_share`` is how much of d_human a machine's loss has besides: what MS-SSIM wants serves
-classifiers that take no part as well as more of those that do (docs/codec.md).
+``searched`` in the settings is the fraction of samples whose codes are optimised as the encoder does it (optimise/),
+from step ``searched_from`` on and once the entropy model computes in integers; entropy model and decoder then know
+such codes as well as plain ones.  ``human_share`` is the weight of d_human in a machine's loss: what MS-SSIM wants
+serves classifiers that take no part as well as more of those that do (docs/codec.md).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from beholder.codecs.rnn.torch.objective import EntropyModelRate, TorchObjective
 from beholder.training.codec.step import StepObjective, fit_rate
 from beholder.training.distributed import Processes
 
-PRICE_RATE = 0.004
+MULTIPLIER_RATE = 0.004
 DITHER = (0.12, 0.045)
 """Width of the chance rounding, in cells, in the first and in the last step of the part "step"."""
 DECODER_QUALITIES = (0, 1, 1, 2, 2, 3, 4, 5, 6, 7)
@@ -35,9 +35,9 @@ DECODER_QUALITIES = (0, 1, 1, 2, 2, 3, 4, 5, 6, 7)
 
 
 class CodecModule(nn.Module):
-    """The codec, its entropy model and the prices of rate."""
+    """The codec, its entropy model and the Lagrange multipliers of the rate."""
 
-    target: Tensor
+    bpp_target: Tensor
     log_price: Tensor
 
     def __init__(self, settings: dict[str, Any], alpha: float | None) -> None:
@@ -57,14 +57,14 @@ class CodecModule(nn.Module):
             raise KeyError("human_share")
         self.dithers = settings.get("dither", DITHER)
         self.dither = self.dithers[0]
-        self.searching = False
+        self.optimising = False
         self.objectives = TorchObjectives(self.codec, lambda latents: EntropyModelRate(self.context, latents))
         self.quantised = False
         self.part = "all"
-        self.together = Processes()
-        target = torch.as_tensor(settings["bpp_targets"], dtype=torch.float32)
-        self.register_buffer("target", target, persistent=False)
-        self.register_buffer("log_price", torch.log(1.2 / target))
+        self.group = Processes()
+        bpp_target = torch.as_tensor(settings["bpp_targets"], dtype=torch.float32)
+        self.register_buffer("bpp_target", bpp_target, persistent=False)
+        self.register_buffer("log_price", torch.log(1.2 / bpp_target))
         self.machine: FeatureDistortion | None = None
         if alpha != 0 and any(name != "entropy" for name, _ in self.parts):
             self.machine = FeatureDistortion(**settings.get("machine", {}))
@@ -94,10 +94,10 @@ class CodecModule(nn.Module):
         tables: list[Tensor] = [
             p for name, p in self.context.named_parameters() if "state_" in name or name.endswith("by_pass")
         ]
-        eye: list[Tensor] = [codec.synthesis.eye_linear, codec.synthesis.eye_borders]
+        human: list[Tensor] = [codec.synthesis.eye_linear, codec.synthesis.eye_borders]
         speeds: dict[float, list[Tensor]] = {
             0.03: linear,
-            0.5: eye,
+            0.5: human,
             10.0: tables,
         }
         special = {id(p) for group in speeds.values() for p in group}
@@ -118,7 +118,7 @@ class CodecModule(nn.Module):
         if step >= self.quantise_from and not self.quantised:
             self.quantised = True
             self.context.set_quantise(True)
-        self.searching = self.quantised and bool(self.searched) and step >= self.searched_from
+        self.optimising = self.quantised and bool(self.searched) and step >= self.searched_from
         part, begin, end = self._part_at(step)
         self.dither = self.dithers[0] * (self.dithers[1] / self.dithers[0]) ** ((step - begin) / max(end - begin, 1))
         if part == self.part:
@@ -154,54 +154,54 @@ class CodecModule(nn.Module):
         networks the human does not use, none, three quarters and a quarter."""
         if self.alpha is not None or self.part == "eye":
             return torch.full((count,), self.alpha or 0.0)
-        # Fixed shares rather than chances: kernels are prepared once for each shape they meet.
+        # Fixed fractions rather than chances: kernels are prepared once for each shape they meet.
         alpha = torch.rand(count, generator=generator)
-        eye, machine = (0, 3 * count // 4) if self.part == "decoder" else (count // 2, count // 4)
-        alpha[:eye] = 0
-        alpha[eye : eye + machine] = 1
+        humans, machines = (0, 3 * count // 4) if self.part == "decoder" else (count // 2, count // 4)
+        alpha[:humans] = 0
+        alpha[humans : humans + machines] = 1
         return alpha
 
     def loss(self, image: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """image (n, 3, h, w) in [0, 1] -> scalar loss and figures for the log."""
         n, _, height, width = image.shape
         # All processes draw for the whole batch and take their rows.
-        count = n * self.together.world
-        alpha = self.together.rows(self.draw_alpha(count, generator)).to(image.device)
+        count = n * self.group.world
+        alpha = self.group.rows(self.draw_alpha(count, generator)).to(image.device)
         qualities = torch.tensor(DECODER_QUALITIES if self.part == "decoder" else range(ITERATIONS))
         order = torch.cat([qualities[torch.randperm(len(qualities), generator=generator)] for _ in range(count)])
-        t = self.together.rows(order[:count]).to(image.device)
+        t = self.group.rows(order[:count]).to(image.device)
         if self.part == "step":
             return self._step_loss(image, generator)
         if self.part != "all":
             with torch.no_grad():
-                latent, every, target = self.latent(image, alpha, t)
-            states = self.codec.quantise(latent, alpha, target)
+                latent, every, optimised_for = self.latent(image, alpha, t)
+            states = self.codec.quantise(latent, alpha, optimised_for)
         if self.part == "entropy":
             bits = self.context.bits([codes for codes, _ in states]) / (height * width)
             bits = (bits * every).sum(0) / every.sum(0).clamp(min=1)
             return bits.sum(), {f"train/bpp_{i + 1}": float(v) for i, v in enumerate(bits.detach().cumsum(0))}
         if self.part in ("decoder", "eye"):
-            decoded = self.codec.decode([y_hat for _, y_hat in states], alpha, t, target)
+            decoded = self.codec.decode([y_hat for _, y_hat in states], alpha, t, optimised_for)
             distortion = self.distortion(decoded, image, alpha).mean()
             return distortion, {"train/distortion": float(distortion.detach())}
         decoded, latents = self.codec(image, alpha, t)
         bpp = (self.context.bits(latents) / (height * width)).cumsum(1)
         distortion = self.distortion(decoded, image, alpha)
-        price = torch.exp(self.log_price)
-        rate = (price * bpp).mean()
+        multiplier = torch.exp(self.log_price)
+        rate = (multiplier * bpp).mean()
         loss = distortion.mean() + rate
         with torch.no_grad():
             mean = bpp.mean(0)
-            self.together.average([mean])
-            error = mean / self.target - 1
-            if torch.isfinite(loss):  # or one bad step would spoil the prices for good
-                self.log_price += PRICE_RATE * error.clamp(-1, 1)
-            usual = torch.log(1.2 / self.target)
+            self.group.average([mean])
+            error = mean / self.bpp_target - 1
+            if torch.isfinite(loss):  # or one bad step would spoil the multipliers for good
+                self.log_price += MULTIPLIER_RATE * error.clamp(-1, 1)
+            usual = torch.log(1.2 / self.bpp_target)
             self.log_price.copy_(torch.minimum(torch.maximum(self.log_price, usual - 1.5), usual + 1.0))
         bpp, rate, distortion = bpp.detach(), rate.detach(), distortion.detach()
         figures = {f"train/bpp_{i + 1}": float(bpp[:, i].mean()) for i in range(ITERATIONS)}
         figures |= {"train/distortion": float(distortion.mean()), "train/rate": float(rate)}
-        figures |= {f"train/price_{i + 1}": float(price[i]) for i in range(ITERATIONS)}
+        figures |= {f"train/multiplier_{i + 1}": float(multiplier[i]) for i in range(ITERATIONS)}
         return loss, figures
 
     def _step_loss(self, image: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
@@ -209,7 +209,7 @@ class CodecModule(nn.Module):
         assert step is not None
         if not step.has_fitted_rate:
             fit_rate(self.codec, self.context, image)
-            self.together.average([step.rate])
+            self.group.average([step.rate])
         t = int(torch.randint(ITERATIONS, (1,), generator=generator))
         objective = StepObjective(self.codec, self.context, image, t)
         loss, distortion, bpp = objective.loss(self.dither, generator)
@@ -219,13 +219,13 @@ class CodecModule(nn.Module):
         """Latents that are quantised: those of some samples are optimised, as the encoder does with more effort.
 
         Returns:
-            The latent; (n, iterations) 1 where a sample's codes are meant, since those searched for serve one ``t``;
-            and (n,) the number of iterations that they were searched for, 0 where they were not.
+            The latent; (n, iterations) 1 where a sample's codes are meant, since optimised ones serve one ``t``;
+            and (n,) the number of iterations that they are optimised for, 0 where they are not.
         """
         latent = self.codec.analysis(image, alpha)
-        every, target = latent.new_ones(len(image), ITERATIONS), torch.zeros_like(t)
-        if self.searching:
-            numbers = torch.arange(len(image)) * self.together.world + self.together.rank
+        every, optimised_for = latent.new_ones(len(image), ITERATIONS), torch.zeros_like(t)
+        if self.optimising:
+            numbers = torch.arange(len(image)) * self.group.world + self.group.rank
             chosen = ((numbers + 1) * self.searched).ceil() > (numbers * self.searched).ceil()
             rows = chosen.nonzero()[:, 0].to(image.device)
             for row in rows[(alpha[rows] > 0) & (alpha[rows] < 1)].tolist():
@@ -236,10 +236,10 @@ class CodecModule(nn.Module):
                     some = rows[(alpha[rows] == observer) & (t[rows] == last)]
                     if len(some):
                         latent[some] = self.objectives.improve(image[some], latent[some], observer, last)
-            target[rows] = t[rows] + 1
-            sent = torch.arange(ITERATIONS, device=image.device)[None] < target[:, None]
+            optimised_for[rows] = t[rows] + 1
+            sent = torch.arange(ITERATIONS, device=image.device)[None] < optimised_for[:, None]
             every[rows] = sent[rows].to(every)
-        return latent, every, target
+        return latent, every, optimised_for
 
     def distortion(self, decoded: Tensor, image: Tensor, alpha: Tensor) -> Tensor:
         """(1 - alpha + human_share alpha) d_human + alpha d_machine, one value a sample; a side of weight 0 is not

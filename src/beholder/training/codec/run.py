@@ -110,7 +110,7 @@ def read_settings(config: str | Path) -> dict[str, Any]:
 
 
 def build(settings: dict[str, Any], alpha: float | None) -> nn.Module:
-    """The trainee of an architecture: `swift`, or `paper` with its own options."""
+    """The training module of an architecture: `swift`, or `paper` with its own options."""
     try:
         if settings["architecture"] == "swift":
             from beholder.training.codec.module import CodecModule
@@ -130,28 +130,26 @@ def build(settings: dict[str, Any], alpha: float | None) -> nn.Module:
 class CodecTraining:
     """State of one run: model, optimiser, moving average, step.
 
-    Several ``together`` take every n-th picture of each batch and average their gradients: all hold the same weights.
+    Each process of ``group`` takes every n-th picture of a batch.  Gradients are averaged: all hold equal weights.
     """
 
-    def __init__(self, job: CodecJob, together: Processes | None = None) -> None:
+    def __init__(self, job: CodecJob, group: Processes | None = None) -> None:
         self.job = job
-        self.together = together or Processes()
+        self.group = group or Processes()
         settings = job.settings
         batches = {phase["batch"] for phase in settings["phases"]}
-        if any(size % self.together.world for size in batches):
-            raise BadOptionError(
-                f"Batches of {min(batches)} cannot be shared by {self.together.world} processes evenly."
-            )
+        if any(size % self.group.world for size in batches):
+            raise BadOptionError(f"Batches of {min(batches)} cannot be shared by {self.group.world} processes evenly.")
         self.device = torch.device(_device(job.device))
-        if self.together.world > 1 and self.device.type == "cuda":
-            self.device = torch.device("cuda", self.together.local)
+        if self.group.world > 1 and self.device.type == "cuda":
+            self.device = torch.device("cuda", self.group.local)
         torch.manual_seed(settings.get("seed", 0))
         self.model = cast(Any, build(settings, job.alpha))
         if job.start is not None and not job.resume:
             anew = begin_from(job.start, self.model.averaged())
-            if self.together.first:
+            if self.group.first:
                 print(f"Weights from {job.start}; {anew} tensors begin anew.")
-        self.model.together = self.together
+        self.model.group = self.group
         self.model.to(self.device)
         if self.device.type == "cpu":
             self.model.to(memory_format=torch.channels_last)
@@ -226,12 +224,12 @@ class CodecTraining:
         torch.manual_seed(self.step)  # binarizers draw from the global generator
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate(group["peak"])
-        mine = np.ascontiguousarray(self.together.rows(pixels))
+        mine = np.ascontiguousarray(self.group.rows(pixels))
         image = torch.from_numpy(mine).to(self.device).float() / 255
         loss, figures = self.model.loss(image, generator)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        self.together.average([p.grad for p in self.model.parameters() if p.grad is not None])
+        self.group.average([p.grad for p in self.model.parameters() if p.grad is not None])
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.get("clip", 1.0))
         if torch.isfinite(norm):
             self.optimiser.step()
@@ -240,7 +238,7 @@ class CodecTraining:
             self.skipped += 1
         self.step += 1
         mean = loss.detach().clone()
-        self.together.average([mean])
+        self.group.average([mean])
         return figures | {"train/loss": float(mean), "train/gradient": float(norm)}
 
     @torch.no_grad()
@@ -253,8 +251,8 @@ class CodecTraining:
     def with_average(self) -> Any:
         """A copy of the model that holds the averaged weights."""
         model = copy.deepcopy(self.model)
-        for target, source in zip(model.averaged(), self.average, strict=True):
-            target.load_state_dict(source.state_dict())
+        for average, source in zip(model.averaged(), self.average, strict=True):
+            average.load_state_dict(source.state_dict())
         return model.eval()
 
 
@@ -280,11 +278,11 @@ def train_codec(job: CodecJob) -> Path:
     if (job.folder / "last.pt").exists() and not job.resume:
         raise OutputError(f"The job {job.folder} exists: add --resume, or choose another --job-id.")
     find_photos(job.train_data)  # complain before anything is written
-    together = processes.start(cuda=_device(job.device) == "cuda")
+    group = processes.start(cuda=_device(job.device) == "cuda")
     try:
-        return _train(CodecTraining(job, together))
+        return _train(CodecTraining(job, group))
     finally:
-        processes.stop(together)
+        processes.stop(group)
 
 
 def _train(run: CodecTraining) -> Path:
@@ -297,7 +295,7 @@ def _train(run: CodecTraining) -> Path:
         (job.folder / "settings.json").write_text(json.dumps(job.settings, indent=2) + "\n")
     except OSError as error:
         raise OutputError(f"{job.folder} cannot be written ({error.strerror}): choose another.") from None
-    first = run.together.first
+    first = run.group.first
     writer = SummaryWriter(str(job.folder / "tensorboard"), purge_step=run.step) if first else None
     stop: list[int] = []
     previous = {s: signal.signal(s, lambda number, _: stop.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -321,7 +319,7 @@ def _loop(run: CodecTraining, validation: Tensor, writer: Any, stop: list[int]) 
     speed = Speed(run.device, run.mixed)
     phase: dict[str, int] | None = None
     batches: Any = None
-    while run.step < settings["steps"] and not run.together.most(len(stop), run.device):
+    while run.step < settings["steps"] and not run.group.most(len(stop), run.device):
         if run.phase(run.step) != phase:
             phase = run.phase(run.step)
             crops = PhotoCrops(run.job.train_data, phase["crop"], settings.get("seed", 0))
@@ -337,7 +335,7 @@ def _loop(run: CodecTraining, validation: Tensor, writer: Any, stop: list[int]) 
             for name, value in figures.items():
                 writer.add_scalar(name, value, run.step)
             rate = seen / (now - printed)
-            share = speed.share(rate / phase["batch"] / run.together.world)
+            share = speed.share(rate / phase["batch"] / run.group.world)
             writer.add_scalar("speed/images_per_second", rate, run.step)
             writer.add_scalar("speed/share_of_peak", share, run.step)
             bpp = " ".join(f"{v:.3f}" for k, v in figures.items() if "/bpp_" in k)

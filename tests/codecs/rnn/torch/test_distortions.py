@@ -212,9 +212,9 @@ def test_vgg_reads_both_kinds_of_files(tmp_path: Path) -> None:
 def test_paper_uses_vgg_where_it_is_given(tmp_path: Path, pair: tuple[Any, Any]) -> None:
     np.save(tmp_path / "vgg16.npy", {f"conv{k}": list(v) for k, v in vgg_weights().items()}, allow_pickle=True)  # type: ignore[arg-type]
     settings = {"model": {"width": 0.0625}, "phases": [], "vgg16": str(tmp_path / "vgg16.npy")}
-    trainee = paper.Weber2020Module(settings, 1.0)
+    module = paper.Weber2020Module(settings, 1.0)
     with torch.no_grad():
-        found = trainee.distortion(*pair)
+        found = module.distortion(*pair)
         network = Vgg16(tmp_path / "vgg16.npy")
         (a, c), (b, d) = (network(image)[0] for image in pair)
     torch.testing.assert_close(found, (a - b).square().mean((1, 2, 3)) + (c - d).square().mean((1, 2, 3)))
@@ -252,19 +252,19 @@ def pair() -> tuple[Any, Any]:
 @pytest.mark.parametrize("human_share", [0.0, 0.25])
 def test_swift_blends_by_sample(monkeypatch: pytest.MonkeyPatch, pair: tuple[Any, Any], human_share: float) -> None:
     monkeypatch.setattr(swift, "FeatureDistortion", Stub)
-    trainee = swift.CodecModule(read_settings("swift") | {"model": SMALL, "human_share": human_share}, None)
+    module = swift.CodecModule(read_settings("swift") | {"model": SMALL, "human_share": human_share}, None)
     alpha = torch.tensor([0.0, 0.3, 1.0])
     expected = (1 - alpha + human_share * alpha) * human_distortion(*pair) + alpha * Stub()(*pair)
-    torch.testing.assert_close(trainee.distortion(*pair, alpha), expected)
+    torch.testing.assert_close(module.distortion(*pair, alpha), expected)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 def test_paper_blends(monkeypatch: pytest.MonkeyPatch, pair: tuple[Any, Any], alpha: float) -> None:
     monkeypatch.setattr(paper, "FeatureDistortion", Stub)
-    trainee = paper.Weber2020Module({"model": {"width": 0.0625}, "phases": []}, alpha)
+    module = paper.Weber2020Module({"model": {"width": 0.0625}, "phases": []}, alpha)
     human = 5000 * (1 - ms_ssim(*pair))
     machine = 1000 * (pair[0] - pair[1]).abs().mean((1, 2, 3))
-    torch.testing.assert_close(trainee.distortion(*pair), (1 - alpha) * human + alpha * machine)
+    torch.testing.assert_close(module.distortion(*pair), (1 - alpha) * human + alpha * machine)
 
 
 @pytest.mark.parametrize("architecture", ["swift", "paper"])
@@ -281,11 +281,11 @@ def test_end_points_compute_one_side_only(
         name = "human_distortion" if architecture == "swift" else "ms_ssim"
         monkeypatch.setattr(module, name, never)
     if architecture == "swift":
-        trainee = swift.CodecModule(read_settings("swift") | {"model": SMALL, "human_share": 0.0}, alpha)
-        value = trainee.distortion(*pair, torch.full((3,), alpha))
+        module = swift.CodecModule(read_settings("swift") | {"model": SMALL, "human_share": 0.0}, alpha)
+        value = module.distortion(*pair, torch.full((3,), alpha))
     else:
-        trainee = paper.Weber2020Module({"model": {"width": 0.0625}, "phases": []}, alpha)
-        value = trainee.distortion(*pair)
+        module = paper.Weber2020Module({"model": {"width": 0.0625}, "phases": []}, alpha)
+        value = module.distortion(*pair)
     assert value.shape == (3,)
 
 
