@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from beholder.evaluation.summary.curves import Row
+from beholder.evaluation.summary.summarise import Summary
 from beholder.evaluation.sweep import results
 
 METRICS = ("ms_ssim", "psnr")
@@ -127,3 +129,14 @@ def write(
     }
     (folder / results.SETTINGS).write_text(json.dumps(plain | settings))
     return folder
+
+
+def only(result: Summary, **wanted: Any) -> Row:
+    """The one row of a summary with these values in the row or its series."""
+    rows = [
+        r
+        for r in result.rows
+        if all(getattr(r, k, None) == v or getattr(r.series, k, None) == v for k, v in wanted.items())
+    ]
+    assert len(rows) == 1
+    return rows[0]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.node_decoder import NODE, NodeDecoder
 from helpers.photos import make_photo
+from helpers.web.node_decoder import NODE, NodeDecoder
 from PIL import Image
 
 import beholder

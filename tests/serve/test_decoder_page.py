@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.browser import open_browser
 from helpers.photos import make_photo
+from helpers.web.browser import open_browser
 from PIL import Image
 
 import beholder

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.browser import open_browser
 from helpers.photos import make_photo
+from helpers.web.browser import open_browser
 
 import beholder
 from beholder.cli import main

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from base64 import b64decode
 from html.parser import HTMLParser
 from io import BytesIO
@@ -14,17 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from helpers import fake_results
 from helpers.fake_results import row, sweep_rows
 from PIL import Image
-from typer.testing import CliRunner
 
 from beholder import __version__
 from beholder.cli import main
-from beholder.cli.commands import reports
-from beholder.errors import BadFileError, BeholderError, NotAvailableError
-from beholder.evaluation.plots import figures as plots
 from beholder.evaluation.report import data as report_data
 from beholder.evaluation.report import gallery as report_gallery
 from beholder.evaluation.report import write as report
@@ -363,45 +357,3 @@ def test_the_script_can_be_parsed(tmp_path: Path, text: str) -> None:
     script = text.rpartition("<script>")[2].partition("</script>")[0]
     (tmp_path / "script.js").write_text(script)
     subprocess.run([node, "--check", str(tmp_path / "script.js")], check=True)
-
-
-@pytest.fixture
-def run() -> Any:
-    """The commands, with errors as they are raised."""
-    app = typer.Typer()
-    app.callback()(lambda: None)
-    reports.register(app)
-    return lambda *arguments: CliRunner().invoke(app, list(arguments))
-
-
-def test_commands(tmp_path: Path, run: Any) -> None:
-    folder = fake_results.write(tmp_path, sweep_rows(4, ("lite0",)))
-    done = run("plot", str(folder))
-    assert done.exit_code == 0, done.exception
-    printed = [Path(line) for line in done.output.replace("\n", "").replace(".png", ".png\n").split("\n") if line]
-    assert printed == sorted((folder / "plots").glob("*.png"), key=printed.index)
-    assert len(printed) == 4
-    done = run("report", str(folder))
-    assert done.exit_code == 0, done.exception
-    assert "preserved %" in done.output
-    assert "against JPEG" in done.output
-    assert {path.name for path in folder.iterdir()} >= {"report.html", "summary.csv", "comparisons.csv", "plots"}
-
-
-def test_commands_that_fail(tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def error(*arguments: str) -> BeholderError:
-        found = run(*arguments).exception
-        assert isinstance(found, BeholderError)
-        return found
-
-    for command in ("plot", "report"):
-        assert "There are no results in" in str(error(command, str(tmp_path / "missing")))
-    folder = fake_results.write(tmp_path / "sweep", sweep_rows(2))
-    part = folder / "results.parquet" / "part-000000.parquet"
-    part.write_bytes(part.read_bytes()[:-9])
-    assert isinstance(error("report", str(folder)), BadFileError)
-    assert not (folder / "report.html").exists()
-    monkeypatch.setattr(plots, "require", lambda: (_ for _ in ()).throw(NotAvailableError("Figures need matplotlib.")))
-    assert isinstance(error("plot", str(folder)), NotAvailableError)
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert "pyarrow" in str(error("report", str(folder)))

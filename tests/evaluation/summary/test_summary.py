@@ -2,50 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
-import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from helpers import fake_results
-from helpers.fake_results import row, sweep_rows, table
+from helpers.fake_results import only, row, sweep_rows, table
 
 from beholder.cli import tables
 from beholder.cli.commands import reports
-from beholder.errors import BadFileError, BadOptionError, NotAvailableError
 from beholder.evaluation.plots import figures
 from beholder.evaluation.report import write as report
 from beholder.evaluation.summary import bootstrap as summary_bootstrap
 from beholder.evaluation.summary import read as summary_read
 from beholder.evaluation.summary import summarise as summary
 from beholder.evaluation.summary.bootstrap import draw
-from beholder.evaluation.summary.compare import at_rate
-from beholder.evaluation.summary.curves import MEAN, Estimate, Row, Series
+from beholder.evaluation.summary.curves import MEAN, Estimate
 from beholder.evaluation.summary.summarise import Summary, summarise
-from beholder.extras import install_command
-from beholder.metrics import bd_quality, bd_rate, ms_ssim_db
-
-
-@pytest.fixture(scope="module")
-def found() -> Summary:
-    return summarise(table(sweep_rows(30)))
-
-
-def only(result: Summary, **wanted: Any) -> Row:
-    rows = [
-        r
-        for r in result.rows
-        if all(getattr(r, k, None) == v or getattr(r.series, k, None) == v for k, v in wanted.items())
-    ]
-    assert len(rows) == 1
-    return rows[0]
 
 
 def test_means_by_hand() -> None:
@@ -240,223 +216,3 @@ def test_infinite_undefined_and_missing_values_are_left_out() -> None:
     assert point.value("vif") == 0.5
     assert point.value("feature_distance") is None
     assert "feature_distance" not in result.columns()
-
-
-def curves_of(points: dict[Series, list[tuple[float, float, float]]]) -> Summary:
-    """A summary of curves (bpp, MS-SSIM, preserved accuracy), the same for each of two images."""
-    rows = []
-    for series, curve in points.items():
-        for quality, (bpp, ms_ssim, preserved) in enumerate(curve, 1):
-            for i in range(100):
-                seen = i < round(100 * preserved)
-                rows.append(
-                    row(
-                        image=str(i),
-                        codec=series.codec,
-                        alpha=series.alpha,
-                        quality=quality,
-                        bpp=bpp,
-                        ms_ssim=ms_ssim,
-                        correct=seen,
-                        agrees=seen,
-                    )
-                )
-    return summarise(table(rows), replicates=20)
-
-
-def test_bd_values_of_known_curves() -> None:
-    """The test codec needs half of the rate for the same MS-SSIM and sees ten points more at equal rate."""
-    jpeg = [(0.2, 0.90, 0.5), (0.4, 0.95, 0.5), (0.8, 0.98, 0.5), (1.6, 0.99, 0.5)]
-    rnn = [(rate / 2, quality, 0.6) for rate, quality, _ in jpeg]
-    result = curves_of({Series("jpeg"): jpeg, Series("rnn", 1.0): rnn})
-    there, back = (
-        next(c for c in result.comparisons if (c.anchor.codec, c.test.codec) == pair)
-        for pair in (("jpeg", "rnn"), ("rnn", "jpeg"))
-    )
-    assert there.bd_rate is not None
-    assert there.bd_rate.value == pytest.approx(-50)
-    assert there.bd_preserved is not None
-    assert there.bd_preserved.value == pytest.approx(10)
-    assert there.bpp == pytest.approx((0.2, 0.8))
-    assert back.bd_rate is not None
-    assert back.bd_rate.value == pytest.approx(100)
-    assert back.bd_preserved is not None
-    assert back.bd_preserved.value == pytest.approx(-10)
-
-
-def test_curves_without_overlap_are_not_compared() -> None:
-    result = curves_of(
-        {Series("jpeg"): [(1, 0.9, 0.5), (2, 0.91, 0.5)], Series("bpg"): [(4, 0.95, 0.5), (8, 0.96, 0.5)]}
-    )
-    for comparison in result.comparisons:
-        assert (comparison.bd_rate, comparison.bd_preserved, comparison.bpp) == (None, None, None)
-    single = curves_of({Series("jpeg"): [(1, 0.9, 0.5)], Series("bpg"): [(4, 0.95, 0.5), (8, 0.96, 0.5)]})
-    assert single.comparisons[0].bd_rate is None
-
-
-@pytest.mark.parametrize(
-    ("others", "share", "known"),
-    [
-        ([0.5, 0.7, 0.8, 0.9], 0.0, False),
-        ([0.8, 0.85, 0.88, 0.9, 0.92], 0.24, False),
-        ([0.85, 0.9, 0.93, 0.96], 0.69, True),
-        ([0.90, 0.95, 0.98], 1.0, False),
-        ([0.91, 0.94, 0.95, 0.96], 1.0, True),
-    ],
-)
-def test_too_little_in_common_makes_no_number(others: list[float], share: float, known: bool) -> None:
-    """Four points and half of the shorter curve's range are needed; the share is told in any case."""
-    points = [0.90, 0.95, 0.98, 0.99]
-    curves = {
-        Series("jpeg"): [(0.1 * 2**i, quality, 0.5) for i, quality in enumerate(points)],
-        Series("bpg"): [(0.1 * 2**i, quality, 0.6) for i, quality in enumerate(others)],
-    }
-    comparison = curves_of(curves).comparisons[0]
-    assert comparison.quality_overlap == pytest.approx(share, abs=0.01)
-    assert (comparison.bd_rate is not None) == known
-    assert comparison.points == min(4, len(others))
-    assert (comparison.bd_preserved is not None) == (len(others) >= 4)
-    bd = [[(bpp, ms_ssim_db(quality)) for bpp, quality, _ in curve] for curve in curves.values()]
-    if known:
-        assert comparison.bd_rate is not None
-        assert comparison.bd_rate.value == pytest.approx(bd_rate(*bd))
-    else:
-        with pytest.raises(BadOptionError, match=r"needs (4|50 %)"):
-            bd_rate(*bd)
-
-
-def test_every_replicate_has_the_bd_value_of_the_metrics_package() -> None:
-    """Computed all at once here, one by one there; with detours: worse points at higher rates, curves that cross."""
-    rng = np.random.default_rng(3)
-    rows = []
-    for image in range(5):
-        for codec in ("jpeg", "bpg", "webp"):
-            for quality in range(1, 7):
-                rows.append(
-                    row(
-                        image=str(image),
-                        codec=codec,
-                        quality=quality,
-                        bpp=quality * float(rng.uniform(0.05, 0.2)),
-                        ms_ssim=1 - 0.2 / quality * float(rng.uniform(0.5, 1.5)),
-                        correct=bool(rng.random() < quality / 8),
-                        agrees=bool(rng.random() < quality / 8),
-                    )
-                )
-    result = summarise(table(rows), replicates=60)
-    a, b = (result.curve("lite0", Series(codec)) for codec in ("jpeg", "webp"))
-    rates, shares = [], []
-    for i in range(61):
-        curves = [
-            [(p.samples["bpp"][i], p.samples["ms_ssim"][i], p.samples["agreement"][i]) for p in c] for c in (a, b)
-        ]
-        try:
-            rates.append(bd_rate(*([(bpp, ms_ssim_db(m)) for bpp, m, _ in curve] for curve in curves)))
-        except BadOptionError:  # too few points are left without the worse ones
-            rates.append(math.nan)
-        shares.append(100 * bd_quality(*([(bpp, s) for bpp, _, s in curve] for curve in curves)))
-    assert np.isfinite(rates).sum() > 40
-    comparison = next(c for c in result.comparisons if (c.anchor.codec, c.test.codec) == ("jpeg", "webp"))
-    for estimate, values in ((comparison.bd_rate, rates), (comparison.bd_agreement, shares)):
-        assert estimate is not None
-        expected = (values[0], *np.nanpercentile(values[1:], (2.5, 97.5)))
-        assert (estimate.value, estimate.low, estimate.high) == pytest.approx(expected, rel=1e-9)
-
-
-def test_a_curve_is_read_at_a_rate(found: Summary) -> None:
-    curve = found.curve("lite0", Series("bpg"))
-    rate, share = curve[2].value("bpp"), curve[2].value("preserved")
-    assert rate is not None
-    at_point = at_rate(curve, "preserved", rate)
-    assert at_point is not None
-    assert at_point.value == pytest.approx(share)
-    between = at_rate(curve, "ms_ssim", 1.05 * rate)
-    assert between is not None
-    assert (curve[2].value("ms_ssim") or 1) < between.value < (curve[3].value("ms_ssim") or 0)
-    assert at_rate(curve, "preserved", 1e-6) is None
-    assert at_rate(curve, "preserved", 1e6) is None
-    assert at_rate(curve[:1], "preserved", rate) is None
-    assert at_rate([], "preserved", rate) is None
-
-
-def test_files(tmp_path: Path) -> None:
-    rows = sweep_rows(12)
-    folder = fake_results.write(tmp_path / "sweep", rows)
-    result = summary.write(folder)
-    lines = list(csv.DictReader((folder / "summary.csv").read_text().splitlines()))
-    assert len(lines) == len(result.rows) == 75
-    first = lines[0]
-    assert (first["codec"], first["alpha"], first["quality"]) == ("rnn", "0", "1")
-    point = only(result, codec="rnn", alpha=0.0, quality=1, classifier=first["classifier"])
-    assert float(first["preserved_low"]) <= float(first["preserved"]) <= float(first["preserved_high"])
-    assert float(first["preserved"]) == pytest.approx(point.value("preserved"), rel=1e-5)
-    assert {line["alpha"] for line in lines if line["codec"] == "jpeg"} == {""}
-    pairs = list(csv.DictReader((folder / "comparisons.csv").read_text().splitlines()))
-    assert len(pairs) == 3 * 5 * 4
-    bpg = next(p for p in pairs if (p["anchor"], p["test"], p["classifier"]) == ("jpeg", "bpg", MEAN))
-    assert float(bpg["bd_rate_ms_ssim_percent"]) < 0 < float(bpg["bd_preserved_points"])
-    # The same as from memory, and as from the inner folder.
-    assert summary._csv(summarise(table(rows)).records()) == (folder / "summary.csv").read_text()
-    before = (folder / "summary.csv").read_bytes()
-    summary.write(folder / "results.parquet")
-    assert (folder / "summary.csv").read_bytes() == before
-    assert sorted(p.name for p in folder.iterdir()) == [
-        "comparisons.csv",
-        "results.parquet",
-        "settings.json",
-        "summary.csv",
-    ]
-
-
-def test_one_file_is_as_good_as_parts(tmp_path: Path) -> None:
-    rows = sweep_rows(4)
-    pq.write_table(table(rows), tmp_path / "results.parquet")
-    assert summary._csv(summary.load(tmp_path).records()) == summary._csv(summarise(table(rows)).records())
-
-
-def test_folders_that_hold_no_results(tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(BadFileError, match="There are no results in"):
-            summary.load(folder)
-    empty = fake_results.write(tmp_path / "empty", [], parts=1)
-    assert summary.load(empty).rows == []
-
-
-@pytest.mark.parametrize("damage", ["cut", "foreign", "bytes"])
-def test_damaged_parts(tmp_path: Path, damage: str) -> None:
-    folder = fake_results.write(tmp_path, sweep_rows(8))
-    part = folder / "results.parquet" / "part-000001.parquet"
-    data = part.read_bytes()
-    if damage == "cut":
-        part.write_bytes(data[: len(data) // 2])
-    elif damage == "foreign":
-        part.write_bytes(b"no parquet at all")
-    else:
-        part.write_bytes(data[:4] + bytes(len(data) // 2) + data[4 + len(data) // 2 :])
-    with pytest.raises(
-        BadFileError, match=r"part-000001.parquet is damaged .*: run `beholder evaluate --resume` again\."
-    ):
-        summary.load(folder)
-
-
-def test_other_tables(tmp_path: Path) -> None:
-    with pytest.raises(BadFileError, match="no fitting column image"):
-        summarise(pa.table({"a": [1]}))
-    changed = table([row()]).set_column(0, "image", pa.array([1]))
-    with pytest.raises(BadFileError, match="no fitting column image"):
-        summarise(changed)
-    with pytest.raises(BadFileError, match="names no codec"):
-        summarise(table([row(codec=None)]))
-    with pytest.raises(BadFileError, match="names no image"):
-        summarise(table([row(image=None)]))
-    folder = fake_results.write(tmp_path, sweep_rows(4))
-    pq.write_table(table([row(vif=0.5)], ("vif",)), folder / "results.parquet" / "part-000007.parquet")
-    with pytest.raises(BadFileError, match="other columns"):
-        summary.load(folder)
-
-
-def test_missing_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_results.write(tmp_path, sweep_rows(2))
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(NotAvailableError, match=re.escape(install_command("evaluate"))):
-        summary.load(tmp_path)

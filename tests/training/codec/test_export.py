@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.node_decoder import NODE, NodeDecoder
 from helpers.toy_training import SIZES
+from helpers.web.node_decoder import NODE, NodeDecoder
 from PIL import Image
 
 torch = pytest.importorskip("torch", reason="torch is not installed")

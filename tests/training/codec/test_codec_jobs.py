@@ -1,0 +1,90 @@
+"""Codec training jobs that cannot start, that exist, and configs that are wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.toy_training import PAPER_SETTINGS, SWIFT_SETTINGS, job
+
+torch = pytest.importorskip("torch")
+
+from beholder.codecs.rnn.torch.weights import load_checkpoint  # noqa: E402
+from beholder.errors import BadFileError, BadImageError, BadOptionError, OutputError  # noqa: E402
+from beholder.training.codec.run import CodecJob, CodecTraining, read_settings, train_codec  # noqa: E402
+
+
+def test_jobs_that_cannot_start(photos: Path, tmp_path: Path) -> None:
+    settings = PAPER_SETTINGS | {"steps": 1}
+    with pytest.raises(BadFileError, match="no checkpoint"):
+        train_codec(job(photos, tmp_path, settings, resume=True))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for train, val in ((empty, photos / "val"), (photos, empty), (photos / "missing", photos / "val")):
+        with pytest.raises(BadImageError):
+            train_codec(CodecJob(train, val, "toy", 0.0, settings, tmp_path / "runs"))
+        assert not (tmp_path / "runs").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        train_codec(job(photos, tmp_path / "file", settings))
+
+
+def test_jobs_that_exist(photos: Path, tmp_path: Path) -> None:
+    settings = PAPER_SETTINGS | {"steps": 1}
+    path = train_codec(job(photos, tmp_path, settings))
+    with pytest.raises(OutputError, match="--resume"):
+        train_codec(job(photos, tmp_path, settings))
+    with pytest.raises(BadOptionError, match="alpha"):
+        train_codec(job(photos, tmp_path, settings, alpha=0.5, resume=True))
+    other = settings | {"model": {"iterations": 2, "width": 0.125}}
+    with pytest.raises(BadFileError, match="does not fit"):
+        train_codec(job(photos, tmp_path, other, resume=True))
+    data = path.read_bytes()
+    for damaged in (data[: len(data) // 2], b"", b"not a checkpoint", data[:100] + bytes(500) + data[600:]):
+        path.write_bytes(damaged)
+        with pytest.raises(BadFileError, match=r"^[^\n]*\.$"):
+            train_codec(job(photos, tmp_path, settings, resume=True))
+        assert path.read_bytes() == damaged
+
+
+def test_checkpoints_run_no_code(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "owned",))
+
+    torch.save({"settings": {}, "step": Evil()}, tmp_path / "last.pt")
+    with pytest.raises(BadFileError, match="no checkpoint"):
+        load_checkpoint(tmp_path / "last.pt")
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", "\x00", '{"architecture": "swift"}'])
+def test_bad_config_files(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(BadOptionError, match=r"config\.json"):
+        read_settings(tmp_path / "config.json")
+
+
+def test_unknown_configs_and_options(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadOptionError, match=r"paper_gru.*paper_lstm.*swift"):
+        read_settings("fast")
+    model = SWIFT_SETTINGS["model"] | {"depth": 3}
+    with pytest.raises(BadOptionError, match="depth"):
+        CodecTraining(job(photos, tmp_path, SWIFT_SETTINGS | {"model": model}))
+    with pytest.raises(BadOptionError, match="model"):
+        CodecTraining(job(photos, tmp_path, {k: v for k, v in SWIFT_SETTINGS.items() if k != "model"}))
+
+
+def test_an_unknown_key_is_named_with_its_nearest(tmp_path: Path) -> None:
+    settings = read_settings("swift") | {"human_shares": 0.5}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(BadOptionError, match="unknown key human_shares: write human_share"):
+        read_settings(tmp_path / "config.json")
+
+
+def test_unknown_parts_are_refused(photos: Path, tmp_path: Path) -> None:
+    for wrong in ({"parts": [["encoder", 6]]}, {"searched": 2}, {"human_share": -1}):
+        with pytest.raises(BadOptionError, match=next(iter(wrong))):
+            CodecTraining(job(photos, tmp_path, SWIFT_SETTINGS | wrong))
