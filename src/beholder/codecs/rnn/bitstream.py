@@ -7,11 +7,11 @@
     13      varint    width in pixels
             varint    height
             1         alpha x 250, rounded
-            1         bits 0-3: iterations n, 1..8; bit 4: grey; bit 5: chunks follow; bit 6: the encoder
-                            searched for the codes; bit 7: 0
+            1         bits 0-3: iterations n, 1..8; bit 4: grey; bit 5: chunks follow; bit 6: the latent is
+                            optimised for n iterations; bit 7: 0
     [chunks, if bit 5]
             varint    number of chunks; for each:
-            1         tag: 1 ICC profile, 2 EXIF, 3 alpha plane (a lossless WebP or PNG, grey); others are skipped
+            1         tag: 1 ICC profile, 2 EXIF, 3 opacity (a lossless WebP or PNG, grey); others are skipped
             varint    length
             4         CRC-32 of the data
                       data
@@ -45,7 +45,18 @@ MOST_CHUNKS = 64
 
 @dataclass
 class Bitstream:
-    """Content of a `.bhd` file.  ``segments`` may be fewer than ``iterations`` if the file was cut off."""
+    """Content of a `.bhd` file.
+
+    Attributes:
+        model: identity, 8 bytes.
+        width, height: pixels.
+        alpha: the observer, 0 (human) to 1 (machine).
+        iterations: 1 to 8.
+        grey: whether the picture is grey.
+        optimised: whether the latent is optimised for ``iterations``.
+        chunks: data by tag.
+        segments: data of the iterations, fewer than ``iterations`` if the file was cut off.
+    """
 
     model: bytes
     width: int
@@ -61,12 +72,12 @@ class Bitstream:
 
     @property
     def optimised_for(self) -> int:
-        """Iterations that latent optimisation served, 0 without it; a file that was cut off keeps the number."""
+        """Iterations that the latent is optimised for, 0 without; a file that was cut off keeps the number."""
         return self.iterations if self.optimised else 0
 
 
 def write(stream: Bitstream) -> bytes:
-    """The bytes of a file."""
+    """Return the bytes of a file."""
     head = bytearray(MAGIC + bytes([VERSION]) + stream.model)
     head += _varint(stream.width) + _varint(stream.height)
     flags = stream.iterations | (GREY if stream.grey else 0) | (CHUNKS if stream.chunks else 0)
