@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import second_decoder
-from helpers.second_decoder import RangeDecoder, cumulative_of, equiprobable
+from helpers.decoders import second_decoder
+from helpers.decoders.second_decoder import RangeDecoder, cumulative_of, equiprobable
 
 from beholder import samples, weights
 from beholder.codecs.rnn import Rnn, bitstream

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import plain_stage_network
+from helpers.decoders import plain_stage_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
