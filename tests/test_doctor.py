@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import json
+import tomllib
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -17,6 +19,11 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two codecs and two observers, of which one is not prepared."""
     monkeypatch.setattr(codecs, "names", lambda: ["jpeg", "webp"])
     monkeypatch.setattr(observers, "names", lambda: ["squeezenet", "vgg16"])
+
+
+def test_the_core_is_that_of_the_project() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {requirement.partition(">=")[0] for requirement in project["dependencies"]} == set(doctor.CORE)
 
 
 def by_name() -> dict[str, doctor.Finding]:

@@ -1,4 +1,8 @@
-"""JPEG XL (ISO/IEC 18181) with libjxl: imagecodecs encodes at effort 7, pyjpegxl decodes."""
+"""JPEG XL (ISO/IEC 18181) with libjxl: imagecodecs encodes at effort 7, pyjpegxl decodes.
+
+The plug-in pillow-jxl-plugin 1.3.8 is no substitute: it decodes before a size can be refused (28 KB of 20,000 x 20,000
+pixels took 2.3 GB), returns the last frame of an animation, and writes no quality 100.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ from beholder.pictures.colour import describe_profile
 from beholder.pictures.metadata import EXIF_PREFIX, find_tiff
 
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
-# What libjxl calls its profiles of these colours.
+# Names that libjxl gives its profiles of these colours.
 _SRGB = ("sRGB", "RGB_D65_SRG_Rel_SRG", "RGB_D65_SRG_Per_SRG", "Gra_D65_Rel_SRG", "Gra_D65_Per_SRG")
 _LINEAR = ("RGB_D65_SRG_Rel_Lin", "Gra_D65_Rel_Lin")
 
