@@ -6,10 +6,11 @@ A model is a folder.  C is 193 latent channels, K 96 of the hidden state, H and 
     recurrence.onnx   belief (1, C, H, W), memory (1, K, H, W), alpha, t (1,)               -> memory
     synthesis.onnx    belief, memory, alpha, t, row (1,)                                    -> (1, 3, 16H, 16W) uint8
     eye.onnx          belief, row: the picture for alpha 0                                  -> (1, 3, 16H, 16W) uint8
-    eye_adjoint.onnx  vector-Jacobian product of eye.onnx: gradient (1, 3, 16H, 16W), belief, row -> (1, C, H, W)
+    eye_slopes.onnx   as eye.onnx, and the derivatives of its activations
+    eye_adjoint.onnx  vector-Jacobian product: gradient (1, 3, 16H, 16W), belief, row, derivatives  -> (1, C, H, W)
     linear.onnx, linear_adjoint.onnx   the human's linear reconstruction of y_hat alone, and its vector-Jacobian product
     step.onnx         the encoder's learned step: begun, place, gradient (1, C, H, W), t -> codes (1, C, H, W)
-    eye.weights       weights that the four graphs of the human's synthesis share
+    eye.weights       weights that the graphs of the human's synthesis share
     entropy.npz       integer weights and probability tables (entropy/), quantiser steps, layout
     model.json        identity, sizes, settings of the training; the program does not decide by them
 
@@ -26,7 +27,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ from beholder.errors import BadFileError, BadOptionError
 HUMAN_WEIGHTS = "eye.weights"
 DECODING = ("analysis.onnx", "recurrence.onnx", "synthesis.onnx", "entropy.npz", "eye.onnx", HUMAN_WEIGHTS)
 """Files that the identity covers, in the order of its hash."""
-FILES = (*DECODING, "eye_adjoint.onnx", "model.json")
+FILES = (*DECODING, "eye_slopes.onnx", "eye_adjoint.onnx", "model.json")
 INPUTS = {"y_hat": "belief", "hidden": "memory", "film_index": "row"}
 """Our word -> the graphs' name of an input; other inputs have the same name in both."""
 STEP = ("linear.onnx", "linear_adjoint.onnx", "step.onnx")
@@ -184,10 +185,29 @@ class Model:
                 picture = _blend(picture, machine, alpha) if picture.size else machine
             yield *tile.inner_pixels, picture[0].transpose(1, 2, 0)[tile.crop_pixels]
 
-    def synthesise_vjp(self, gradient: Floats, y_hat: Floats, t: int, optimised_for: int) -> Floats:
-        """Vector-Jacobian product of the human's synthesis: gradient (3, 16H, 16W) by pixels -> by y_hat (C, H, W)."""
+    def synthesise_with_slopes(
+        self, y_hat: Floats, t: int, optimised_for: int
+    ) -> tuple[NDArray[np.uint8], list[NDArray[Any]]]:
+        """The human's image (3, 16H, 16W), and what :meth:`synthesise_vjp` needs of its network; in one tile."""
         index = _film_index(t, optimised_for)
-        return self._run("eye_adjoint", gradient=gradient[None], y_hat=y_hat[None], film_index=index)[0]
+        picture, *slopes = self._run_all("eye_slopes", y_hat=y_hat[None], film_index=index)
+        return picture[0], slopes
+
+    def synthesise_vjp(
+        self, gradient: Floats, y_hat: Floats, t: int, optimised_for: int, slopes: Sequence[NDArray[Any]]
+    ) -> Floats:
+        """Vector-Jacobian product of the human's synthesis.
+
+        Args:
+            gradient: by pixels in [0, 1], (3, 16H, 16W).
+            y_hat, t, optimised_for: as for :meth:`synthesise_with_slopes`, which gave ``slopes``.
+
+        Returns:
+            The gradient by y_hat, (C, H, W).
+        """
+        index = _film_index(t, optimised_for)
+        named = {f"slope_{i}": slope for i, slope in enumerate(slopes)}
+        return self._run("eye_adjoint", gradient=gradient[None], y_hat=y_hat[None], film_index=index, **named)[0]
 
     def reconstruct(self, y_hat: Floats) -> NDArray[np.uint8]:
         """The human's linear reconstruction, without the network that refines it: (C, H, W) -> (3, 16H, 16W)."""
@@ -251,16 +271,19 @@ class Model:
             progress(done := done + 1, total)
 
     def _run(self, network: str, **inputs: NDArray[Any]) -> NDArray[Any]:
+        return self._run_all(network, **inputs)[0]
+
+    def _run_all(self, network: str, **inputs: NDArray[Any]) -> list[NDArray[Any]]:
         feeds = {INPUTS.get(name, name): np.ascontiguousarray(value) for name, value in inputs.items()}
         session = self._session(network)
         try:
-            output: NDArray[Any] = session.run(None, feeds, _run_options())[0]
+            outputs: list[NDArray[Any]] = session.run(None, feeds, _run_options())
         except Exception as error:  # ONNX Runtime raises many kinds
             if "allocate memory" in str(error):
                 raise MemoryError from None
             file = self.folder / f"{network}.onnx"
             raise BadOptionError(f"{file} cannot run: the model is damaged; export it again.") from None
-        return output
+        return outputs
 
     @functools.cache  # noqa: B019 - models live as long as the process
     def _session(self, network: str) -> Any:

@@ -65,13 +65,23 @@ class _Human(nn.Module):
         return torch.round(image.clamp(0, 1) * 255).to(torch.uint8)
 
 
+class _HumanWithSlopes(nn.Module):
+    def __init__(self, codec: LappedTransformCodec) -> None:
+        super().__init__()
+        self.codec = codec
+
+    def forward(self, y_hat: Tensor, index: Tensor) -> tuple[Tensor, ...]:
+        image, slopes = self.codec.synthesis.for_human_with_slopes(y_hat, index)
+        return torch.round(image.clamp(0, 1) * 255).to(torch.uint8), *slopes
+
+
 class _HumanVjp(nn.Module):
     def __init__(self, codec: LappedTransformCodec) -> None:
         super().__init__()
         self.codec = codec
 
-    def forward(self, gradient: Tensor, y_hat: Tensor, index: Tensor) -> Tensor:
-        result: Tensor = self.codec.synthesis.for_human_vjp(gradient, y_hat, index)
+    def forward(self, gradient: Tensor, y_hat: Tensor, index: Tensor, slopes: list[Tensor]) -> Tensor:
+        result: Tensor = self.codec.synthesis.for_human_vjp(gradient, y_hat, index, slopes)
         return result
 
 
@@ -114,7 +124,11 @@ def write_networks(codec: LappedTransformCodec, folder: Path) -> None:
     free = {2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
     positions = {axis: torch.export.Dim(f"blocks_{axis}") for axis in (2, 3)}
     blocks = {axis: BLOCK * count for axis, count in positions.items()}
-    jobs: list[tuple[str, nn.Module, dict[str, Tensor], dict[str, Any], list[str]]] = [
+    with torch.no_grad():
+        _, slopes = codec.synthesis.for_human_with_slopes(y_hat, t)
+    sizes = [{axis: x.shape[axis] // y_hat.shape[axis] * count for axis, count in positions.items()} for x in slopes]
+    names = [f"slope_{i}" for i in range(len(slopes))]
+    jobs: list[tuple[str, nn.Module, dict[str, Any], dict[str, Any], list[str]]] = [
         ("analysis", _Analysis(codec), {"image": image, "alpha": alpha}, {"image": blocks}, ["latent"]),
         (
             "recurrence",
@@ -131,11 +145,12 @@ def write_networks(codec: LappedTransformCodec, folder: Path) -> None:
             ["image"],
         ),
         ("eye", _Human(codec), {"belief": y_hat, "row": t}, {"belief": free}, ["image"]),
+        ("eye_slopes", _HumanWithSlopes(codec), {"belief": y_hat, "row": t}, {"belief": free}, ["image", *names]),
         (
             "eye_adjoint",
             _HumanVjp(codec),
-            {"gradient": torch.zeros(1, 3, 96, 128), "belief": y_hat, "row": t},
-            {"gradient": blocks, "belief": positions},
+            {"gradient": torch.zeros(1, 3, 96, 128), "belief": y_hat, "row": t, "slopes": slopes},
+            {"gradient": blocks, "belief": positions, "slopes": sizes},
             ["by_belief"],
         ),
     ]
@@ -163,7 +178,7 @@ def write_networks(codec: LappedTransformCodec, folder: Path) -> None:
             program = torch.onnx.export(
                 module.eval(),
                 tuple(inputs.values()),
-                input_names=list(inputs),
+                input_names=[x for name in inputs for x in (names if name == "slopes" else [name])],
                 output_names=outputs,
                 dynamic_shapes=tuple(dynamic.get(key, {}) for key in inputs),
                 opset_version=OPSET,
@@ -173,7 +188,7 @@ def write_networks(codec: LappedTransformCodec, folder: Path) -> None:
             )
         assert program is not None
         model = _halved(program.model_proto)
-        if name in ("eye", "eye_adjoint", "linear", "linear_adjoint"):
+        if name in ("eye", "eye_slopes", "eye_adjoint", "linear", "linear_adjoint"):
             _move_out(model, offsets)
         (folder / f"{name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
     (folder / onnx_model.HUMAN_WEIGHTS).write_bytes(b"".join(offsets))

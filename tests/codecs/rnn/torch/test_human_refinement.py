@@ -44,7 +44,9 @@ def test_the_gradient_by_hand_is_autograds(codec: LappedTransformCodec) -> None:
     gradient = torch.randn(2, 3, 4 * BLOCK, 6 * BLOCK, generator=torch.Generator().manual_seed(2)).double()
     (wanted,) = torch.autograd.grad((codec.synthesis.for_human(y_hat, index) * gradient).sum(), y_hat)
     with torch.no_grad():
-        found = codec.synthesis.for_human_vjp(gradient, y_hat, index)
+        picture, slopes = codec.synthesis.for_human_with_slopes(y_hat, index)
+        found = codec.synthesis.for_human_vjp(gradient, y_hat, index, slopes)
+        torch.testing.assert_close(picture, codec.synthesis.for_human(y_hat, index), rtol=0, atol=1e-5)
     assert float(wanted[:, 1:].abs().max()) > 1
     torch.testing.assert_close(found[:, 1:], wanted[:, 1:], rtol=1e-5, atol=1e-3)
     assert not found[:, 0].any()

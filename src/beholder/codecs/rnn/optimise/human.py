@@ -39,10 +39,10 @@ class MsSsimObjective:
 
     def gradient(self, soft: Floats, latents: list[Floats]) -> Floats:
         y_hat = self.model.steps.dequantise(soft[0], 0.0, self.t, self.t + 1)
-        decoded = self._picture(y_hat)
+        decoded, slopes = self.model.synthesise_with_slopes(y_hat, self.t, self.t + 1)
         by_pixel = self.human.gradient(decoded) * np.float32(255)
         by_pixel[(decoded == 0) | (decoded == 255)] = 0  # cut off there
-        by_y_hat = self.model.synthesise_vjp(by_pixel, y_hat, self.t, self.t + 1)
+        by_y_hat = self.model.synthesise_vjp(by_pixel, y_hat, self.t, self.t + 1, slopes)
         result: Floats = (by_y_hat * self.model.steps.dequantise_gradient(soft[0], self.t, self.t + 1))[None]
         return result
 

@@ -1,10 +1,12 @@
 """Refinement of the human's picture: :mod:`.refinement` on the dequantised latent alone.
 
-The encoder's latent optimisation needs its gradient without torch: :meth:`HumanRefinement.adjoint` is the
-vector-Jacobian product as a graph of its own, written by hand.
+The encoder's latent optimisation needs its gradient without torch: :meth:`HumanRefinement.vjp` is the vector-Jacobian
+product, written by hand.  :meth:`HumanRefinement.with_slopes` keeps what it needs of the forward pass.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +29,8 @@ class HumanRefinement(Refinement):
         codes = self.mid(F.silu(self.code(y_hat / self.spread)))
         return self.correct(codes, y_hat, reconstruction, index, self.film[index])
 
-    def adjoint(self, y_hat: Tensor, reconstruction: Tensor, index: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Vector-Jacobian product of :meth:`forward`: by y_hat (but its activity) and by the reconstruction."""
+    def with_slopes(self, y_hat: Tensor, reconstruction: Tensor, index: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """As :meth:`forward`, and the derivatives of the activations in the order of their evaluation."""
         slopes: list[Tensor] = []
 
         def bent(x: Tensor) -> Tensor:
@@ -42,20 +44,32 @@ class HumanRefinement(Refinement):
                 x = x + block.second(bent(block.first(x)))
             return x
 
+        codes = through(self.mid, bent(self.code(y_hat / self.spread)))
+        h = through(self.body, bent(self.modulate(self.join(codes, reconstruction), self.film[index])))
+        return F.pixel_shuffle(self.scale(y_hat, index) * self.leave(h), STRIDE), slopes
+
+    def vjp(self, y_hat: Tensor, index: Tensor, gradient: Tensor, slopes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Vector-Jacobian product of :meth:`forward`: by y_hat (but its activity) and by the reconstruction.
+
+        Args:
+            y_hat, index: as for :meth:`forward`.
+            gradient: (N, 3, 16H, 16W) by the correction.
+            slopes: of :meth:`with_slopes`.
+        """
+        left = list(slopes)
+
         def back(blocks: nn.Sequential, g: Tensor) -> Tensor:
             for block in reversed(list(blocks)):
                 assert isinstance(block, Residual)
-                g = g + _back(block.first, _back(block.second, g) * slopes.pop())
+                g = g + _back(block.first, _back(block.second, g) * left.pop())
             return g
 
-        c = through(self.mid, bent(self.code(y_hat / self.spread)))
         factors = self.film[index]
-        through(self.body, bent(self.modulate(self.join(c, reconstruction), factors)))
         g = self.scale(y_hat, index) * F.pixel_unshuffle(gradient, STRIDE)
-        g = back(self.body, _back(self.leave, g)) * slopes.pop()
+        g = back(self.body, _back(self.leave, g)) * left.pop()
         g = g * (1 + factors[:, :, None, None].chunk(2, 1)[0])
         by_reconstruction = F.pixel_shuffle(_back(self.enter, g), STRIDE) / DEVIATION
-        g = back(self.mid, _back(self.up, F.pixel_unshuffle(g, UP))) * slopes.pop()
+        g = back(self.mid, _back(self.up, F.pixel_unshuffle(g, UP))) * left.pop()
         return _back(self.code, g) / self.spread, by_reconstruction
 
 

@@ -23,6 +23,7 @@ learning rate each step, outweighs what it can learn, and training turns it off.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -255,21 +256,29 @@ class Synthesis(nn.Module):
                 reconstruction = reconstruction + self.eye_network(y_hat, reconstruction, index).float()
         return from_ycc(reconstruction)
 
-    def for_human_vjp(self, gradient: Tensor, y_hat: Tensor, index: Tensor) -> Tensor:
+    def for_human_with_slopes(self, y_hat: Tensor, index: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """As :meth:`for_human`, and what :meth:`for_human_vjp` needs of the forward pass."""
+        reconstruction = self.linear_reconstruction(y_hat)
+        slopes: list[Tensor] = []
+        if self.eye_network is not None:
+            correction, slopes = self.eye_network.with_slopes(y_hat, reconstruction, index)
+            reconstruction = reconstruction + correction
+        return from_ycc(reconstruction), slopes
+
+    def for_human_vjp(self, gradient: Tensor, y_hat: Tensor, index: Tensor, slopes: Sequence[Tensor]) -> Tensor:
         """Vector-Jacobian product of :meth:`for_human`.
 
         Args:
-            gradient: (b, 3, 16a, 16b).
+            gradient: (N, 3, 16H, 16W).
             y_hat: (N, C, H, W); the activity's own gradient in the result is 0.
-            index: (b,).
+            index: (N,).
+            slopes: of :meth:`for_human_with_slopes`.
         """
         activity = y_hat[:, :1]
         by_reconstruction = from_ycc_adjoint(gradient)
         more: Tensor | None = None
         if self.eye_network is not None:
-            more, corrected = self.eye_network.adjoint(
-                y_hat, self.linear_reconstruction(y_hat), index, by_reconstruction
-            )
+            more, corrected = self.eye_network.vjp(y_hat, index, by_reconstruction, slopes)
             by_reconstruction = by_reconstruction + corrected
         by_y_hat = self._linear_vjp(by_reconstruction, activity)
         if more is not None:
