@@ -2,7 +2,7 @@
 
     beholder prepare efficientnet_lite1
     beholder prepare efficientnet_lite2
-    python benchmarks/accuracy.py --data PHOTOS --output results [--workers 2] [--resume] [--bpp 0.25]
+    python benchmarks/accuracy.py --data PHOTOS --output results [--jobs 2] [--resume] [--bpp 0.25]
     python benchmarks/accuracy.py --data PHOTOS --output results2 --effort 2 --beside results
 
 Protocol `paper`.  EfficientNet-Lite1 and -Lite2 were never seen by the codec's training; their mean is what counts.
@@ -44,7 +44,7 @@ def sweep(options: argparse.Namespace) -> int:
     else:
         command += ["--codecs", CODECS, "--alpha", "0,0.5,1", "--qualities", GRID]
     command += ["--classifiers", ",".join((*SEEN, *UNSEEN))]
-    command += ["--metrics", "ms_ssim", "--protocol", "paper", "--workers", str(options.workers)]
+    command += ["--metrics", "ms_ssim", "--protocol", "paper", "--jobs", str(options.jobs)]
     command += ["--output", str(options.output)] + (["--resume"] if options.resume else [])
     command += ["--effort", str(options.effort)] if options.effort else []
     print(" ".join(command))
@@ -111,7 +111,8 @@ def main() -> int:
         "--data", type=Path, help="photographs named by class; without it the results in --output are read"
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the sweep")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--workers", dest="jobs", type=int, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     parser.add_argument("--effort", type=int, default=0, help="of rnn; above 0 only rnn at alpha 1 is measured")
     parser.add_argument("--beside", type=Path, help="folder of an earlier sweep to list in the same table")
     parser.add_argument("--resume", action="store_true")

@@ -2,7 +2,7 @@
 
     beholder prepare efficientnet_lite1
     beholder prepare efficientnet_lite2
-    python benchmarks/keep_label.py --data PHOTOS --output docs/results/keep-label [--workers 2] [--resume]
+    python benchmarks/keep_label.py --data PHOTOS --output docs/results/keep-label [--jobs 2] [--resume]
 
 Three observers are asked in turn; every file is also judged by one that was not asked, for its size must not rest on
 one network's opinion alone.  Prints a table and writes it to ``README.md`` beside ``targets.csv`` in the output folder.
@@ -68,7 +68,8 @@ def main() -> int:
     parser.add_argument("--codecs", default=",".join(CODECS))
     parser.add_argument("--asked", default=",".join(ASKED))
     parser.add_argument("--unasked", default=UNASKED)
-    parser.add_argument("--workers", type=int)
+    parser.add_argument("--jobs", type=int)
+    parser.add_argument("--workers", dest="jobs", type=int, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     parser.add_argument("--limit", type=int)
     parser.add_argument("--resume", action="store_true")
     options = parser.parse_args()
@@ -81,7 +82,7 @@ def main() -> int:
         task,
         plan.items[: options.limit],
         options.output,
-        jobs=options.workers,
+        jobs=options.jobs,
         resume=options.resume,
         progress=lambda now: print(f"{now.done} of {now.total}", file=sys.stderr),
     )

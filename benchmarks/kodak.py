@@ -249,7 +249,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "kodak")
     parser.add_argument("--alpha", type=float, default=0.0, help="0 (human) to 1 (machine), for rnn")
     parser.add_argument("--limit", type=int, help="only the first N images")
-    parser.add_argument("--workers", type=int, default=1, help="encoder and decoder processes, N of each")
+    parser.add_argument("--jobs", type=int, default=1, help="encoder and decoder processes, N of each")
+    parser.add_argument("--workers", dest="jobs", type=int, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     parser.add_argument("--resume", action="store_true", help="keep the rows that kodak.csv has")
     return parser.parse_args(arguments)
 
@@ -272,7 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         table.unlink(missing_ok=True)
     known = {(row.image, row.codec, row.quality, row.alpha) for row in read_rows(table)}
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    failed = measure([job for job in wanted if job.key not in known], table, args.workers)
+    failed = measure([job for job in wanted if job.key not in known], table, args.jobs)
     stems = {path.stem for path in images}
     rows = sorted(read_rows(table), key=lambda row: (row.codec, row.alpha, row.quality, row.image))
     write_table(table, [field.name for field in fields(Row)], [list(asdict(row).values()) for row in rows])

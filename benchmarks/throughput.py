@@ -2,7 +2,7 @@
 
     python benchmarks/throughput.py --data FOLDER [--images 20] [--cores 16] [--random-weights] [--output throughput.md]
 
-Every stage of one image's work is timed in one thread, as in a worker of `beholder evaluate --workers N` or of a Ray
+Every stage of one image's work is timed in one thread, as in a worker of `beholder evaluate --jobs N` or of a Ray
 cluster: read, prepare, encode and decode by codec, metrics, observers.  What all machines share is timed as well:
 taking a batch of results over and writing it, which one process does, and the bytes of the images.  The projection
 divides the first by the number of cores and bounds it by the others; it says which one is the bottleneck and how many

@@ -24,7 +24,7 @@ def test_core_works_where_torch_cannot_be_imported(tmp_path: Path, photo: Image.
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from beholder.cli import main\n"
-        "for line in ('eval-image photo.png -c jpeg --json', 'compress photo.png -c webp', 'info photo.webp',\n"
+        "for line in ('evaluate-image photo.png -c jpeg --json', 'compress photo.png -c webp', 'info photo.webp',\n"
         "             'decompress photo.webp -o out.png', 'codecs', 'observers', 'train codec --help'):\n"
         "    try: assert main(line.split()) == 0, line\n"
         "    except SystemExit as e: assert not e.code, line\n"
@@ -97,7 +97,7 @@ def test_options_are_checked_before_the_image_is_opened() -> None:
         ({"protocol": "other"}, "no protocol 'other'"),
     ):
         with pytest.raises(BadOptionError, match=message):
-            beholder.evaluate("missing.png", "jpeg", **options)
+            beholder.evaluate_image("missing.png", "jpeg", **options)
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@
 
     data = beholder.compress("photo.jpg", quality=3)       # bytes of a .bhd file
     image = beholder.decompress(data)                      # a Pillow image
-    report = beholder.evaluate("photo.jpg", "bpg", quality=37)
+    report = beholder.evaluate_image("photo.jpg", "bpg", quality=37)
     print(report.bpp, report.ms_ssim, report.predictions_compressed[0].label)
 
 Importing this module is quick: functions bring their libraries along when they are first used.
@@ -27,7 +27,7 @@ from beholder.errors import (
 )
 
 if TYPE_CHECKING:
-    from beholder.api import compress, compress_to_target, decompress, evaluate
+    from beholder.api import compress, compress_to_target, decompress, evaluate_image
     from beholder.evaluation.one_image import Evaluation
     from beholder.targets import Bpp, KeepLabel, MaxBytes, MsSsim, Psnr, Ssimulacra2
 
@@ -53,7 +53,7 @@ __all__ = [
     "compress",
     "compress_to_target",
     "decompress",
-    "evaluate",
+    "evaluate_image",
 ]
 
 _HOMES = {
@@ -61,12 +61,17 @@ _HOMES = {
     "compress": "beholder.api",
     "compress_to_target": "beholder.api",
     "decompress": "beholder.api",
-    "evaluate": "beholder.api",
+    "evaluate_image": "beholder.api",
     **dict.fromkeys(("Bpp", "KeepLabel", "MaxBytes", "MsSsim", "Psnr", "Ssimulacra2"), "beholder.targets"),
 }
 
 
+_SECOND_NAMES = {"evaluate": "evaluate_image"}
+"""Names that work (docs/glossary.md) and are not listed."""
+
+
 def __getattr__(name: str) -> Any:
+    name = _SECOND_NAMES.get(name, name)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)

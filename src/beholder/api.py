@@ -1,11 +1,13 @@
-"""The functions of the public API: compress, compress_to_target, decompress, evaluate."""
+"""The functions of the public API: compress, compress_to_target, decompress, evaluate_image."""
 
 from __future__ import annotations
 
+import functools
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, ParamSpec, SupportsIndex, TypeVar
 
 from PIL import Image
 
@@ -25,11 +27,28 @@ if TYPE_CHECKING:
     from beholder.targets.search import Found
 
 Folder = str | os.PathLike[str]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
+def _accepts_compression(function: Callable[P, R]) -> Callable[P, R]:
+    """Let the keyword ``compression`` stand for ``codec``."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **options: P.kwargs) -> R:
+        if "compression" in options:
+            if "codec" in options:
+                raise BadOptionError("The keywords codec and compression mean the same: give codec alone.")
+            options["codec"] = options.pop("compression")
+        return function(*args, **options)
+
+    return call
+
+
+@_accepts_compression
 def compress(
     image: ImageSource,
-    compression: str = "rnn",
+    codec: str = "rnn",
     alpha: float = 0.0,
     quality: SupportsIndex | None = None,
     *,
@@ -48,14 +67,14 @@ def compress(
         image: a path; the bytes of an image file (``bytes``, ``bytearray``, ``memoryview``); a binary file object; a
             Pillow image of any mode; a NumPy array or torch tensor (H, W), (H, W, C) or (C, H, W) with 1 to 4 channels,
             of bool, uint8, uint16 (0..65,535), or floating point (0..1).  It is not changed.
-        compression: a codec's name, in any case; ``beholder codecs`` lists them.
+        codec: its name, in any case; ``beholder codecs`` lists them.
         alpha: the observer, 0 (human) to 1 (machine); for codecs that know one.
         quality: on the codec's own scale, a Python or NumPy integer; None for its default (``rnn``: 4 of 1..8).
         model: a folder with a trained ``rnn`` codec that ``beholder export`` wrote; None for ours.
         effort: of ``rnn``: 0 is fast, 1 to 3 optimise the codes for the observer in ever more rounds (above alpha 0
             they need torch).
         target: instead of a quality, what the file must reach, such as ``beholder.Bpp(0.25)`` or
-            ``beholder.KeepLabel("efficientnet_lite0")``; ``compression`` may then be ``auto``.  Where no file
+            ``beholder.KeepLabel("efficientnet_lite0")``; ``codec`` may then be ``auto``.  Where no file
             reaches it, the nearest is returned with a TargetMissedWarning; :func:`compress_to_target` tells more.
         strip: leave out EXIF data, GPS position included, and convert colours to sRGB instead of keeping a profile.
         max_pixels: the largest width x height to open; None for 200 million.
@@ -69,15 +88,15 @@ def compress(
         if quality is not None:
             raise BadOptionError("A quality and a target are given: the target finds the quality, so leave one out.")
         best = compress_to_target(
-            image, target, compression, alpha, model=model, effort=effort, strip=strip, max_pixels=max_pixels
+            image, target, codec, alpha, model=model, effort=effort, strip=strip, max_pixels=max_pixels
         ).best
         if not best.reached:
             warnings.warn(missed(best), TargetMissedWarning, stacklevel=2)
         return best.data
-    codec = codecs.open_codec(compression, model, effort)
-    codecs.check_options(codec, alpha, quality)
+    chosen = codecs.open_codec(codec, model, effort)
+    codecs.check_options(chosen, alpha, quality)
     with limit_pixels(max_pixels):
-        return codec.encode(open_picture(image, strip=strip), quality, alpha=alpha)
+        return chosen.encode(open_picture(image, strip=strip), quality, alpha=alpha)
 
 
 def open_picture(image: ImageSource, *, strip: bool = False) -> Image.Image:
@@ -90,10 +109,11 @@ def open_picture(image: ImageSource, *, strip: bool = False) -> Image.Image:
     return strip_metadata(picture) if strip else picture
 
 
+@_accepts_compression
 def compress_to_target(
     image: ImageSource,
     target: Target,
-    compression: str = "rnn",
+    codec: str = "rnn",
     alpha: float = 0.0,
     *,
     model: Folder | None = None,
@@ -106,7 +126,7 @@ def compress_to_target(
     Args:
         image, alpha, model, effort, strip, max_pixels: as for :func:`compress`.
         target: what the file must reach.
-        compression: a codec's name, or ``auto`` for the best of all that can run here.
+        codec: its name, or ``auto`` for the best of all that can run here.
 
     Returns:
         The best file (``choice.best.data``) with what it reached and how many tries that took.
@@ -116,7 +136,7 @@ def compress_to_target(
     """
     from beholder.targets.choose import choose
 
-    contestants = open_contestants(compression, model, effort)
+    contestants = open_contestants(codec, model, effort)
     check_alpha(alpha)
     target.check()
     with limit_pixels(max_pixels):
@@ -158,9 +178,10 @@ def decompress(
     return strip_metadata(picture) if strip else picture
 
 
-def evaluate(
+@_accepts_compression
+def evaluate_image(
     image: ImageSource,
-    compression: str = "rnn",
+    codec: str = "rnn",
     alpha: float = 0.0,
     quality: SupportsIndex | None = None,
     *,
@@ -176,7 +197,7 @@ def evaluate(
     """Compress an image, decompress it from the bytes, measure and classify both.
 
     Args:
-        image, compression, alpha, quality, model, effort, max_pixels: as for :func:`compress`.
+        image, codec, alpha, quality, model, effort, max_pixels: as for :func:`compress`.
         classifier: an observer, its name (``beholder observers`` lists them), or the path of an ONNX file.
         labels: the label file of such a file, with one class a line.
         topk: number of predictions, 1 to the number of classes.
@@ -190,8 +211,8 @@ def evaluate(
     from beholder import observers
     from beholder.evaluation import one_image
 
-    codec = codecs.open_codec(compression, model, effort)
-    codecs.check_options(codec, alpha, quality)
+    chosen = codecs.open_codec(codec, model, effort)
+    codecs.check_options(chosen, alpha, quality)
     observer = observers.get(classifier, None if labels is None else Path(labels))
     # Cheap checks first: nobody likes to wait for a typo.
     rules = one_image.check(observer, topk, protocol, keep_metadata)
@@ -199,10 +220,10 @@ def evaluate(
     with limit_pixels(max_pixels):
         return one_image.evaluate_image(
             open_image(image),
-            codec,
+            chosen,
             observer,
             name=str(name),
-            quality=codec.scale.check(codec.name, quality),
+            quality=chosen.scale.check(chosen.name, quality),
             alpha=alpha,
             topk=topk,
             protocol=rules,

@@ -42,7 +42,7 @@ def test_rows_are_what_searches_find(photos: Path) -> None:
 
 
 def test_command(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["evaluate", "--data", "photos", "--codecs", "jpeg,webp", "-o", "out", "--workers", "1"]
+    command = ["evaluate", "--data", "photos", "--codecs", "jpeg,webp", "-o", "out", "--jobs", "1"]
     asked = [*command, "--target", "keep-label", "--classifiers", "squeezenet"]
     assert main(asked) == 0
     assert "keep-label squeezenet" in capsys.readouterr().out

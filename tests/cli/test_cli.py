@@ -39,7 +39,17 @@ def piped(*arguments: str, data: bytes = b"", cwd: Path | None = None) -> bytes:
 def test_version_and_help(run: Run) -> None:
     assert run("--version") == f"beholder {beholder.__version__}\n"
     text = run()
-    for command in ["compress", "decompress", "eval-image", "info", "codecs", "observers", "demo", "train", "export"]:
+    for command in [
+        "compress",
+        "decompress",
+        "evaluate-image",
+        "info",
+        "codecs",
+        "observers",
+        "demo",
+        "train",
+        "export",
+    ]:
         assert command in text
     assert "codec" in run("train")
 
@@ -48,7 +58,7 @@ def test_version_and_help(run: Run) -> None:
 def test_two_processes_agree_with_one(name: str, tmp_path: Path, photo: Image.Image) -> None:
     photo.save(tmp_path / "photo.png")
     codec = codecs.get(name)
-    piped("compress", "photo.png", "--compression", name, cwd=tmp_path)
+    piped("compress", "photo.png", "--codec", name, cwd=tmp_path)
     written = tmp_path / f"photo{codec.suffix}"
     assert written.read_bytes() == codec.encode(photo)
     piped("decompress", written.name, "-o", "back.png", cwd=tmp_path)
@@ -145,18 +155,16 @@ def test_lists(run: Run) -> None:
 
 def test_eval_image_prints_one_json_object(run: Run) -> None:
     result = json.loads(
-        run(
-            "eval-image", "photo.png", "--compression", "rnn", "--alpha", "1", "--quality", "2", "--topk", "3", "--json"
-        )
+        run("evaluate-image", "photo.png", "--codec", "rnn", "--alpha", "1", "--quality", "2", "--topk", "3", "--json")
     )
     assert (result["image"], result["compression"], result["alpha"], result["quality"]) == ("photo.png", "rnn", 1, 2)
     assert len(result["predictions_compressed"]) == 3
-    paper = json.loads(run("eval-image", "photo.png", "-c", "jpeg", "--protocol", "paper", "--json"))
+    paper = json.loads(run("evaluate-image", "photo.png", "-c", "jpeg", "--protocol", "paper", "--json"))
     assert (paper["width"], paper["height"]) == (256, 256)
 
 
 def test_eval_image_saves_everything(run: Run, photo: Image.Image) -> None:
-    out = run("eval-image", "photo.png", "-c", "bpg", "-q", "40", "--save", "results/today")
+    out = run("evaluate-image", "photo.png", "-c", "bpg", "-q", "40", "--output", "results/today")
     folder = Path("results/today")
     names = sorted(path.name for path in folder.iterdir())
     assert names == [
@@ -175,16 +183,16 @@ def test_eval_image_saves_everything(run: Run, photo: Image.Image) -> None:
     assert f"{len(data):,} bytes" in text
     assert "MS-SSIM" in text
     assert f"{len(data):,} bytes" in out
-    run("eval-image", "photo.png", "-c", "bpg", "-q", "40", "--save", "results/today", "--json")
+    run("evaluate-image", "photo.png", "-c", "bpg", "-q", "40", "--output", "results/today", "--json")
 
 
 def test_eval_image_shows(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[Image.Image] = []
     monkeypatch.setattr(ImageShow, "show", lambda image, **_: shown.append(image) or True)
-    run("eval-image", "photo.png", "-c", "jpeg", "--show")
+    run("evaluate-image", "photo.png", "-c", "jpeg", "--show")
     assert len(shown) == 1
     monkeypatch.setattr(ImageShow, "show", lambda image, **_: False)
-    run("eval-image", "photo.png", "-c", "jpeg", "--show", code=2)
+    run("evaluate-image", "photo.png", "-c", "jpeg", "--show", code=2)
 
 
 def test_demo(run: Run, photo: Image.Image) -> None:

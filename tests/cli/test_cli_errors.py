@@ -81,7 +81,7 @@ def foreign_bhd(data: bytes) -> bytes:
     return bitstream.write(stream)
 
 
-COMMANDS = ("compress", "eval-image")
+COMMANDS = ("compress", "evaluate-image")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -114,13 +114,13 @@ def test_huge_image(fail: Fail, command: str, make: Callable[[], bytes]) -> None
     [
         (["--quality", "9"], "Quality 9 is outside the scale of rnn"),
         (["--quality", "0"], "Quality 0"),
-        (["--quality", "52", "--compression", "bpg"], "0 to 51"),
+        (["--quality", "52", "--codec", "bpg"], "0 to 51"),
         (["--quality", "high"], "valid integer"),
         (["--alpha", "2"], "Alpha 2 is outside [0, 1]"),
         (["--alpha", "nan"], "Alpha nan"),
-        (["--compression", "gif"], "no codec 'gif': choose one of rnn, jpeg, webp, bpg"),
+        (["--codec", "gif"], "no codec 'gif': choose one of rnn, jpeg, webp, bpg"),
         (["--model", "nowhere"], "no codec model in nowhere"),
-        (["--model", "nowhere", "--compression", "bpg"], "takes no model"),
+        (["--model", "nowhere", "--codec", "bpg"], "takes no model"),
         (["--nonsense"], "No such option"),
     ],
 )
@@ -134,12 +134,12 @@ def test_bad_options(fail: Fail, command: str, options: list[str], message: str)
         (["--classifier", "oracle"], "no classifier 'oracle': choose one of efficientnet_lite0"),
         (["--topk", "0"], "1 to 1000"),
         (["--protocol", "kodak"], "choose one of native, paper"),
-        (["--save", "photo.png"], "photo.png is no folder"),
-        (["--save", "photo.png/results"], "cannot be created"),
+        (["--output", "photo.png"], "photo.png is no folder"),
+        (["--output", "photo.png/results"], "cannot be created"),
     ],
 )
 def test_bad_options_of_eval_image(fail: Fail, options: list[str], message: str) -> None:
-    assert message in fail("eval-image", "photo.png", "--compression", "jpeg", "--json", *options)
+    assert message in fail("evaluate-image", "photo.png", "--codec", "jpeg", "--json", *options)
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["compress"], ["train", "codec"], ["train", "nonsense"]])
@@ -202,7 +202,7 @@ def test_missing_and_huge_compressed_files(fail: Fail, command: str, bhd: bytes)
 )
 def test_outputs_that_cannot_be_written(fail: Fail, output: str, message: str) -> None:
     Path("there.jpg").write_text("precious")
-    assert message in fail("compress", "photo.png", "--compression", "jpeg", "--output", output)
+    assert message in fail("compress", "photo.png", "--codec", "jpeg", "--output", output)
     Path("source.webp").write_bytes(codecs.get("webp").encode(Image.new("RGB", (4, 4))))
     if message != "input itself" and len(output) < 300:
         output += "" if output.endswith(".jpg") else ".jpg"
@@ -286,8 +286,8 @@ def test_interruption(tmp_path: Path) -> None:
 
 def test_efforts_that_are_none(fail: Fail) -> None:
     assert "choose 0" in fail("compress", "photo.png", "--effort", "4")
-    assert "only rnn" in fail("compress", "photo.png", "--compression", "jpeg", "--effort", "1")
-    assert "only rnn" in fail("eval-image", "photo.png", "--compression", "webp", "--effort", "2")
+    assert "only rnn" in fail("compress", "photo.png", "--codec", "jpeg", "--effort", "1")
+    assert "only rnn" in fail("evaluate-image", "photo.png", "--codec", "webp", "--effort", "2")
     assert "add rnn" in fail("evaluate", "--data", ".", "--output", "out", "--codecs", "jpeg", "--effort", "1")
 
 

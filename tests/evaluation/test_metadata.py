@@ -42,7 +42,7 @@ def _file(image: Image.Image, extra: dict[str, bytes]) -> bytes:
 
 @pytest.mark.parametrize("name", ["rnn", "jpeg", "webp", "jpeg2000", "avif"])
 def test_metadata_do_not_change_a_rate(name: str, plain: bytes, laden: bytes) -> None:
-    bare, full = (beholder.evaluate(data, name, classifier=OBSERVER, topk=1) for data in (plain, laden))
+    bare, full = (beholder.evaluate_image(data, name, classifier=OBSERVER, topk=1) for data in (plain, laden))
     assert full.bytes == pytest.approx(bare.bytes, rel=0.01)  # a profile's conversion may move a pixel by one
     assert (full.bytes, full.bpp) == (len(full.data), pytest.approx(8 * len(full.data) / (208 * 176)))
     assert (bare.metadata_bytes, bare.metadata_left_out) == (0, 0)
@@ -77,7 +77,7 @@ def test_kept_metadata_are_counted_and_told_apart(
     photo.write_bytes(laden)
     facts = {}
     for options in ((), ("--keep-metadata",)):
-        assert main(["eval-image", str(photo), "-c", "jpeg", "--json", *options]) == 0
+        assert main(["evaluate-image", str(photo), "-c", "jpeg", "--json", *options]) == 0
         facts[options] = json.loads(capsys.readouterr().out)
     without, kept = facts.values()
     assert kept["bytes"] > without["bytes"] + BYTES
@@ -85,7 +85,7 @@ def test_kept_metadata_are_counted_and_told_apart(
     assert kept["pixel_bytes"] + kept["metadata_bytes"] == kept["bytes"]
     assert kept["pixel_bytes"] == pytest.approx(without["bytes"], rel=0.01)
     assert kept["bpp"] == pytest.approx(8 * kept["bytes"] / (208 * 176))
-    assert main(["eval-image", str(photo), "-c", "jpeg"]) == 0
+    assert main(["evaluate-image", str(photo), "-c", "jpeg"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert f"pixels {without['bytes']:,} bytes metadata 0 bytes (" in said
     assert "left out: --keep-metadata counts them)" in said
@@ -108,7 +108,7 @@ def test_compress_says_which_bytes_are_metadata(
 
 def test_the_paper_s_squares_have_no_metadata_to_keep(tmp_path: Path, laden: bytes) -> None:
     with pytest.raises(BadOptionError, match="have no metadata"):
-        beholder.evaluate(laden, "jpeg", classifier=OBSERVER, protocol="paper", keep_metadata=True)
+        beholder.evaluate_image(laden, "jpeg", classifier=OBSERVER, protocol="paper", keep_metadata=True)
     (tmp_path / "a.png").write_bytes(laden)
     with pytest.raises(BadOptionError, match="have no metadata"):
         prepare(tmp_path, protocol="paper", keep_metadata=True)

@@ -14,7 +14,7 @@ from beholder.metrics import ms_ssim, psnr
 
 KEYS = [
     "image",
-    "compression",
+    "codec",
     "quality",
     "alpha",
     "width",
@@ -31,11 +31,12 @@ KEYS = [
     "classifier",
     "predictions_original",
     "predictions_compressed",
+    "compression",
 ]
 
 
 def test_figures_are_those_of_the_file(photo: Image.Image) -> None:
-    result = beholder.evaluate(photo, "jpeg", quality=30, topk=3)
+    result = beholder.evaluate_image(photo, "jpeg", quality=30, topk=3)
     data = codecs.get("jpeg").encode(photo, 30)
     decoded = codecs.get("jpeg").decode(data)
     assert result.data == data
@@ -52,7 +53,7 @@ def test_figures_are_those_of_the_file(photo: Image.Image) -> None:
 
 
 def test_json_has_exactly_the_published_keys(photo: Image.Image) -> None:
-    result = beholder.evaluate(photo, "webp", topk=2).as_dict()
+    result = beholder.evaluate_image(photo, "webp", topk=2).as_dict()
     assert list(result) == KEYS
     assert result["quality"] == codecs.get("webp").scale.default
     assert json.loads(json.dumps(result, allow_nan=False)) == result
@@ -63,12 +64,12 @@ def test_json_has_exactly_the_published_keys(photo: Image.Image) -> None:
 def test_image_names_its_path(tmp_path: Path, photo: Image.Image) -> None:
     path = tmp_path / "photo.png"
     photo.save(path)
-    assert beholder.evaluate(path, "jpeg").image == str(path)
-    assert beholder.evaluate(path.read_bytes(), "jpeg").image == "image"
+    assert beholder.evaluate_image(path, "jpeg").image == str(path)
+    assert beholder.evaluate_image(path.read_bytes(), "jpeg").image == "image"
 
 
 def test_equal_pictures_have_no_number_for_psnr() -> None:
-    result = beholder.evaluate(Image.new("L", (32, 32), 128), "jpeg", quality=100)
+    result = beholder.evaluate_image(Image.new("L", (32, 32), 128), "jpeg", quality=100)
     assert result.ms_ssim == 1
     assert result.psnr == float("inf")
     assert result.as_dict()["psnr"] is None
@@ -76,12 +77,12 @@ def test_equal_pictures_have_no_number_for_psnr() -> None:
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "CMYK", "I;16"])
 def test_grey_and_transparent_images_are_compared_as_rgb_on_white(mode: str, modes: dict[str, Image.Image]) -> None:
-    result = beholder.evaluate(modes[mode], "jpeg", quality=90)
+    result = beholder.evaluate_image(modes[mode], "jpeg", quality=90)
     assert result.ms_ssim > 0.9
 
 
 def test_paper_protocol_measures_the_square(photo: Image.Image) -> None:
-    result = beholder.evaluate(photo, "jpeg", protocol="paper")
+    result = beholder.evaluate_image(photo, "jpeg", protocol="paper")
     assert (result.width, result.height) == (256, 256)
     assert result.original.size == result.decompressed.size == (256, 256)
     assert result.bpp == 8 * result.bytes / 256**2

@@ -82,7 +82,7 @@ def test_modes_and_missing_predictions(modes: dict[str, Image.Image]) -> None:
 
 
 def test_comparison_says_whether_the_label_stayed(photo: Image.Image) -> None:
-    results = [beholder.evaluate(photo, name) for name in ("jpeg", "webp", "bpg")]
+    results = [beholder.evaluate_image(photo, name) for name in ("jpeg", "webp", "bpg")]
     page = pictures.comparison(results)
     assert page.width > page.height
     panels = [pictures.original_panel(results[0]), *map(pictures.result_panel, results)]

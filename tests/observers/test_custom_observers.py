@@ -131,14 +131,14 @@ def test_eval_image(tmp_path: Path, names: Path, capsys: pytest.CaptureFixture[s
     model = make_onnx(tmp_path / "tiny.onnx", RED_GREEN_BLUE)
     write_sidecar(model)
     photo.save(tmp_path / "photo.png")
-    arguments = ["eval-image", str(tmp_path / "photo.png"), "-c", "jpeg", "--classifier", str(model)]
+    arguments = ["evaluate-image", str(tmp_path / "photo.png"), "-c", "jpeg", "--classifier", str(model)]
     assert main([*arguments, "--labels", str(names), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["classifier"] == "tiny"
     assert {p["label"] for p in result["predictions_compressed"]} == {"red", "green", "blue, sky"}
     assert main([*arguments, "--labels", str(names)]) == 0
     assert "What tiny sees" in capsys.readouterr().out
-    assert beholder.evaluate(photo, "jpeg", classifier=model, labels=names).classifier == "tiny"
+    assert beholder.evaluate_image(photo, "jpeg", classifier=model, labels=names).classifier == "tiny"
     assert main(arguments) == 2
     assert "give --labels FILE" in capsys.readouterr().err
     assert main([*arguments[:-1], "efficientnet_lite0", "--labels", str(names)]) == 2

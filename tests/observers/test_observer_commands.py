@@ -142,7 +142,7 @@ def test_prepared_by_download_it_runs_without_keras(
         "from beholder.cli import main\n"
         "sys.exit(main(sys.argv[1:]))"
     )
-    arguments = ["eval-image", str(tmp_path / "photo.png"), "-c", "jpeg", "--classifier", "mobilenet", "--json"]
+    arguments = ["evaluate-image", str(tmp_path / "photo.png"), "-c", "jpeg", "--classifier", "mobilenet", "--json"]
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)["predictions_original"]
     expected = observers.get("mobilenet").classify(image)

@@ -98,7 +98,7 @@ def test_the_callers_image_is_not_changed(photo: Image.Image) -> None:
     with Image.open(out) as image:
         info, size = dict(image.info), image.size
         files = {beholder.compress(image, "jpeg") for _ in range(3)}
-        results = [beholder.evaluate(image, "jpeg").ms_ssim for _ in range(2)]
+        results = [beholder.evaluate_image(image, "jpeg").ms_ssim for _ in range(2)]
         assert image.getexif()[ORIENTATION] == 6
         assert (image.info, image.size, image.mode) == (info, size, "RGB")
     assert len(files) == 1
@@ -196,7 +196,7 @@ def test_arrays_above_the_limit(photo: Image.Image) -> None:
 
 def test_numpy_integers_are_qualities(photo: Image.Image) -> None:
     assert beholder.compress(photo, "jpeg", quality=np.int64(50)) == beholder.compress(photo, "jpeg", quality=50)
-    assert beholder.evaluate(photo, "jpeg", quality=np.uint8(50)).quality == 50
+    assert beholder.evaluate_image(photo, "jpeg", quality=np.uint8(50)).quality == 50
     for wrong in (50.0, "50", np.float32(50), np.True_):
         with pytest.raises(BadOptionError, match="is an integer"):
             beholder.compress(photo, "jpeg", quality=wrong)  # type: ignore[arg-type]
@@ -233,7 +233,7 @@ for source in (Path("a.png"), data, bytearray(data), memoryview(data), io.BytesI
     picture: Image.Image = beholder.decompress(source, 3, max_pixels=10**6)
 beholder.compress(np.zeros((8, 8, 3), np.float32), "jpeg", strip=True)
 beholder.compress(torch.zeros(3, 8, 8))
-report: beholder.Evaluation = beholder.evaluate(image, "jpeg", quality=np.uint8(9))
+report: beholder.Evaluation = beholder.evaluate_image(image, "jpeg", quality=np.uint8(9))
 size: float = report.bpp
 """
 

@@ -62,7 +62,7 @@ def test_options_tell_what_can_run(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"compression": "rnn", "quality": "2", "alpha": "1"}, {"compression": "jpeg", "quality": "20"}, {}]
+    "options", [{"codec": "rnn", "quality": "2", "alpha": "1"}, {"codec": "jpeg", "quality": "20"}, {}]
 )
 def test_figures_are_those_of_the_command_line(
     options: dict[str, str], client: TestClient, photo: bytes, tmp_path, capsys: pytest.CaptureFixture[str]
@@ -70,7 +70,7 @@ def test_figures_are_those_of_the_command_line(
     (tmp_path / "photo.png").write_bytes(photo)
     answer = client.post("/api/evaluate", params=options, content=photo).json()
     arguments = [part for key, value in options.items() for part in (f"--{key}", value)]
-    assert main(["eval-image", str(tmp_path / "photo.png"), "--json", *arguments]) == 0
+    assert main(["evaluate-image", str(tmp_path / "photo.png"), "--json", *arguments]) == 0
     wanted = json.loads(capsys.readouterr().out)
     figures = answer["figures"]
     assert {k: v for k, v in figures.items() if k not in TIMES} == {k: v for k, v in wanted.items() if k not in TIMES}
@@ -80,7 +80,9 @@ def test_figures_are_those_of_the_command_line(
     assert np.array_equal(picture(answer["original"]), Image.open(BytesIO(photo)))
     seen = {row["classifier"]: row for row in answer["seen"]}
     assert seen["efficientnet_lite0"]["compressed"] == wanted["predictions_compressed"]
-    assert main(["eval-image", str(tmp_path / "photo.png"), "--json", "--classifier", "squeezenet", *arguments]) == 0
+    assert (
+        main(["evaluate-image", str(tmp_path / "photo.png"), "--json", "--classifier", "squeezenet", *arguments]) == 0
+    )
     other = json.loads(capsys.readouterr().out)
     assert seen["squeezenet"]["compressed"] == other["predictions_compressed"]
     assert seen["squeezenet"]["original"] == other["predictions_original"]
@@ -91,7 +93,7 @@ def test_figures_are_those_of_the_command_line(
     [("bpp", "1.5", beholder.Bpp(1.5)), ("keep-label", "squeezenet", beholder.KeepLabel("squeezenet"))],
 )
 def test_targets_are_those_of_the_library(target: str, value: str, kind: Any, client: TestClient, photo: bytes) -> None:
-    query = {"target": target, "value": value, "compression": "jpeg"}
+    query = {"target": target, "value": value, "codec": "jpeg"}
     answer = client.post("/api/evaluate", params=query, content=photo).json()
     wanted = beholder.compress_to_target(photo, kind, "jpeg").best
     assert base64.b64decode(answer["file"]) == wanted.data
@@ -101,11 +103,11 @@ def test_targets_are_those_of_the_library(target: str, value: str, kind: Any, cl
     assert "20" in answer["note"]
 
 
-@pytest.mark.parametrize("compression", ["rnn", "bpg", "jpeg"])
-def test_look_shows_any_file(compression: str, client: TestClient, photo: bytes) -> None:
-    data = beholder.compress(photo, compression)
+@pytest.mark.parametrize("codec", ["rnn", "bpg", "jpeg"])
+def test_look_shows_any_file(codec: str, client: TestClient, photo: bytes) -> None:
+    data = beholder.compress(photo, codec)
     found = client.post("/api/look", content=data).json()
-    assert (found["codec"], found["width"], found["height"], found["bytes"]) == (compression, 72, 56, len(data))
+    assert (found["codec"], found["width"], found["height"], found["bytes"]) == (codec, 72, 56, len(data))
     assert np.array_equal(picture(found["picture"]), beholder.decompress(data))
 
 
@@ -122,7 +124,7 @@ def test_curve_streams_points_of_all_codecs(client: TestClient, photo: bytes) ->
     names = {codec["name"] for codec in client.get("/api/options").json()["codecs"]}
     assert {point["codec"] for point in lines} == names
     assert [point["quality"] for point in lines if point["codec"] == "rnn"][:3] == [1, 2, 3]
-    wanted = beholder.evaluate(photo, "rnn", quality=2)
+    wanted = beholder.evaluate_image(photo, "rnn", quality=2)
     point = next(p for p in lines if p["codec"] == "rnn" and p["quality"] == 2)
     assert (point["bytes"], point["bpp"], point["ms_ssim"]) == (wanted.bytes, wanted.bpp, wanted.ms_ssim)
 
@@ -207,7 +209,7 @@ def test_upload_without_length_is_bounded(client: TestClient) -> None:
         ({"quality": "9"}, "outside the scale"),
         ({"alpha": "nan"}, "not finite"),
         ({"alpha": "2"}, "outside [0, 1]"),
-        ({"compression": "gif"}, "no codec"),
+        ({"codec": "gif"}, "no codec"),
         ({"effort": "7"}, "effort"),
         ({"speed": "1"}, "no option"),
         ({"target": "smallest", "value": "1"}, "no target"),

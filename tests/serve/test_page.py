@@ -65,7 +65,7 @@ def test_a_photo_from_upload_to_download(
     page.click("#go")
     page.wait_for_selector("#result:visible")
 
-    assert main(["eval-image", str(photo), "--quality", "2", "--alpha", "1", "--json"]) == 0
+    assert main(["evaluate-image", str(photo), "--quality", "2", "--alpha", "1", "--json"]) == 0
     wanted = json.loads(capsys.readouterr().out)
     figure = lambda name: page.inner_text(f"#figures dd[data-figure='{name}']")  # noqa: E731
     assert figure("bytes") == f"{wanted['bytes']:,}"

@@ -90,7 +90,7 @@ class Compress(Task):
 
     verb: ClassVar[str] = "compressed"
 
-    compression: str = "rnn"
+    codec: str = "rnn"
     alpha: float = 0.0
     quality: int | None = None
     target: Target | None = None
@@ -107,17 +107,15 @@ class Compress(Task):
         codec = self.contestants()[0]
         quality = codec.scale.check(codec.name, self.quality)
         how = f"quality {quality}" if self.target is None else f"{self.target.name}: {self.target.describe()}"
-        parts = [self.compression, how, f"alpha {self.alpha:g}", f"effort {self.effort}"]
+        parts = [self.codec, how, f"alpha {self.alpha:g}", f"effort {self.effort}"]
         more = [f"model {self.model}"] if self.model else []
         return ", ".join(parts + more + (["stripped"] if self.strip else []))
 
     def check(self) -> None:
         """Raise BeholderError for options that would fail with every file."""
         contestants = self.contestants()
-        if self.compression == AUTO and self.target is None:
-            raise BadOptionError(
-                "--compression auto chooses by a target: add one, such as --bpp 0.5 or --ms-ssim 0.97."
-            )
+        if self.codec == AUTO and self.target is None:
+            raise BadOptionError("--codec auto chooses by a target: add one, such as --bpp 0.5 or --ms-ssim 0.97.")
         for codec in contestants:
             codecs.check_options(codec, self.alpha, self.quality)
             reason = codec.unavailable_for(self.alpha)
@@ -128,7 +126,7 @@ class Compress(Task):
 
     def contestants(self) -> list[Codec]:
         """The codecs that this task may choose from."""
-        return api.open_contestants(self.compression, self.model, self.effort)
+        return api.open_contestants(self.codec, self.model, self.effort)
 
     def wanted(self, path: Path, head: bytes) -> bool:
         return path.suffix.lower() in _picture_suffixes() or _is_compressed(head) or _is_picture(path)

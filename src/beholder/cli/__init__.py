@@ -1,6 +1,6 @@
 """The command line: parse, call the library, print.
 
-- :mod:`.photos` -- ``compress``, ``decompress``, ``eval-image``, ``demo``.
+- :mod:`.photos` -- ``compress``, ``decompress``, ``evaluate-image``, ``demo``.
 - :mod:`.listings` -- ``info``, ``codecs``, ``observers``.
 - :mod:`.prepare` -- ``prepare``.
 - :mod:`.data` -- ``data create``, ``data info``, ``data verify``.
@@ -29,7 +29,7 @@ import typer
 
 from beholder import __version__
 from beholder.cli.commands import compare, data, doctor, evaluate, listings, photos, prepare, reports, serve, training
-from beholder.cli.options import COMMAND
+from beholder.cli.options import COMMAND, HIDDEN_NAMES
 from beholder.cli.streams import give_up_stdout, printable_streams
 from beholder.errors import BeholderError, InterruptedWorkError, print_notes
 
@@ -117,7 +117,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _command() -> Any:
-    """The commands, with help texts in which nothing is taken for markup: ``[train]`` is printed as it is."""
+    """The commands, with second names hidden and help texts without markup: ``[train]`` is printed as it is."""
     command = typer.main.get_command(app)
     waiting: list[Any] = [command]
     while waiting:
@@ -125,8 +125,28 @@ def _command() -> Any:
         for text in (one, *one.params):
             if getattr(text, "help", None):
                 text.help = _MARKUP.sub(r"\\", text.help)
+        for parameter in one.params:
+            _hide_second_names(parameter)
         waiting += getattr(one, "commands", {}).values()
     return command
+
+
+def _hide_second_names(parameter: Any) -> None:
+    """Let the parser know all names of an option, and show the first ones only."""
+    every = list(parameter.opts)
+    shown = [name for name in every if name not in HIDDEN_NAMES]
+    if shown == every:
+        return
+    add = parameter.add_to_parser
+
+    def add_with_second_names(parser: Any, context: Any) -> None:
+        parameter.opts = every
+        try:
+            add(parser, context)
+        finally:
+            parameter.opts = shown
+
+    parameter.opts, parameter.add_to_parser = shown, add_with_second_names
 
 
 @contextlib.contextmanager

@@ -21,8 +21,8 @@ def read_stdin() -> bytes:
     return sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
 
 
-def choose_codec(compression: str | None, output: str | None) -> str:
-    """The name of the codec that ``--compression`` and the suffix of ``--output`` ask for; rnn where neither does.
+def choose_codec(codec: str | None, output: str | None) -> str:
+    """The name of the codec that ``--codec`` and the suffix of ``--output`` ask for; rnn where neither does.
 
     Raises:
         BadOptionError: they contradict each other, or the suffix is that of a format no codec writes.
@@ -31,11 +31,11 @@ def choose_codec(compression: str | None, output: str | None) -> str:
     from beholder.data.files import SUFFIXES
     from beholder.targets import AUTO
 
-    if compression == AUTO:
+    if codec == AUTO:
         return AUTO
     suffix = "" if output in (None, STREAM) else Path(str(output)).suffix.lower()
     expected = codecs.by_suffix(suffix) if suffix else None
-    chosen = None if compression is None else codecs.get(compression)
+    chosen = None if codec is None else codecs.get(codec)
     if expected is None and suffix in SUFFIXES:
         raise BadOptionError(f"No codec writes {suffix} files: choose one of {', '.join(codecs.suffixes())}.")
     if chosen is None:
@@ -43,7 +43,7 @@ def choose_codec(compression: str | None, output: str | None) -> str:
     if expected is not None and expected.name != chosen.name:
         raise BadOptionError(
             f"{output} has the suffix of {expected.name}, not of {chosen.name}: use {chosen.suffix}, or another "
-            "--compression."
+            "--codec."
         )
     return chosen.name
 

@@ -32,7 +32,7 @@ def compress(task: Compress, image: str, output: str | None, options: Options) -
     from beholder.targets import AUTO, choose
 
     contestants = task.contestants()
-    chosen, codec = task.compression == AUTO, contestants[0]
+    chosen, codec = task.codec == AUTO, contestants[0]
     for contestant in contestants:
         files.check_output(_output(image, output, contestant, chosen), image, options.force)
     if options.dry_run:

@@ -10,9 +10,9 @@ import typer
 from beholder.errors import BadOptionError
 
 Image = Annotated[str, typer.Argument(metavar="IMAGE", help="A photo in any format Pillow reads.")]
-Compression = Annotated[
+Codec = Annotated[
     str,
-    typer.Option("--compression", "-c", metavar="C", help="The codec; `beholder codecs` lists them."),
+    typer.Option("--codec", "-c", "--compression", metavar="C", help="The codec; `beholder codecs` lists them."),
 ]
 Alpha = Annotated[
     float,
@@ -85,6 +85,8 @@ MaxPixels = Annotated[
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
+HIDDEN_NAMES = frozenset({"--compression", "--data-dir", "--save", "--target-dir", "--workers"})
+"""Second names of options (docs/glossary.md): they work, and no help shows them."""
 COMMAND = "command"
 """Where the context keeps the program and its arguments."""
 DEFAULT_CLASSIFIER = "efficientnet_lite0"

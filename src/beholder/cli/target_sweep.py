@@ -50,7 +50,7 @@ def run(
     classifiers: list[str],
     *,
     limit: int | None,
-    workers: int | None,
+    jobs: int | None,
     model: Path | None,
     effort: int,
     resume: bool,
@@ -77,7 +77,7 @@ def run(
                 task,
                 items,
                 output,
-                jobs=workers,
+                jobs=jobs,
                 resume=resume,
                 progress=lambda now: show(now.done, now.total, now.failed, now.resumed),
             )

@@ -51,7 +51,7 @@ class Codec(ABC):
     """A lossy image codec that writes and reads complete files."""
 
     name: str
-    """Registry key, as given to ``--compression``."""
+    """Registry key, as given to ``--codec``."""
     title: str
     """One line for listings, with the implementation that does the work."""
     suffix: str

@@ -33,7 +33,7 @@ class Evaluation:
     """
 
     image: str
-    compression: str
+    codec: str
     quality: float
     """Not whole for a file between two qualities."""
     alpha: float
@@ -58,6 +58,11 @@ class Evaluation:
     data: bytes = field(repr=False, compare=False)  # type: ignore[valid-type]
     """The compressed file."""
 
+    @property
+    def compression(self) -> str:
+        """Second name of :attr:`codec`."""
+        return self.codec
+
     def as_dict(self) -> dict[str, Any]:
         """The figures, ready for JSON: without images and data, an infinite PSNR as None."""
         left_out = ("original", "decompressed", "data")
@@ -66,7 +71,7 @@ class Evaluation:
             result[key] = [asdict(prediction) for prediction in result[key]]
         if not math.isfinite(self.psnr):
             result["psnr"] = None
-        return result
+        return result | {"compression": self.codec}
 
 
 def check(observer: Observer, topk: int, protocol: str, keep_metadata: bool = False) -> Protocol:
@@ -120,7 +125,7 @@ def evaluate_image(
     seen = observer.predict([rules.view(original, observer), rules.view(decompressed, observer)])
     return Evaluation(
         image=name,
-        compression=codec.name,
+        codec=codec.name,
         quality=quality,
         alpha=alpha,
         width=original.width,

@@ -73,7 +73,7 @@ def result_panel(evaluation: Evaluation) -> Panel:
 
 def describe_codec(evaluation: Evaluation) -> str:
     """Codec, quality and, where there is one, alpha: ``rnn, quality 4, alpha 0``."""
-    codec = codecs.get(evaluation.compression)
+    codec = codecs.get(evaluation.codec)
     scale = "quality" if codec.scale.higher_is_better else codec.scale.unit
     text = f"{codec.name}, {scale} {evaluation.quality:.4g}"
     return f"{text}, alpha {evaluation.alpha:g}" if codec.takes_alpha else text

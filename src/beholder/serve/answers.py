@@ -44,12 +44,12 @@ class Choice:
     """Request of a visitor.
 
     Args:
-        compression, alpha, quality, effort: as for :func:`beholder.compress`.
+        codec, alpha, quality, effort: as for :func:`beholder.compress`.
         target: a key of TARGETS, or "" for a quality.
         value: the target's value, as text.
     """
 
-    compression: str = "rnn"
+    codec: str = "rnn"
     alpha: float = 0.0
     quality: int | None = None
     effort: int = 0
@@ -59,7 +59,8 @@ class Choice:
     @classmethod
     def read(cls, query: dict[str, str]) -> Choice:
         """Parse the query of a request; raise BadOptionError for an unknown key or a value of another type."""
-        kinds = {"compression": str, "alpha": float, "quality": int, "effort": int, "target": str, "value": str}
+        kinds = {"codec": str, "alpha": float, "quality": int, "effort": int, "target": str, "value": str}
+        query = {"codec" if key == "compression" else key: text for key, text in query.items()}
         unknown = sorted(set(query) - set(kinds))
         if unknown:
             raise BadOptionError(f"There is no option {unknown[0][:40]!r}: choose from {', '.join(kinds)}.")
@@ -141,23 +142,23 @@ def evaluate(data: bytes, choice: Choice) -> dict[str, Any]:
     """Compress a photo, decompress it, measure, and ask every ready observer.
 
     Returns:
-        The figures of ``beholder eval-image --json`` (of the first observer), ``seen`` with every observer's
+        The figures of ``beholder evaluate-image --json`` (of the first observer), ``seen`` with every observer's
         predictions, ``note`` about a target, and the ``file`` and both pictures (PNG) in base64.
 
     Raises:
         BeholderError: the file is damaged, foreign or too large, or an option is outside its range.
     """
-    judges = ready_observers()
-    if not judges:
+    ready = ready_observers()
+    if not ready:
         raise NotAvailableError("No observer is ready: `beholder observers` says how to prepare one.")
     quality: float | None
-    compression, quality, note = choice.compression, choice.quality, ""
+    name, quality, note = choice.codec, choice.quality, ""
     if choice.target:
-        compression, quality, note = _find(data, choice)
-    codec = codecs.open_codec(compression, None, choice.effort)
+        name, quality, note = _find(data, choice)
+    codec = codecs.open_codec(name, None, choice.effort)
     codecs.check_options(codec, choice.alpha if codec.takes_alpha else 0.0, choice.quality)
     result = evaluate_image(
-        open_image(data), codec, judges[0], name="image", quality=quality, alpha=choice.alpha, topk=TOPK
+        open_image(data), codec, ready[0], name="image", quality=quality, alpha=choice.alpha, topk=TOPK
     )
     seen = [
         {
@@ -166,11 +167,11 @@ def evaluate(data: bytes, choice: Choice) -> dict[str, Any]:
             "compressed": [asdict(p) for p in result.predictions_compressed],
         }
     ]
-    for judge in judges[1:]:
-        judge.check_topk(TOPK)
-        pair = judge.predict([judge.view(result.original), judge.view(result.decompressed)])
-        before, after = ([asdict(p) for p in judge.best(row, TOPK)] for row in pair)
-        seen.append({"classifier": judge.info.name, "original": before, "compressed": after})
+    for observer in ready[1:]:
+        observer.check_topk(TOPK)
+        pair = observer.predict([observer.view(result.original), observer.view(result.decompressed)])
+        before, after = ([asdict(p) for p in observer.best(row, TOPK)] for row in pair)
+        seen.append({"classifier": observer.info.name, "original": before, "compressed": after})
     return {
         "figures": result.as_dict(),
         "suffix": codec.suffix,
@@ -192,7 +193,7 @@ def _find(data: bytes, choice: Choice) -> tuple[str, float, str]:
     target = make(parse(choice.target, choice.value, kind))
     # The figures are those of pixels: a file without the photo's metadata.
     image = strip_metadata(open_image(data))
-    found = api.compress_to_target(image, target, choice.compression, choice.alpha, effort=choice.effort).best
+    found = api.compress_to_target(image, target, choice.codec, choice.alpha, effort=choice.effort).best
     return found.codec, found.quality, "" if found.reached else api.missed(found)
 
 

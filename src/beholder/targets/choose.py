@@ -1,4 +1,4 @@
-"""Several codecs for one target: ``--compression auto``."""
+"""Several codecs for one target: ``--codec auto``."""
 
 from __future__ import annotations
 

@@ -96,9 +96,9 @@ def test_create_reads_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     names = ["tench", "goldfish", "tench"]
     shard(tmp_path / "in" / "x-val-0.tar", samples(*names))
     shard(tmp_path / "in" / "x-train-0.tar", samples(*names, *names))
-    options = ["--dataset", "folder", "--data-dir", str(tmp_path / "in"), "--workers", "1"]
+    options = ["--dataset", "folder", "--data", str(tmp_path / "in"), "--jobs", "1"]
     for split, count in (("val", 3), ("train", 6)):
-        assert main(["data", "create", *options, "--split", split, "--target-dir", str(tmp_path / split)]) == 0
+        assert main(["data", "create", *options, "--split", split, "--output", str(tmp_path / split)]) == 0
         made = data.open_source(tmp_path / split)
         assert made.labels().tolist() == [0, 1, 0] * (count // 3)
         assert [example.data for example in made] == [picture(number) for number in range(count)]

@@ -73,9 +73,9 @@ def test_killed_in_the_middle_and_run_again(
     large: Path, expected: dict[str, bytes], tmp_path: Path, workers: int
 ) -> None:
     target = tmp_path / "killed"
-    arguments = ["--dataset", "folder", "--data-dir", str(large), "--target-dir", str(target)]
+    arguments = ["--dataset", "folder", "--data", str(large), "--output", str(target)]
     command = [sys.executable, "-m", "beholder", "data", "create", *arguments]
-    command += ["--workers", str(workers), "--shard-size", "4"]
+    command += ["--jobs", str(workers), "--shard-size", "4"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while not list(target.glob("*-*.json")):
@@ -141,13 +141,14 @@ def test_the_commands(run: Run) -> None:
     expected = write_dogs(Path("dogs"))["train"]
     broken = Path("dogs/Images") / sorted(expected)[2]
     broken.write_bytes(b"no image")
-    arguments = ("create", "--dataset", "stanford_dogs", "--split", "train", "--data-dir", "dogs")
-    out = run(*arguments, "--target-dir", "out", "--workers", "1", "--shard-size", "4")
+    arguments = ("create", "--dataset", "stanford_dogs", "--split", "train", "--data", "dogs")
+    out = run(*arguments, "--output", "out", "--jobs", "1", "--shard-size", "4")
     assert "out: 5 images in 2 shards; 1 skipped, see skipped.csv" in out
     assert f"Skipped {sorted(expected)[2]}: {broken.name} is not an image" in out
-    out = run(*arguments, "--target-dir", "out", "--shard-size", "4", "--json")
+    out = run(*arguments, "--output", "out", "--shard-size", "4", "--json")
     facts = json.loads(out.splitlines()[0])
-    assert facts == {"target": "out", "samples": 5, "shards": 2, "skipped": 1, "resumed": 2}
+    assert facts.pop("target") == facts.pop("output") == "out"
+    assert facts == {"samples": 5, "shards": 2, "skipped": 1, "resumed": 2}
     assert out.splitlines()[1].startswith("Skipped ")
     facts = json.loads(run("info", "out", "--json"))
     assert (facts["images"], facts["classes"], facts["shards"], facts["skipped"]) == (5, 3, 2, 1)
@@ -165,13 +166,13 @@ def test_the_commands(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("create", "--dataset", "mnist", "--data-dir", "in", "--target-dir", "out"), "no data set 'mnist'"),
-        (("create", "--dataset", "folder", "--data-dir", "no", "--target-dir", "out"), "no folder no"),
-        (("create", "--dataset", "folder", "--data-dir", "in", "--target-dir", "in"), "is the data set itself"),
-        (("create", "--dataset", "folder", "--data-dir", "in", "--target-dir", "in/a.jpg"), "is no folder"),
-        (("create", "--dataset", "folder", "--data-dir", "in", "--target-dir", "o", "--workers", "0"), "0 workers"),
-        (("create", "--dataset", "imagenet", "--data-dir", "in", "--target-dir", "out"), "no val images"),
-        (("create", "--dataset", "folder", "--split", "x", "--data-dir", "in", "--target-dir", "o"), "no split 'x'"),
+        (("create", "--dataset", "mnist", "--data", "in", "--output", "out"), "no data set 'mnist'"),
+        (("create", "--dataset", "folder", "--data", "no", "--output", "out"), "no folder no"),
+        (("create", "--dataset", "folder", "--data", "in", "--output", "in"), "is the data set itself"),
+        (("create", "--dataset", "folder", "--data", "in", "--output", "in/a.jpg"), "is no folder"),
+        (("create", "--dataset", "folder", "--data", "in", "--output", "o", "--jobs", "0"), "0 jobs"),
+        (("create", "--dataset", "imagenet", "--data", "in", "--output", "out"), "no val images"),
+        (("create", "--dataset", "folder", "--split", "x", "--data", "in", "--output", "o"), "no split 'x'"),
         (("info", "nowhere"), "no folder nowhere"),
         (("verify", "nosuch://x"), "nosuch"),
     ],
@@ -189,7 +190,7 @@ def test_a_split_that_is_a_folder(run: Run) -> None:
     for split in ("train", "val"):
         for name in ("cats", "dogs"):
             put(Path("in") / split / name / f"{split}.jpg", len(split + name))
-    run("create", "--dataset", "folder", "--split", "train", "--data-dir", "in", "--target-dir", "out")
+    run("create", "--dataset", "folder", "--split", "train", "--data", "in", "--output", "out")
     source = data.open_source("out", "folder", "train")
     assert source.name == "in-train"
     assert [(e.key, e.label) for e in source] == [("cats_train", 0), ("dogs_train", 1)]

@@ -65,7 +65,7 @@ def test_rows_are_those_of_single_evaluations(protocol: str, photos: Path, tmp_p
     assert [(r["image"], r["codec"], r["alpha"], r["quality"]) for r in rows] == wanted
     for row in rows:
         path = photos / f"{row['image']}.png"
-        single = beholder.evaluate(path, row["codec"], row["alpha"] or 0.0, row["quality"], protocol=protocol)
+        single = beholder.evaluate_image(path, row["codec"], row["alpha"] or 0.0, row["quality"], protocol=protocol)
         for column in ("width", "height", "bytes", "bpp", "ms_ssim", "psnr"):
             assert row[column] == getattr(single, column), column
         assert row["classifier"] == OBSERVER

@@ -64,7 +64,7 @@ def test_everything_is_there_afterwards(photos: Path, tmp_path: Path, capsys: py
     (photos / "0001_broken.jpg").write_bytes(b"broken")
     out = tmp_path / "out"
     arguments = ["--codecs", "jpeg,webp", "--qualities", "jpeg=5,50;webp=1,30", "--limit", "3", "--gallery", "2"]
-    assert main(["evaluate", "--data", str(photos), *arguments, "--output", str(out), "--workers", "2"]) == 0
+    assert main(["evaluate", "--data", str(photos), *arguments, "--output", str(out), "--jobs", "2"]) == 0
     said = capsys.readouterr()
     assert {path.name for path in out.iterdir()} >= {
         *("results.parquet", "settings.json", "summary.csv", "plots", "report.html", "gallery", "errors.csv"),
@@ -149,7 +149,7 @@ def test_missing_matplotlib_leaves_out_the_figures(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--workers", "0"), "0 workers"),
+        (("--jobs", "0"), "0 jobs"),
         (("--alpha", "human"), "Alpha 'human'"),
         (("--qualities", "jpeg"), "cannot be read"),
         (("--codecs", "gif"), "no codec 'gif'"),

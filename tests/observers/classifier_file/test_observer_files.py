@@ -45,7 +45,7 @@ def test_a_file_is_opened_once(tmp_path: Path, photo: Image.Image, monkeypatch: 
     labels = model.with_suffix(".txt")
     small = photo.resize((32, 32))
     for _ in range(3):
-        beholder.evaluate(small, "jpeg", classifier=model, labels=labels)
+        beholder.evaluate_image(small, "jpeg", classifier=model, labels=labels)
     assert opened == [model]
     threads = [threading.Thread(target=lambda: observers.get(model, labels).predict(pictures())) for _ in range(4)]
     for thread in threads:
@@ -61,7 +61,7 @@ def test_a_file_is_opened_once(tmp_path: Path, photo: Image.Image, monkeypatch: 
 def test_an_observer_can_stand_for_its_name(tmp_path: Path, photo: Image.Image) -> None:
     observer = describe(make_onnx(tmp_path / "a.onnx", RED_GREEN_BLUE))
     assert observers.get(observer) is observer
-    report = beholder.evaluate(photo, "jpeg", classifier=observer)
+    report = beholder.evaluate_image(photo, "jpeg", classifier=observer)
     assert report.classifier == "a"
     with pytest.raises(beholder.BadOptionError, match="has its own labels"):
         observers.get(observer, tmp_path / "a.txt")

@@ -50,7 +50,7 @@ def test_from_photographs_to_an_observer(
     assert main(["observers"]) == 0
     assert "toy" in capsys.readouterr().out
     picture = photos / "val" / "red" / "0.png"
-    assert main(["eval-image", str(picture), "-c", "jpeg", "-q", "50", "--classifier", "toy", "--topk", "2"]) == 0
+    assert main(["evaluate-image", str(picture), "-c", "jpeg", "-q", "50", "--classifier", "toy", "--topk", "2"]) == 0
     evaluated = capsys.readouterr().out
     assert sum(name in evaluated for name in COLOURS) >= 2
     assert main([*arguments, "--resume"]) == 0  # done already: makes the observer again

@@ -49,11 +49,22 @@ def create(
     dataset: Annotated[
         str, typer.Option(metavar="NAME", help="imagenet, stanford_dogs, cub200, kodak, or folder for any images.")
     ],
-    data_dir: Annotated[Path, typer.Option(metavar="DIR", help="The data set as it was published, unpacked.")],
-    target_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where the shards go; goes on if some are there.")],
+    root: Annotated[
+        Path,
+        typer.Option("--data", "--data-dir", metavar="DIR", help="The data set as it was published, unpacked."),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", "--target-dir", metavar="DIR", help="Where the shards go; goes on if some are there."
+        ),
+    ],
     split: Annotated[str, typer.Option(metavar="train|val", help="Which part of the data set.")] = "val",
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", show_default=False, help="Processes. Default: one a core.")
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", "-j", "--workers", metavar="N", show_default=False, help="Processes. Default: one a core."
+        ),
     ] = None,
     shard_size: Annotated[int, typer.Option(metavar="N", help="Images in a shard.")] = 1000,
     shuffle: Annotated[
@@ -74,34 +85,34 @@ def create(
     from beholder.data.shards.create import create as run
 
     datasets.check_dataset(dataset, split)
-    if workers is not None and workers < 1:
-        raise BadOptionError(f"{workers} workers cannot work: give 1 or more.")
-    _check_target(target_dir, data_dir)
-    source = FileSource(datasets.read_dataset(dataset, data_dir, split))
+    if jobs is not None and jobs < 1:
+        raise BadOptionError(f"{jobs} jobs do nothing: give 1 or more.")
+    _check_output(output, root)
+    source = FileSource(datasets.read_dataset(dataset, root, split))
     with progress.bar(f"Writing {source.name}") as show:
         result = run(
             source,
-            target_dir,
+            output,
             dataset,
             split,
             shard_size=shard_size,
             shuffle=shuffle,
-            workers=workers or _cores(),
+            workers=jobs or _cores(),
             progress=show,
         )
     for path, reason in result.skipped[:_SHOWN]:
         print(f"Skipped {path}: {reason}", file=sys.stderr)
     if len(result.skipped) > _SHOWN:
-        print(f"... and {len(result.skipped) - _SHOWN:,} more: see {target_dir / SKIPPED}", file=sys.stderr)
+        print(f"... and {len(result.skipped) - _SHOWN:,} more: see {output / SKIPPED}", file=sys.stderr)
     shards = result.index.shards
     if as_json:
-        facts = {"target": str(target_dir), "samples": result.index.samples, "shards": len(shards)}
+        facts = {"output": str(output), "target": str(output), "samples": result.index.samples, "shards": len(shards)}
         print(json.dumps(facts | {"skipped": len(result.skipped), "resumed": result.resumed}))
         return
     before = f", {result.resumed:,} of them from before" if result.resumed else ""
     skipped = f"; {len(result.skipped):,} skipped, see {SKIPPED}" if result.skipped else ""
     many = "shard" if len(shards) == 1 else "shards"
-    print(f"{target_dir}: {result.index.samples:,} images in {len(shards):,} {many}{before}{skipped}")
+    print(f"{output}: {result.index.samples:,} images in {len(shards):,} {many}{before}{skipped}")
 
 
 def info(source: Source, dataset: Dataset = None, split: Split = None, as_json: options.Json = False) -> None:
@@ -146,12 +157,12 @@ def verify(source: Source, dataset: Dataset = None, split: Split = None) -> None
     print(f"{source}: all {len(opened):,} images are whole")
 
 
-def _check_target(target: Path, root: Path) -> None:
+def _check_output(output: Path, root: Path) -> None:
     from beholder.cli import files
 
-    files.check_folder(target)
-    if target.exists() and root.exists() and target.samefile(root):
-        raise BadOptionError(f"{target} is the data set itself: give another folder for the shards.")
+    files.check_folder(output)
+    if output.exists() and root.exists() and output.samefile(root):
+        raise BadOptionError(f"{output} is the data set itself: give another folder for the shards.")
 
 
 def _cores() -> int:

@@ -47,7 +47,7 @@ def save(evaluations: list[Evaluation], folder: Path) -> Path:
     stem = Path(evaluations[0].image).stem
     files.make_folder(folder)
     for evaluation in evaluations:
-        codec = codecs.get(evaluation.compression)
+        codec = codecs.get(evaluation.codec)
         name = f"{stem}-alpha-{evaluation.alpha:g}" if codec.takes_alpha else stem
         files.write(str(folder / (name + codec.suffix)), evaluation.data, force=True)
     picture = folder / "side-by-side.png"

@@ -73,9 +73,16 @@ def evaluate(
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", show_default=False, help="Only the first N images.")] = None,
-    workers: Annotated[
+    jobs: Annotated[
         int | None,
-        typer.Option(metavar="N", show_default=False, help="Processes of one thread each (default: this one alone)."),
+        typer.Option(
+            "--jobs",
+            "-j",
+            "--workers",
+            metavar="N",
+            show_default=False,
+            help="Processes of one thread each (default: this one alone).",
+        ),
     ] = None,
     ray: Annotated[
         str | None,
@@ -95,8 +102,8 @@ def evaluate(
     from beholder.evaluation.sweep import run as sweep
     from beholder.evaluation.sweep import settings as sweep_settings
 
-    if workers is not None and workers < 1:
-        raise BadOptionError(f"{workers} workers do nothing: give 1 or more.")
+    if jobs is not None and jobs < 1:
+        raise BadOptionError(f"{jobs} jobs do nothing: give 1 or more.")
     if target is not None:
         useless = [name for name in _OF_QUALITIES if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
         if useless:
@@ -111,7 +118,7 @@ def evaluate(
             options.numbers(alpha),
             options.names(classifiers),
             limit=limit,
-            workers=workers,
+            jobs=jobs,
             model=model,
             effort=effort,
             resume=resume,
@@ -143,7 +150,7 @@ def evaluate(
                 settings,
                 output,
                 resume=resume,
-                runner=_runner(workers, ray),
+                runner=_runner(jobs, ray),
                 progress=progress,
                 tell=_say,
                 command=words,
@@ -155,14 +162,14 @@ def evaluate(
     _finish(outcome, settings)
 
 
-def _runner(workers: int | None, ray: str | None) -> Runner:
+def _runner(jobs: int | None, ray: str | None) -> Runner:
     if ray is not None:
         from beholder.evaluation.sweep import cluster
 
-        return cluster.tasks(ray, workers)
+        return cluster.tasks(ray, jobs)
     from beholder.evaluation.sweep import workers as sweep_workers
 
-    return sweep_workers.inline if workers in (None, 1) else sweep_workers.processes(workers or 1)
+    return sweep_workers.inline if jobs in (None, 1) else sweep_workers.processes(jobs or 1)
 
 
 def _finish(outcome: Outcome, settings: Settings) -> None:

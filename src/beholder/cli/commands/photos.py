@@ -1,4 +1,4 @@
-"""``beholder compress``, ``decompress``, ``eval-image`` and ``demo``: what is done with a photo."""
+"""``beholder compress``, ``decompress``, ``evaluate-image`` and ``demo``: what is done with a photo."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command()(compress)
     app.command()(decompress)
-    app.command("eval-image")(eval_image)
+    app.command("evaluate-image")(evaluate_image)
+    app.command("eval-image", hidden=True)(evaluate_image)
     app.command()(demo)
 
 
@@ -40,11 +41,12 @@ def compress(
             help="Default: IMAGE with the codec's suffix. - for stdout. Of many files and of folders: a folder.",
         ),
     ] = None,
-    compression: Annotated[
+    codec: Annotated[
         str | None,
         typer.Option(
-            "--compression",
+            "--codec",
             "-c",
+            "--compression",
             metavar="C",
             show_default=False,
             help="The codec; `beholder codecs` lists them. Default: that of OUT's suffix, else rnn.",
@@ -76,7 +78,7 @@ def compress(
 ) -> None:
     """Compress photos, with a quality or so that they reach a size, a metric or a classifier's label.
 
-    With a target, --compression auto takes the codec with the smallest file (of a size: the best picture).
+    With a target, --codec auto takes the codec with the smallest file (of a size: the best picture).
     """
     from beholder.batch import Compress
 
@@ -96,7 +98,7 @@ def compress(
     many = batch.asked(images, output, settings)
     if output is not None and not many:
         files.check_output(output, images[0], force=True)
-    chosen = files.choose_codec(compression, None if many else output)
+    chosen = files.choose_codec(codec, None if many else output)
     task = Compress(chosen, alpha, quality, target, own, effort, measure, strip, max_pixels)
     task.check()
     if many:
@@ -162,9 +164,9 @@ def decompress(
     one_file.decompress(task, sources[0], output or files.default_output(sources[0], suffix), settings)
 
 
-def eval_image(
+def evaluate_image(
     image: options.Image,
-    compression: options.Compression = "rnn",
+    codec: options.Codec = "rnn",
     alpha: options.Alpha = 0.0,
     quality: options.Quality = None,
     classifier: options.Classifier = options.DEFAULT_CLASSIFIER,
@@ -178,9 +180,11 @@ def eval_image(
         ),
     ] = "native",
     show: Annotated[bool, typer.Option("--show", help="Open the side-by-side picture.")] = False,
-    save: Annotated[
+    output: Annotated[
         Path | None,
         typer.Option(
+            "--output",
+            "-o",
             "--save",
             metavar="DIR",
             show_default=False,
@@ -197,12 +201,12 @@ def eval_image(
     from beholder import api
     from beholder.cli import tables
 
-    if save is not None:
-        files.check_folder(save)
+    if output is not None:
+        files.check_folder(output)
     with tables.working(f"Compressing and classifying {image} ..."):
-        result = api.evaluate(
+        result = api.evaluate_image(
             image,
-            compression,
+            codec,
             alpha,
             quality,
             classifier=classifier,
@@ -214,7 +218,7 @@ def eval_image(
             keep_metadata=keep_metadata,
             max_pixels=max_pixels,
         )
-    saved = [] if save is None else save_evaluation(result, save)
+    saved = [] if output is None else save_evaluation(result, output)
     if as_json:
         print(json.dumps(result.as_dict()))
     else:
@@ -272,7 +276,7 @@ def save_evaluation(result: Evaluation, folder: Path) -> list[Path]:
     from beholder.cli import tables
     from beholder.evaluation import pictures
 
-    codec = codecs.get(result.compression)
+    codec = codecs.get(result.codec)
     image = re.sub(r"[^\w.-]+", "_", Path(result.image).stem) or "image"
     name = f"{image}.{codec.name}-q{result.quality}" + (f"-a{result.alpha:g}" if codec.takes_alpha else "")
     contents = {
@@ -295,4 +299,4 @@ def _open_viewer(result: Evaluation) -> None:
     from beholder.evaluation import pictures
 
     if not ImageShow.show(pictures.comparison([result]), title=result.image):
-        raise NotAvailableError("There is no picture viewer here: use --save DIR instead of --show.")
+        raise NotAvailableError("There is no picture viewer here: use --output DIR instead of --show.")

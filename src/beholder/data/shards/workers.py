@@ -73,7 +73,7 @@ def _ended(process: BaseProcess) -> OutputError:
     process.join()
     return OutputError(
         f"A worker process ended (exit code {process.exitcode}): run the command again, perhaps with fewer "
-        "--workers; it goes on where it stopped."
+        "--jobs; it goes on where it stopped."
     )
 
 

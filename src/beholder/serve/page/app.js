@@ -72,14 +72,14 @@ async function look(file) {
 }
 
 function query() {
-  const asked = { compression: $("compression").value, effort: "0" };
-  const codec = known.codecs.find((c) => c.name === asked.compression);
+  const asked = { codec: $("codec").value, effort: "0" };
+  const codec = known.codecs.find((c) => c.name === asked.codec);
   if (!codec || codec.takes_alpha) Object.assign(asked, { alpha: $("alpha").value, effort: $("effort").value });
-  if (asked.compression === "auto") asked.effort = "0";
+  if (asked.codec === "auto") asked.effort = "0";
   if (aim() === "quality") asked.quality = $("quality").value;
   else {
     asked.target = $("target").value;
-    asked.value = asked.target === "keep-label" ? $("judge").value : $("value").value;
+    asked.value = asked.target === "keep-label" ? $("classifier").value : $("value").value;
   }
   return asked;
 }
@@ -106,12 +106,12 @@ async function present(result) {
   const f = result.figures;
   await compare.show("before", blob(result.original));
   await compare.show("after", blob(result.decompressed));
-  const alpha = known.codecs.find((c) => c.name === f.compression)?.takes_alpha ? `, alpha ${f.alpha}` : "";
-  compare.label("original", `${f.compression}, quality ${f.quality}${alpha}`);
+  const alpha = known.codecs.find((c) => c.name === f.codec)?.takes_alpha ? `, alpha ${f.alpha}` : "";
+  compare.label("original", `${f.codec}, quality ${f.quality}${alpha}`);
   $("note").textContent = result.note;
   $("note").hidden = !result.note;
   const rows = {
-    codec: `${f.compression}, quality ${f.quality}${alpha}`,
+    codec: `${f.codec}, quality ${f.quality}${alpha}`,
     bytes: f.bytes.toLocaleString("en"),
     bpp: f.bpp.toFixed(4),
     "MS-SSIM": f.ms_ssim.toFixed(5),
@@ -193,17 +193,17 @@ const aim = () => document.querySelector("input[name=aim]:checked").value;
 
 function adapt() {
   const byTarget = aim() === "target";
-  const auto = [...$("compression").options].find((o) => o.value === "auto");
+  const auto = [...$("codec").options].find((o) => o.value === "auto");
   if (auto) auto.hidden = auto.disabled = !byTarget;
-  if (auto && !byTarget && $("compression").value === "auto") $("compression").selectedIndex = 0;
-  const codec = known.codecs.find((c) => c.name === $("compression").value);
+  if (auto && !byTarget && $("codec").value === "auto") $("codec").selectedIndex = 0;
+  const codec = known.codecs.find((c) => c.name === $("codec").value);
   $("alpha-row").hidden = $("effort-row").hidden = Boolean(codec && !codec.takes_alpha);
   if (!codec) $("effort-row").hidden = true;
   $("quality-row").hidden = byTarget;
   $("target-row").hidden = !byTarget;
   const label = $("target").value === "keep-label";
   $("value").hidden = label;
-  $("judge").hidden = !label;
+  $("classifier").hidden = !label;
   if (codec && $("quality").dataset.codec !== codec.name) {
     const { lowest, highest, default: usual, unit, higher_is_better: up } = codec.scale;
     Object.assign($("quality"), { min: lowest, max: highest, value: usual });
@@ -239,10 +239,10 @@ function listen() {
 async function start() {
   known = await (await fetch("api/options")).json();
   const option = (value, text) => new Option(text, value);
-  $("compression").append(...known.codecs.map((c) => option(c.name, c.name)));
-  $("judge").append(...known.observers.map((o) => option(o.name, o.name)));
+  $("codec").append(...known.codecs.map((c) => option(c.name, c.name)));
+  $("classifier").append(...known.observers.map((o) => option(o.name, o.name)));
   $("target").append(...known.targets.map((t) => option(t.name, t.text)));
-  if (known.targets.length) $("compression").append(option("auto", "auto: the smallest file"));
+  if (known.targets.length) $("codec").append(option("auto", "auto: the smallest file"));
   else document.querySelector("input[value=target]").disabled = true;
   adapt();
   listen();
