@@ -105,7 +105,7 @@ def _begin(
     if not (served and alpha == 0 and model.has_step and min(height, width) >= loop.SMALLEST):
         yield from model.analyse_tiles(pixels, alpha)
         return
-    for tile in tiles(height, width, adjust.MARGIN, side=adjust.TILE):
+    for tile in tiles(height, width, adjust.MARGIN):
         window = np.ascontiguousarray(pixels[:, *tile.outer_pixels])
         yield tile, adjust.adjust(model, window, model.analyse(window, alpha), gains)[:, *tile.crop]
 

@@ -17,6 +17,7 @@ from beholder.codecs.rnn import Rnn, encoder
 from beholder.codecs.rnn.entropy.coder import EntropyModel
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS, lattice
 from beholder.codecs.rnn.optimise import loop
+from beholder.codecs.rnn.optimise import ms_ssim as ms_ssim_module
 from beholder.codecs.rnn.optimise.human import SCHEDULES, MsSsimObjective
 from beholder.codecs.rnn.optimise.ms_ssim import MsSsimDistortion
 from beholder.codecs.rnn.optimise.objective import Objective
@@ -58,6 +59,18 @@ def test_the_eyes_gradient_is_the_change_of_its_distortion(size: tuple[int, int]
     for direction in directions:
         ends = [eye.distortion((decoded + sign * direction).astype(np.uint8)) for sign in (1, -1)]
         assert float((gradient * direction).sum()) == pytest.approx((ends[0] - ends[1]) / 2, rel=0.1, abs=3e-3)
+
+
+@pytest.mark.parametrize("strip", [1, 2000, 1 << 20])
+@pytest.mark.parametrize("keep", [True, False])
+def test_strips_do_not_show(strip: int, keep: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, decoded = pair(97, 130)
+    whole = MsSsimDistortion(original)
+    monkeypatch.setattr(ms_ssim_module, "STRIP", strip)
+    parts = MsSsimDistortion(original, keep=keep)
+    assert parts.distortion(decoded) == pytest.approx(whole.distortion(decoded), abs=1e-4)
+    gradient = whole.gradient(decoded)
+    np.testing.assert_allclose(parts.gradient(decoded), gradient, atol=2e-4 * float(np.abs(gradient).max()))
 
 
 def states(model, pixels: np.ndarray, iterations: int) -> list[np.ndarray]:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
-TILE = 48
-"""Side, in blocks, of the tiles that are adjusted one by one: MS-SSIM's maps take more memory than a network's."""
 MARGIN = 8
 """Blocks around a tile that are adjusted with it: the network's convolutions see 6 blocks far, the transform 1."""
 INSIDE = 0.01
@@ -55,6 +53,6 @@ def propose(model: Model, pixels: NDArray[np.uint8], latent: Floats, gains: Sequ
     place: Floats = np.where(begun == 0, scaled / 2, scaled - np.float32(0.5) * np.sign(scaled))
     place[0] = begun[0]
     y_hat = model.steps.dequantise(begun, 0.0, t, t + 1)
-    by_pixel = MsSsimDistortion(pixels).gradient(model.reconstruct(y_hat)) * np.float32(255)
+    by_pixel = MsSsimDistortion(pixels, keep=False).gradient(model.reconstruct(y_hat)) * np.float32(255)
     gradient = model.reconstruct_vjp(by_pixel, y_hat) * model.steps.dequantise_gradient(begun, t, t + 1)
     return model.step_codes(begun, place, gradient, t)

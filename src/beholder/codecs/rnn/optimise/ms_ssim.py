@@ -1,27 +1,35 @@
 """MS-SSIM and its gradient with NumPy, for a picture that is compared many times.
 
 MS-SSIM as in :mod:`beholder.metrics.ms_ssim`, in float32.  The window's filter runs as products of matrices that hold
-it on each row, strip by strip: as fast as a library's convolution.
+it on each row.  All is computed in strips that fit into the processor's cache, channel by channel.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from beholder.codecs.rnn.threads import for_each
 from beholder.metrics.ms_ssim import WEIGHTS, halve
 from beholder.metrics.similarity import C1, C2, WINDOW, gaussian
 
 Floats = NDArray[np.float32]
 
-STRIP = 54
-"""Rows that one product filters; with the window's margin, 64 are read."""
+BAND = 22
+"""Values that one product filters; with the window's margin, 32 are read."""
+STRIP = 1 << 16
+"""Values of a strip: 256 KiB as float32."""
+BORDER = WINDOW - 1
 LEAST = 1e-4
 """Added to 1 - MS-SSIM, and the least that a scale's mean counts as."""
+
+
+_Scale = tuple[Floats, Floats | None, Floats | None]
+"""A channel at one scale, and the mean and variance of each window, unless they are not kept."""
 
 
 class MsSsimDistortion:
@@ -29,21 +37,21 @@ class MsSsimDistortion:
 
     Args:
         original: (3, h, w) uint8, no side shorter than the window's 11 pixels.
+        keep: keep the original's statistics, 48 bytes a pixel: one comparison alone takes as long without.
     """
 
-    def __init__(self, original: NDArray[np.uint8]) -> None:
+    def __init__(self, original: NDArray[np.uint8], keep: bool = True) -> None:
         short = min(original.shape[1:])
-        scales = sum(short > (WINDOW - 1) << k for k in range(len(WEIGHTS)))
+        scales = sum(short > BORDER << k for k in range(len(WEIGHTS)))
         self.weights = np.array(WEIGHTS[:scales]) / sum(WEIGHTS[:scales])
-        # The interpreter is released nearly all the time; one channel is a task, for they need nothing of each other.
-        self._pool = ThreadPoolExecutor(len(original))
-        self.scales = []
-        y = original.astype(np.float32)
-        for scale in range(scales):
-            if scale:
-                y = halve(y)
-            mean = _filter(y)
-            self.scales.append((y, mean, _filter(y * y) - mean * mean))
+        self._original = original
+        self._kept: dict[int, list[_Scale]] = {}
+
+        def measure(channel: int) -> None:
+            self._kept[channel] = [(y, *_mean_and_variance(y)) for y in self._pyramid(original[channel])]
+
+        if keep:
+            for_each(measure, range(len(original)))
 
     def distortion(self, decoded: NDArray[np.uint8]) -> float:
         """log(1 - MS-SSIM) of a (3, h, w) uint8 picture."""
@@ -56,107 +64,165 @@ class MsSsimDistortion:
         return result
 
     def _compare(self, decoded: NDArray[np.uint8], gradient: bool) -> tuple[float, Floats | None]:
-        work = functools.partial(self._compare_channel, decoded, gradient)
-        means, slopes = zip(*self._pool.map(work, range(len(decoded))), strict=True)
+        # One channel is a task, for they need nothing of each other; the interpreter is released nearly all the time.
+        found: dict[int, list[tuple[float, Floats | None]]] = {}
+
+        def compare(channel: int) -> None:
+            found[channel] = self._compare_channel(decoded[channel], channel, gradient)
+
+        for_each(compare, range(len(decoded)))
+        means = [np.array([mean for mean, _ in found[channel]]) for channel in range(len(decoded))]
         by_channel = [float(np.prod(mean**self.weights)) for mean in means]
         rest = 1 - sum(by_channel) / len(by_channel) + LEAST
         if not gradient:
             return math.log(rest), None
         result = np.empty(decoded.shape, np.float32)
-        for channel, (whole, mean) in enumerate(zip(by_channel, means, strict=True)):
+
+        def collect(channel: int) -> None:
+            factors = by_channel[channel] * self.weights / means[channel] / (-rest * len(by_channel))
             total: Floats | None = None
-            for factor, slope in reversed(list(zip(whole * self.weights / mean, slopes[channel], strict=True))):
-                here = slope * np.float32(factor / (-rest * len(by_channel)))
-                total = here if total is None else here + _unhalve(total, here.shape)
+            for factor, (_, slope) in reversed(list(zip(factors, found.pop(channel), strict=True))):
+                assert slope is not None
+                slope *= np.float32(factor)
+                if total is not None:
+                    _add_unhalved(slope, total)
+                total = slope
             result[channel] = total
+
+        for_each(collect, range(len(decoded)))
         return math.log(rest), result
 
     def _compare_channel(
-        self, decoded: NDArray[np.uint8], gradient: bool, channel: int
-    ) -> tuple[NDArray[np.float64], list[Floats]]:
+        self, decoded: NDArray[np.uint8], channel: int, gradient: bool
+    ) -> list[tuple[float, Floats | None]]:
         """Mean over the picture of each scale's comparison, and its gradient by each value."""
-        x = decoded[channel].astype(np.float32)
-        means, slopes = [], []
-        for scale in range(len(self.scales)):
-            if scale:
-                x = halve(x[None])[0]
-            mean, slope = self._terms(x, scale, channel, gradient)
-            means.append(max(mean, LEAST))
-            slopes.append(slope)
-        return np.array(means), slopes
+        originals: Iterable[_Scale] = self._kept.get(channel, ())
+        if not self._kept:
+            originals = ((y, None, None) for y in self._pyramid(self._original[channel]))
+        found = []
+        for scale, (x, original) in enumerate(zip(self._pyramid(decoded), originals, strict=True), 1):
+            mean, slope = _terms(x, *original, last=scale == len(self.weights), gradient=gradient)
+            found.append((max(mean, LEAST), slope))
+        return found
 
-    def _terms(self, x: Floats, scale: int, channel: int, gradient: bool) -> tuple[float, Floats]:
-        """One scale of :meth:`_compare_channel`."""
-        y, mean_y, variance_y = (part[channel] for part in self.scales[scale])
-        mean_x, square, product = _filter(np.stack([x, x * x, x * y]))
-        sums = square - mean_x * mean_x + variance_y
+    def _pyramid(self, plane: NDArray[np.uint8]) -> Iterator[Floats]:
+        """A channel at each scale."""
+        x = plane.astype(np.float32)
+        yield x
+        for _ in self.weights[1:]:
+            x = halve(x[None])[0]
+            yield x
+
+
+def _terms(
+    x: Floats, y: Floats, mean_y: Floats | None, variance_y: Floats | None, last: bool, gradient: bool
+) -> tuple[float, Floats | None]:
+    """Mean of one scale's comparison of one channel, and its gradient by each of ``x``, (h, w).
+
+    The original's statistics are computed where they are None.
+    """
+    height, width = x.shape[0] - BORDER, x.shape[1] - BORDER
+    total = 0.0
+    slope = np.empty_like(x) if gradient else None
+    # Gradients by the windows' statistics, after a border of zeros, or after those of the strip above.
+    around = np.zeros((3, BORDER, x.shape[1] + BORDER), np.float32)
+    for rows in _strips(height, width):
+        read = slice(rows.start, rows.stop + BORDER)
+        if mean_y is None or variance_y is None:
+            near, variance = _mean_and_variance(y[read])
+        else:
+            near, variance = mean_y[rows], variance_y[rows]
+        mean_x, square, product = _filter(np.stack([x[read], x[read] * x[read], x[read] * y[read]]))
+        sums = square
+        sums -= mean_x * mean_x
+        sums += variance
         sums += np.float32(C2)
-        contrast = product - mean_x * mean_y
+        contrast = product
+        contrast -= mean_x * near
         contrast *= 2
         contrast += np.float32(C2)
         contrast /= sums
-        last = scale == len(self.scales) - 1
+        terms = contrast
         if last:
-            energy = mean_x * mean_x + mean_y * mean_y + np.float32(C1)
-            luminance = (2 * mean_x * mean_y + np.float32(C1)) / energy
+            energy = mean_x * mean_x + near * near + np.float32(C1)
+            luminance = (2 * mean_x * near + np.float32(C1)) / energy
             terms = luminance * contrast
-        else:
-            terms = contrast
-        mean = float(terms.mean(dtype=np.float64))
-        if not gradient:
-            return mean, terms
-        by_product = (2 * luminance if last else np.float32(2)) / sums
-        by_square = by_product * contrast
+        total += float(terms.sum(dtype=np.float64))
+        if slope is None:
+            continue
+        here = np.zeros((3, len(near) + BORDER, around.shape[2]), np.float32)
+        here[:, :BORDER] = around
+        around = here[:, -BORDER:]
+        by_mean, by_square, by_product = here[:, BORDER:, BORDER:-BORDER]
+        np.divide(2 * luminance if last else np.float32(2), sums, out=by_product)
+        np.multiply(by_product, contrast, out=by_square)
         by_square *= np.float32(-0.5)
-        by_mean = -(by_product * mean_y + 2 * by_square * mean_x)
+        np.multiply(by_product, near, out=by_mean)
+        by_mean += 2 * by_square * mean_x
+        np.negative(by_mean, out=by_mean)
         if last:
-            by_mean += contrast * 2 * (mean_y - mean_x * luminance) / energy
-        by_mean, by_square, by_product = _unfilter(np.stack([by_mean, by_square, by_product]))
-        slope: Floats = by_mean + 2 * by_square * x + by_product * y
-        slope /= np.float32(terms.size)
-        return mean, slope
+            by_mean += contrast * 2 * (near - mean_x * luminance) / energy
+        _slope(here, x[rows], y[rows], height * width, slope[rows])
+    if slope is not None:
+        below = np.concatenate([around, np.zeros_like(around)], 1)
+        _slope(below, x[-BORDER:], y[-BORDER:], height * width, slope[-BORDER:])
+    return total / (height * width), slope
+
+
+def _slope(by_statistics: Floats, x: Floats, y: Floats, count: int, out: Floats) -> None:
+    """Gradient of a mean of ``count`` terms by some rows of ``x``, from that by the statistics of the windows there."""
+    by_mean, by_square, by_product = _filter(by_statistics)
+    by_square *= 2
+    by_square *= x
+    by_mean += by_square
+    by_product *= y
+    by_mean += by_product
+    np.divide(by_mean, np.float32(count), out=out)
+
+
+def _mean_and_variance(y: Floats) -> tuple[Floats, Floats]:
+    """Mean and variance of each window in a channel (h, w): (h - 10, w - 10) each."""
+    result = np.empty((2, y.shape[0] - BORDER, y.shape[1] - BORDER), np.float32)
+    for rows in _strips(*result.shape[1:]):
+        read = y[rows.start : rows.stop + BORDER]
+        mean, square = _filter(np.stack([read, read * read]))
+        result[0, rows] = mean
+        np.subtract(square, mean * mean, out=result[1, rows])
+    return result[0], result[1]
+
+
+def _strips(height: int, width: int) -> Iterator[slice]:
+    rows = max(STRIP // width, BORDER)
+    return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
 
 
 def _filter(x: Floats) -> Floats:
     """The window on the last two axes, only where it lies inside."""
-    return _filter_columns(_filter_rows(x))
-
-
-def _unfilter(x: Floats) -> Floats:
-    """Its adjoint."""
-    border = [(0, 0)] * (x.ndim - 2) + [(WINDOW - 1, WINDOW - 1)] * 2
-    return _filter(np.pad(x, border))
-
-
-def _filter_rows(x: Floats) -> Floats:
-    height = x.shape[-2] - WINDOW + 1
-    result = np.empty((*x.shape[:-2], height, x.shape[-1]), np.float32)
-    for start in range(0, height, STRIP):
-        rows = min(STRIP, height - start)
-        np.matmul(_band(rows), x[..., start : start + rows + WINDOW - 1, :], result[..., start : start + rows, :])
-    return result
-
-
-def _filter_columns(x: Floats) -> Floats:
-    width = x.shape[-1] - WINDOW + 1
-    result = np.empty((*x.shape[:-1], width), np.float32)
-    for start in range(0, width, STRIP):
-        count = min(STRIP, width - start)
-        np.matmul(x[..., start : start + count + WINDOW - 1], _band(count).T, result[..., start : start + count])
+    height, width = x.shape[-2] - BORDER, x.shape[-1] - BORDER
+    between = np.empty((*x.shape[:-2], height, x.shape[-1]), np.float32)
+    for start in range(0, height, BAND):
+        rows = min(BAND, height - start)
+        np.matmul(_band(rows), x[..., start : start + rows + BORDER, :], between[..., start : start + rows, :])
+    result = np.empty((*x.shape[:-2], height, width), np.float32)
+    for start in range(0, width, BAND):
+        count = min(BAND, width - start)
+        np.matmul(between[..., start : start + count + BORDER], _band(count).T, result[..., start : start + count])
     return result
 
 
 @functools.cache
 def _band(rows: int) -> Floats:
     """(rows, rows + 10): the window, one to the right in each row."""
-    band = np.zeros((rows, rows + WINDOW - 1), np.float32)
+    band = np.zeros((rows, rows + BORDER), np.float32)
     for row in range(rows):
         band[row, row : row + WINDOW] = gaussian(WINDOW)
     return band
 
 
-def _unhalve(x: Floats, size: tuple[int, ...]) -> Floats:
-    """Adjoint of halving a picture of ``size``."""
-    height, width = size
-    result: Floats = np.repeat(np.repeat(x * np.float32(0.25), 2, -2), 2, -1)[..., height % 2 :, width % 2 :]
-    return result
+def _add_unhalved(total: Floats, x: Floats) -> None:
+    """Add the adjoint of halving, applied to ``x``, to ``total`` in place."""
+    x *= np.float32(0.25)
+    for rows in (slice(0, None, 2), slice(1, None, 2)):
+        for columns in (slice(0, None, 2), slice(1, None, 2)):
+            part = total[rows, columns]
+            part += x[-part.shape[0] :, -part.shape[1] :]  # an odd side's first row has one of zeros before it
