@@ -46,7 +46,7 @@ from beholder.training.codec.run import CodecJob, CodecTraining, read_settings
 from beholder.training.photos import PhotoCrops, find_photos
 
 JUDGE = "efficientnet_lite1"
-SMALL = {"n": 64, "m": 48, "hidden": 48, "context": 48}
+SMALL = {"hidden": 48, "context": 48}
 INTEGERS_FROM, EYE_FROM = 0.55, 0.85
 """Shares of the time after which the entropy model learns in integers, and after which the eye's centroids do."""
 CROPS = {"entropy": (192, 6), "eye": (192, 8), "decoder": (160, 8)}

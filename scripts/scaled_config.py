@@ -29,7 +29,7 @@ def scaled(settings: dict[str, Any], fraction: float) -> dict[str, Any]:
     largest = max(phase["batch"] for phase in settings["phases"])
     batch_factor = max(fraction**0.25, LEAST_BATCH / largest)
     step_factor = fraction / batch_factor
-    parts = settings.get("parts", [["all", settings["steps"]]])
+    parts = settings.get("parts", [["", settings["steps"]]])
     ends = {0: 0}
     for before, until in zip([0, *(until for _, until in parts)], (until for _, until in parts), strict=False):
         ends[until] = ends[before] + max(LEAST_STEPS, round((until - before) * step_factor))

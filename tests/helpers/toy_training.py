@@ -12,11 +12,8 @@ pytest.importorskip("torch")
 from beholder.training.codec.run import CodecJob
 
 SIZES: dict[str, Any] = {
-    "n": 16,
-    "m": 16,
     "hidden": 16,
     "context": 8,
-    "analysis_blocks": 1,
     "eye_width": 8,
     "eye_blocks": 1,
     "eye_codes": 8,
@@ -25,13 +22,12 @@ SIZES: dict[str, Any] = {
 SWIFT_SETTINGS: dict[str, Any] = {
     "architecture": "swift",
     "model": SIZES,
-    "bpp_targets": [0.122, 0.244, 0.366, 0.488, 0.61, 0.732, 0.854, 0.976],
     "steps": 6,
     "phases": [{"until": 6, "crop": 48, "batch": 8}],
     "lr": 0.002,
     "log_every": 1,
     "quantise_from": 3,
-    "parts": [["all", 3], ["entropy", 5], ["decoder", 6]],
+    "parts": [["entropy", 3], ["eye", 5], ["decoder", 6]],
     "seed": 3,
 }
 PAPER_SETTINGS: dict[str, Any] = {

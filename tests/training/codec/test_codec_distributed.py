@@ -25,13 +25,12 @@ settings = {settings!r}
 photos = folder / "photos"
 print(train_codec(CodecJob(photos, photos, {job!r}, 0.0, settings, folder / "runs", device="cpu")))
 """
-MODEL = {"n": 8, "m": 8, "hidden": 8, "context": 8, "eye_width": 8, "eye_codes": 8, "machine_network": 1}
+MODEL = {"hidden": 8, "context": 8, "eye_width": 8, "eye_codes": 8, "machine_network": 1}
 SETTINGS = {
     "architecture": "swift",
     "model": MODEL,
-    "bpp_targets": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8],
     "steps": 8,
-    "parts": [["all", 3], ["entropy", 5], ["decoder", 8]],
+    "parts": [["eye", 3], ["entropy", 5], ["decoder", 8]],
     "phases": [{"until": 8, "crop": 48, "batch": 4}],
     "quantise_from": 4,
     "log_every": 1,

@@ -6,14 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers.toy_training import PAPER_SETTINGS, SWIFT_SETTINGS, job
+
+from beholder import weights
 
 torch = pytest.importorskip("torch")
 
 from beholder.codecs.rnn.torch.weights import load_checkpoint  # noqa: E402
 from beholder.errors import BadFileError, BadImageError, BadOptionError, OutputError  # noqa: E402
-from beholder.training.codec.run import CodecJob, CodecTraining, read_settings, train_codec  # noqa: E402
+from beholder.training.codec.run import CodecJob, CodecTraining, build, read_settings, train_codec  # noqa: E402
 
 
 def test_jobs_that_cannot_start(photos: Path, tmp_path: Path) -> None:
@@ -88,3 +91,10 @@ def test_unknown_parts_are_refused(photos: Path, tmp_path: Path) -> None:
     for wrong in ({"parts": [["encoder", 6]]}, {"searched": 2}, {"human_share": -1}):
         with pytest.raises(BadOptionError, match=next(iter(wrong))):
             CodecTraining(job(photos, tmp_path, SWIFT_SETTINGS | wrong))
+
+
+def test_the_config_makes_the_steps_that_ship() -> None:
+    quantiser = build(read_settings("swift"), 0.0).codec.quantiser
+    with np.load(weights.CODEC / "entropy.npz") as arrays:
+        for name in ("log_ratio", "searched_ratio"):
+            np.testing.assert_array_equal(getattr(quantiser, name).numpy(), arrays[name])

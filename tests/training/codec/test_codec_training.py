@@ -54,7 +54,7 @@ def state(run: CodecTraining) -> dict[str, Any]:
 @BOTH
 def test_loss_falls_on_the_same_photographs(photos: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
     run = CodecTraining(
-        job(photos, tmp_path, settings | {"parts": [["all", 30]], "steps": 30, "quantise_from": 30, "lr": 0.005})
+        job(photos, tmp_path, settings | {"parts": [["entropy", 30]], "steps": 30, "quantise_from": 30, "lr": 0.005})
     )
     batch = PhotoCrops(photos, 48).batch(0, 8 if settings is SWIFT_SETTINGS else 2)
     losses = [run.train_step(batch)["train/loss"] for _ in range(9)]
@@ -119,7 +119,7 @@ def test_what_a_job_leaves(photos: Path, tmp_path: Path, settings: dict[str, Any
 def test_a_step_that_is_not_finite_changes_nothing(
     photos: Path, tmp_path: Path, settings: dict[str, Any], accident: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = CodecTraining(job(photos, tmp_path, settings))
+    run = CodecTraining(job(photos, tmp_path, settings | {"parts": [["eye", 6]]}))
     batch = PhotoCrops(photos, 48).batch(0, 2)
     run.train_step(batch)
     distortion = run.model.distortion
@@ -133,10 +133,6 @@ def test_a_step_that_is_not_finite_changes_nothing(
         before = state(run)
         run.train_step(batch)
     after = state(run)
-    if accident == "gradient" and settings is SWIFT_SETTINGS:
-        # The prices of rate follow the measured rate, which was fine.
-        assert after["model"].pop("log_price").isfinite().all()
-        del before["model"]["log_price"]
     assert same(after, before)
     assert (run.step, run.skipped) == (2, 1)
     figures = run.train_step(batch)
@@ -190,14 +186,12 @@ def test_one_network_for_every_observer(photos: Path, tmp_path: Path, monkeypatc
 def test_codes_stay_once_a_part_learns_alone(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
-    """After "all" the codec is the average of what it was; then only the named part moves."""
-    settings = SWIFT_SETTINGS | {"parts": [["all", 2], [part, 6]], "quantise_from": 6, "lr": 0.01}
+    """Analysis never moves, and of the rest only the named part."""
+    settings = SWIFT_SETTINGS | {"parts": [[part, 6]], "quantise_from": 6, "lr": 0.01}
     monkeypatch.setattr(swift, "FeatureDistortion", Machine)
     run = CodecTraining(job(photos, tmp_path, settings, alpha=None))
     batch = PhotoCrops(photos, 48).batch(0, 8)
-    for _ in range(2):
-        run.train_step(batch)
-    before = {k: v.clone() for m in run.average for k, v in m.state_dict().items()}
+    before = {k: v.clone() for k, v in run.model.codec.state_dict().items()}
     learning = {k: v.clone() for k, v in run.model.context.state_dict().items()}
     for _ in range(3):
         run.train_step(batch)
@@ -227,7 +221,7 @@ def test_networks_learn_from_codes_that_were_searched_for(photos: Path, tmp_path
     before = [p.detach().clone() for p in run.model.parameters()]
     latent, every, target = run.model.latent(image, alpha, t)
     assert all(torch.equal(a, b) and b.grad is None for a, b in zip(before, run.model.parameters(), strict=True))
-    changed = (latent != run.model.codec.analysis(image, alpha)).flatten(1).any(1)
+    changed = (latent != run.model.codec.analysis(image)).flatten(1).any(1)
     assert not changed[1::2].any()
     assert changed[::2].sum() >= 2
     assert every.sum(1).tolist() == [1, 8, 3, 8, 5, 8, 7, 8]
@@ -243,7 +237,7 @@ def test_a_batch_is_optimised_as_each_of_its_pictures(photos: Path, tmp_path: Pa
     model.objectives.__dict__["machine"] = Machine() if alpha else None
     model.context.set_quantise(True)
     image = torch.from_numpy(PhotoCrops(photos, 64, 1).batch(0, 3)).float() / 255
-    latent = model.codec.analysis(image, torch.full((3,), alpha)).detach()
+    latent = model.codec.analysis(image).detach()
     schedule = OptimiserSchedule(rounds=8, rate=0.25, refresh=4)
     batch = model.objectives.improve(image, latent, alpha, t, schedule).numpy()
     multiplier = loop.MACHINE_LAMBDA if alpha else loop.HUMAN_LAMBDA[t]
@@ -266,19 +260,17 @@ def test_a_batch_is_optimised_as_each_of_its_pictures(photos: Path, tmp_path: Pa
 
 
 def test_16_bit_networks_and_compiling_learn_the_same(photos: Path, tmp_path: Path) -> None:
-    """Rates are those of the same codes; distortions differ by rounding."""
+    """Distortions differ by rounding."""
     crops = next(PhotoCrops(photos, 48, 1).batches(0, 8))
     figures = {}
     for name, extra in {"plain": {}, "mixed": {"mixed": True}, "compiled": {"compile": "eager"}}.items():
-        run = CodecTraining(job(photos, tmp_path / name, SWIFT_SETTINGS | extra, alpha=1.0))
+        run = CodecTraining(
+            job(photos, tmp_path / name, SWIFT_SETTINGS | {"parts": [["decoder", 6]]} | extra, alpha=1.0)
+        )
         figures[name] = run.train_step(crops)
         run.train_step(crops)
         assert run.skipped == 0
     for name in ("mixed", "compiled"):
-        for i in range(8):
-            assert figures[name][f"train/bpp_{i + 1}"] == pytest.approx(
-                figures["plain"][f"train/bpp_{i + 1}"], rel=1e-4
-            )
         assert figures[name]["train/distortion"] == pytest.approx(figures["plain"]["train/distortion"], rel=2e-2)
     with pytest.raises(BadOptionError, match="mixed"):
         CodecTraining(job(photos, tmp_path / "bad", SWIFT_SETTINGS | {"mixed": "yes"}))

@@ -57,19 +57,17 @@ def test_the_mode_refuses_to_mix_devices(monkeypatch: pytest.MonkeyPatch) -> Non
         torch.empty(3) + torch.empty(3, device=ELSEWHERE)
 
 
-@pytest.mark.parametrize("part", ["entropy", "integers", "decoder", "networks"])
+@pytest.mark.parametrize("part", ["entropy", "integers", "decoder"])
 def test_swift_learns_on_its_device(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     settings = read_settings("swift")
-    if part == "networks":
-        settings["model"] |= {"analysis_blocks": 1, "machine_network": 1}
     model: Any = build(settings, None)
     with elsewhere(monkeypatch):
         codec, context = moved(model).codec, model.context
         context.set_quantise(part == "integers")
         image = torch.empty(4, 3, 128, 128, device=ELSEWHERE)
         alpha, t = torch.empty(4, device=ELSEWHERE), torch.zeros(4, dtype=torch.long, device=ELSEWHERE)
-        states = codec.quantise(codec.analysis(image, alpha), alpha)
-        if part in ("decoder", "networks"):
+        states = codec.quantise(codec.analysis(image), alpha)
+        if part == "decoder":
             decoded = codec.decode([y_hat for _, y_hat in states], alpha, t)
             check(human_distortion(decoded, image).mean() + model.machine(decoded, image).mean(), codec.recurrence)
         else:

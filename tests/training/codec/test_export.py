@@ -32,7 +32,7 @@ from beholder.training.codec.run import CodecJob, CodecTraining  # noqa: E402
 TINY = {
     "architecture": "swift",
     "model": SIZES | {"hidden": 8},
-    "bpp_targets": [0.122 * (i + 1) for i in range(ITERATIONS)],
+    "parts": [["entropy", 10]],
     "steps": 10,
     "phases": [{"until": 10, "crop": 64, "batch": 8}],
     "lr": 1e-3,

@@ -25,7 +25,6 @@ SIZES = {"hidden": 8, "context": 8, "eye_width": 8, "eye_blocks": 1, "eye_codes"
 SETTINGS: dict[str, Any] = {
     "architecture": "swift",
     "model": SIZES,
-    "bpp_targets": [0.122, 0.244, 0.366, 0.488, 0.61, 0.732, 0.854, 0.976],
     "steps": 3,
     "phases": [{"until": 3, "crop": 64, "batch": 2}],
     "lr": 0.002,

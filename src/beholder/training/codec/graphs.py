@@ -26,12 +26,14 @@ OPSET = 18
 
 
 class _Analysis(nn.Module):
+    """Analysis does not depend on alpha, which the format gives its graph as an input."""
+
     def __init__(self, codec: LappedTransformCodec) -> None:
         super().__init__()
         self.codec = codec
 
     def forward(self, image: Tensor, alpha: Tensor) -> Tensor:
-        latent: Tensor = self.codec.analysis(image.float() / 255, alpha)
+        latent: Tensor = self.codec.analysis(image.float() / 255)
         return latent
 
 

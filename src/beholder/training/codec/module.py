@@ -1,9 +1,7 @@
 """Training module of the `swift` codec: all eight qualities at once, for observers from alpha 0 to 1.
 
-    loss = mean over samples of d(alpha, t) + mean over t of beta_t * bpp_t
-
-Every batch holds every quality t.  ``beta_t`` is the Lagrange multiplier that keeps the mean rate of quality t at its
-``bpp_targets``: it rises while the rate is above and falls while it is below (dual ascent).
+The transform is fixed, so the codes are too.  Entropy model, human's picture, learned step and decoder learn from them
+one after the other (``parts``).  Every batch holds every quality.
 
 ``searched`` in the settings is the fraction of samples whose codes are optimised as the encoder does it (optimise/),
 from step ``searched_from`` on and once the entropy model computes in integers; entropy model and decoder then know
@@ -27,7 +25,6 @@ from beholder.codecs.rnn.torch.objective import EntropyModelRate, TorchObjective
 from beholder.training.codec.step import StepObjective, fit_rate
 from beholder.training.distributed import Processes
 
-MULTIPLIER_RATE = 0.004
 DITHER = (0.12, 0.045)
 """Width of the chance rounding, in cells, in the first and in the last step of the part "step"."""
 DECODER_QUALITIES = (0, 1, 1, 2, 2, 3, 4, 5, 6, 7)
@@ -35,10 +32,7 @@ DECODER_QUALITIES = (0, 1, 1, 2, 2, 3, 4, 5, 6, 7)
 
 
 class CodecModule(nn.Module):
-    """The codec, its entropy model and the Lagrange multipliers of the rate."""
-
-    bpp_target: Tensor
-    log_price: Tensor
+    """The codec and its entropy model."""
 
     def __init__(self, settings: dict[str, Any], alpha: float | None) -> None:
         super().__init__()
@@ -48,6 +42,8 @@ class CodecModule(nn.Module):
         self.alpha = alpha
         self.quantise_from = settings.get("quantise_from", settings["steps"])
         self.parts = read_parts(settings)
+        if "quantiser" in settings:
+            self.codec.quantiser.set_steps(**settings["quantiser"])
         self.searched = float(settings.get("searched", 0.0))
         if not 0 <= self.searched <= 1:
             raise KeyError("searched")
@@ -60,11 +56,8 @@ class CodecModule(nn.Module):
         self.optimising = False
         self.objectives = TorchObjectives(self.codec, lambda latents: EntropyModelRate(self.context, latents))
         self.quantised = False
-        self.part = "all"
+        self.part = ""
         self.group = Processes()
-        bpp_target = torch.as_tensor(settings["bpp_targets"], dtype=torch.float32)
-        self.register_buffer("bpp_target", bpp_target, persistent=False)
-        self.register_buffer("log_price", torch.log(1.2 / bpp_target))
         self.machine: FeatureDistortion | None = None
         if alpha != 0 and any(name != "entropy" for name, _ in self.parts):
             self.machine = FeatureDistortion(**settings.get("machine", {}))
@@ -89,8 +82,7 @@ class CodecModule(nn.Module):
         At the full rate the wide convolutions that correct the picture overshoot within their first steps, so far that
         no activation is left that reacts to anything."""
         codec = self.codec
-        linear: list[Tensor] = [codec.analysis.linear.weight, codec.synthesis.linear.weight]
-        linear += [codec.analysis.borders.weight, codec.synthesis.borders.weight]
+        linear: list[Tensor] = [codec.synthesis.linear.weight, codec.synthesis.borders.weight]
         tables: list[Tensor] = [
             p for name, p in self.context.named_parameters() if "state_" in name or name.endswith("by_pass")
         ]
@@ -100,7 +92,8 @@ class CodecModule(nn.Module):
             0.5: human,
             10.0: tables,
         }
-        special = {id(p) for group in speeds.values() for p in group}
+        fixed = set(map(id, codec.analysis.parameters()))
+        special = fixed | {id(p) for group in speeds.values() for p in group}
         rest = [p for p in (*codec.parameters(), *self.context.parameters()) if id(p) not in special]
         groups = [(lr, rest), *((lr * speed, group) for speed, group in speeds.items() if group)]
         return [{"params": group, "lr": rate, "peak": rate} for rate, group in groups]
@@ -112,8 +105,7 @@ class CodecModule(nn.Module):
     def begin_step(self, step: int, average: list[nn.Module]) -> None:
         """Switch what the schedule says.
 
-        From ``quantise_from`` on, the entropy model computes in integers, as the files' decoder does.  When the part
-        "all" ends, the codec becomes its average; from then on analysis, and so every code, stays what it is.
+        From ``quantise_from`` on, the entropy model computes in integers, as the files' decoder does.
         """
         if step >= self.quantise_from and not self.quantised:
             self.quantised = True
@@ -123,8 +115,6 @@ class CodecModule(nn.Module):
         self.dither = self.dithers[0] * (self.dithers[1] / self.dithers[0]) ** ((step - begin) / max(end - begin, 1))
         if part == self.part:
             return
-        if self.part == "all":
-            self.codec.load_state_dict(average[0].state_dict())
         self.part = part
         if part == "decoder":
             for codec in (self.codec, average[0]):
@@ -172,37 +162,16 @@ class CodecModule(nn.Module):
         t = self.group.rows(order[:count]).to(image.device)
         if self.part == "step":
             return self._step_loss(image, generator)
-        if self.part != "all":
-            with torch.no_grad():
-                latent, every, optimised_for = self.latent(image, alpha, t)
-            states = self.codec.quantise(latent, alpha, optimised_for)
+        with torch.no_grad():
+            latent, every, optimised_for = self.latent(image, alpha, t)
+        states = self.codec.quantise(latent, alpha, optimised_for)
         if self.part == "entropy":
             bits = self.context.bits([codes for codes, _ in states]) / (height * width)
             bits = (bits * every).sum(0) / every.sum(0).clamp(min=1)
             return bits.sum(), {f"train/bpp_{i + 1}": float(v) for i, v in enumerate(bits.detach().cumsum(0))}
-        if self.part in ("decoder", "eye"):
-            decoded = self.codec.decode([y_hat for _, y_hat in states], alpha, t, optimised_for)
-            distortion = self.distortion(decoded, image, alpha).mean()
-            return distortion, {"train/distortion": float(distortion.detach())}
-        decoded, latents = self.codec(image, alpha, t)
-        bpp = (self.context.bits(latents) / (height * width)).cumsum(1)
-        distortion = self.distortion(decoded, image, alpha)
-        multiplier = torch.exp(self.log_price)
-        rate = (multiplier * bpp).mean()
-        loss = distortion.mean() + rate
-        with torch.no_grad():
-            mean = bpp.mean(0)
-            self.group.average([mean])
-            error = mean / self.bpp_target - 1
-            if torch.isfinite(loss):  # or one bad step would spoil the multipliers for good
-                self.log_price += MULTIPLIER_RATE * error.clamp(-1, 1)
-            usual = torch.log(1.2 / self.bpp_target)
-            self.log_price.copy_(torch.minimum(torch.maximum(self.log_price, usual - 1.5), usual + 1.0))
-        bpp, rate, distortion = bpp.detach(), rate.detach(), distortion.detach()
-        figures = {f"train/bpp_{i + 1}": float(bpp[:, i].mean()) for i in range(ITERATIONS)}
-        figures |= {"train/distortion": float(distortion.mean()), "train/rate": float(rate)}
-        figures |= {f"train/multiplier_{i + 1}": float(multiplier[i]) for i in range(ITERATIONS)}
-        return loss, figures
+        decoded = self.codec.decode([y_hat for _, y_hat in states], alpha, t, optimised_for)
+        distortion = self.distortion(decoded, image, alpha).mean()
+        return distortion, {"train/distortion": float(distortion.detach())}
 
     def _step_loss(self, image: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         step = self.codec.step
@@ -222,7 +191,7 @@ class CodecModule(nn.Module):
             The latent; (n, iterations) 1 where a sample's codes are meant, since optimised ones serve one ``t``;
             and (n,) the number of iterations that they are optimised for, 0 where they are not.
         """
-        latent = self.codec.analysis(image, alpha)
+        latent = self.codec.analysis(image)
         every, optimised_for = latent.new_ones(len(image), ITERATIONS), torch.zeros_like(t)
         if self.optimising:
             numbers = torch.arange(len(image)) * self.group.world + self.group.rank
@@ -283,13 +252,13 @@ class CodecModule(nn.Module):
 def read_parts(settings: dict[str, Any]) -> list[tuple[str, int]]:
     """Parts of the model that learn, and the step before which each ends.
 
-    "all"; then, for the same codes, only the "entropy" model, only the "decoder", or only the human's picture ("eye").
+    The "entropy" model, the "decoder" of machines, or the human's picture ("eye").
     "step" is the encoder's learned step together with the human's picture (:mod:`.step`).
 
     Raises:
         KeyError: there is no such part.
     """
-    parts = [(str(name), int(until)) for name, until in settings.get("parts", [["all", settings["steps"]]])]
-    if any(name not in ("all", "entropy", "decoder", "eye", "step") for name, _ in parts):
+    parts = [(str(name), int(until)) for name, until in settings["parts"]]
+    if any(name not in ("entropy", "decoder", "eye", "step") for name, _ in parts):
         raise KeyError("parts")
     return parts

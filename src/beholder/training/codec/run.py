@@ -41,7 +41,7 @@ KEYS = frozenset(
         "architecture",
         "model",
         "machine",
-        "bpp_targets",
+        "quantiser",
         "steps",
         "parts",
         "phases",

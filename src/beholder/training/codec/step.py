@@ -47,7 +47,7 @@ class StepObjective:
         self.step_ratios = [g / gain for g in gains]
         self.free = self.step.free[t][:, None, None]
         with torch.no_grad():
-            scaled = self.codec.analysis(image, self.observer) * gains[-1]
+            scaled = self.codec.analysis(image) * gains[-1]
             self.begun = torch.trunc(scaled)
             self.place = torch.where(self.begun == 0, scaled / 2, scaled - 0.5 * scaled.sign())
             self.place[:, :1] = self.begun[:, :1]

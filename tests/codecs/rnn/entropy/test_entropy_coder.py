@@ -243,7 +243,7 @@ def test_integer_runtime_equals_quantised_training() -> None:
     from beholder.training.codec.export import freeze
 
     torch.manual_seed(0)
-    config = CodecConfig(n=8, m=8, hidden=8, context=16, analysis_blocks=1, eye_width=8, eye_codes=8, machine_network=1)
+    config = CodecConfig(hidden=8, context=16, eye_width=8, eye_codes=8, machine_network=1)
     codec = LappedTransformCodec(config)
     context = ContextModel(codec.layout, config.context)
     for parameter in context.parameters():  # layers that start at zero must matter here

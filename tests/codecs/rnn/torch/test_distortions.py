@@ -23,7 +23,7 @@ from beholder.training.codec import module as swift  # noqa: E402
 from beholder.training.codec.run import read_settings  # noqa: E402
 from beholder.training.weber2020 import module as paper  # noqa: E402
 
-SMALL = {"n": 16, "m": 16, "hidden": 16, "context": 8, "analysis_blocks": 1}
+SMALL = {"hidden": 16, "context": 8}
 
 
 def tensor(image: Image.Image) -> Any:

@@ -31,7 +31,7 @@ def codec() -> LappedTransformCodec:
 def belief_of(codec: LappedTransformCodec, height: int, width: int) -> torch.Tensor:
     image = torch.rand(2, 3, height * BLOCK, width * BLOCK, generator=torch.Generator().manual_seed(1))
     alpha = torch.zeros(2)
-    _, y_hat = codec.quantiser(codec.analysis(image, alpha), alpha, torch.tensor([2, 5]))
+    _, y_hat = codec.quantiser(codec.analysis(image), alpha, torch.tensor([2, 5]))
     found: torch.Tensor = y_hat.detach()
     return found
 

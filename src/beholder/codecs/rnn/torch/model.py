@@ -38,7 +38,7 @@ from beholder.codecs.rnn.torch.amortised_step import AmortisedStep
 from beholder.codecs.rnn.torch.human_refinement import HumanRefinement
 from beholder.codecs.rnn.torch.machine_refinement import MachineRefinement
 from beholder.codecs.rnn.torch.quantiser import Quantiser
-from beholder.codecs.rnn.torch.refinement import Residual, film_index
+from beholder.codecs.rnn.torch.refinement import film_index
 from beholder.codecs.rnn.torch.transform import (
     COLOURS,
     PATCH,
@@ -52,9 +52,6 @@ from beholder.codecs.rnn.torch.transform import (
     to_ycc,
 )
 
-ANALYSIS_RESIDUAL_SCALE = 0.1
-"""Scale of analysis' residual network, in coarse steps."""
-
 
 @dataclass(frozen=True)
 class CodecConfig:
@@ -63,15 +60,11 @@ class CodecConfig:
     ``eye_width`` channels and ``eye_blocks`` blocks at stride 4 and ``eye_codes`` channels at stride 16 in the network
     that corrects the human's pictures, and with ``machine_network`` 1 in a machine's too; with a width of 0 there is
     neither.  ``step_width`` channels and ``step_blocks`` blocks at stride 16 in the encoder's learned step
-    (amortised_step.py); with a width of 0 there is none.  ``analysis_blocks`` of ``m`` channels at stride 8, with
-    ``n`` at stride 16, stand beside analysis.
+    (amortised_step.py); with a width of 0 there is none.
     """
 
-    n: int = 128
-    m: int = 96
     hidden: int = 96
     context: int = 96
-    analysis_blocks: int = 0
     eye_width: int = 0
     eye_blocks: int = 4
     eye_codes: int = 96
@@ -123,34 +116,20 @@ class Analysis(nn.Module):
     step: Tensor
     luma: Tensor
 
-    def __init__(self, config: CodecConfig, layout: Layout) -> None:
+    def __init__(self, layout: Layout) -> None:
         super().__init__()
-        n, m = config.n, config.m
         basis = Basis(layout.latent - 1)
         self.borders = BorderFilter(border_filters()[0])
         self.linear = nn.Conv2d(4 * COLOURS, layout.latent - 1, 1, bias=False)
         self.linear.weight.data = torch.from_numpy(basis.matrix)[:, :, None, None]
         self.register_buffer("step", torch.from_numpy(basis.step)[:, None, None])
         self.register_buffer("luma", torch.from_numpy(basis.luma)[:, None, None])
-        self.residual = bool(config.analysis_blocks)
-        if self.residual:
-            self.enter = _conv(COLOURS, m)
-            self.film = Film(m)
-            self.fine = nn.Sequential(*(Residual(m) for _ in range(config.analysis_blocks)))
-            self.down = _conv(m, n, stride=2)
-            self.film_down = Film(n)
-            self.coarse = Residual(n)
-            self.leave = _zero(nn.Conv2d(n, layout.latent - 1, 1))
 
-    def forward(self, image: Tensor, alpha: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor:
         patches = F.pixel_unshuffle(self.borders(to_ycc(image)), PATCH)
         coefficients = self.linear(F.pixel_unshuffle(patches, 2))
         activity = block_activity(coefficients, self.luma)
         y = coefficients / self.step / masking(activity)
-        if self.residual:
-            e = F.silu(self.film(self.enter(patches / 0.25), alpha))
-            e = F.silu(self.film_down(self.down(self.fine(e)), alpha))
-            y = y + ANALYSIS_RESIDUAL_SCALE * self.leave(self.coarse(e))
         return torch.cat([activity, y], 1)
 
 
@@ -328,7 +307,7 @@ class LappedTransformCodec(nn.Module):
         super().__init__()
         self.config = config or CodecConfig()
         self.layout = layout
-        self.analysis = Analysis(self.config, layout)
+        self.analysis = Analysis(layout)
         self.quantiser = Quantiser(layout)
         self.recurrence = Recurrence(self.config, layout)
         self.synthesis = Synthesis(self.config, layout)
@@ -338,7 +317,7 @@ class LappedTransformCodec(nn.Module):
 
     def encode(self, image: Tensor, alpha: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Quantised latent and y_hat of each iteration."""
-        return self.quantise(self.analysis(image, alpha), alpha)
+        return self.quantise(self.analysis(image), alpha)
 
     def quantise(self, y: Tensor, alpha: Tensor, optimised_for: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
         """As :meth:`encode`, from the latent; ``optimised_for`` as for :meth:`Quantiser.gain`."""
@@ -350,17 +329,6 @@ class LappedTransformCodec(nn.Module):
         for t, y_hat in enumerate(y_hats):
             hidden_states.append(self.recurrence(y_hat, hidden_states[-1], alpha, _all(t, y_hat)))
         return hidden_states[1:]
-
-    def forward(self, image: Tensor, alpha: Tensor, t: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Image decoded after iteration ``t`` (0-based, one a sample), and the quantised latents of all iterations.
-
-        Args:
-            image: (b, 3, h, w) in [0, 1], sides multiples of 16.
-            alpha: (b,) in [0, 1].
-            t: (b,) long.
-        """
-        states = self.encode(image, alpha)
-        return self.decode([y_hat for _, y_hat in states], alpha, t), [latent for latent, _ in states]
 
     def decode(self, y_hats: list[Tensor], alpha: Tensor, t: Tensor, optimised_for: Tensor | None = None) -> Tensor:
         """Image after iteration ``t`` (one a sample), from y_hat after each iteration."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from beholder.codecs.rnn.layout import ITERATIONS, Layout
-from beholder.codecs.rnn.torch.transform import OPTIMISED_STEPS, human_log_ratio
+
+Ranges = Sequence[tuple[int, int, float]]
 
 
 class Quantiser(nn.Module):
@@ -23,17 +27,26 @@ class Quantiser(nn.Module):
         fineness = np.where(levels < 0, 0.0, 2.0**levels)
         self.register_buffer("fineness", torch.from_numpy(fineness).float())
         # Natural logarithm of how much finer the steps of human and machine are than the layout's.
-        log_ratio = np.stack([human_log_ratio(layout.latent), np.zeros(layout.latent, np.float32)])
-        self.register_buffer("log_ratio", torch.from_numpy(log_ratio))
+        self.register_buffer("log_ratio", torch.zeros(2, layout.latent))
         # The human's in optimised files, a row for each number of iterations that they are optimised for.
-        searched_ratio = np.stack([human_log_ratio(layout.latent, steps) for steps in OPTIMISED_STEPS])
-        self.register_buffer("searched_ratio", torch.from_numpy(searched_ratio))
+        self.register_buffer("searched_ratio", torch.zeros(ITERATIONS, layout.latent))
         centroid = np.full((2, ITERATIONS, layout.latent), 0.42, np.float32)
         centroid[:, :, 0] = 0
         # Offsets of human and machine: MS-SSIM needs detail restored that a machine does not need.
         self.centroid = nn.Parameter(torch.from_numpy(centroid))
         # The human's in optimised files: offsets for abs(q) = 1, and the extra offset for abs(q) > 1.
         self.searched = nn.Parameter(torch.from_numpy(np.stack([centroid[0], np.zeros_like(centroid[0])])))
+
+    def set_steps(self, human: Ranges, optimised: Sequence[Ranges]) -> None:
+        """Make the human's steps coarser or finer than the layout's.
+
+        Args:
+            human: (first channel, end, factor on the step) each, for files without latent optimisation.
+            optimised: the same for optimised files, by the number of iterations that they are optimised for.
+        """
+        latent = self.log_ratio.shape[1]
+        self.log_ratio[0] = torch.from_numpy(_log_ratio(latent, human))
+        self.searched_ratio[:] = torch.from_numpy(np.stack([_log_ratio(latent, ranges) for ranges in optimised]))
 
     def gain(self, alpha: Tensor, t: Tensor, optimised_for: Tensor | None = None) -> Tensor:
         """1 / step, (b, latent, 1, 1); 0 where nothing has been coded by iteration ``t``.
@@ -76,3 +89,11 @@ class Quantiser(nn.Module):
         beyond = (beyond * (1 - alpha[:, None]))[:, :, None, None]
         sign = q.clamp(-1, 1)
         return (q + centroid * sign + beyond * (q - sign).clamp(-1, 1)) / torch.where(gain > 0, gain, 1.0)
+
+
+def _log_ratio(latent: int, ranges: Ranges) -> np.ndarray:
+    """(C,) natural logarithm of how much finer the steps become, as 16-bit floats hold it."""
+    ratio = np.zeros(latent, np.float32)
+    for low, high, factor in ranges:
+        ratio[low:high] = np.float16(-math.log(factor))
+    return ratio

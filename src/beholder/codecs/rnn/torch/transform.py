@@ -25,65 +25,6 @@ STEP_SLOPE = 16.0
 """Coarseness of high frequencies: the step of function i is STEP (1 + 16 (i / 256)^1.5)."""
 CHROMA_STEP = 0.75
 """Chroma's step relative to luma's."""
-HUMAN_STEPS = ((1, 9, 1.2), (9, 17, 1.1), (113, 193, 0.9))
-"""(first channel, end, factor): steps of the human beside these (docs/codec.md)."""
-OPTIMISED_STEPS = (
-    ((1, 2, 1.462), (2, 7, 1.0616), (7, 9, 1.462)),
-    ((1, 2, 1.3846), (2, 7, 1.005543), (7, 9, 1.3846), (9, 17, 0.96928), (33, 65, 1.03)),
-    ((1, 2, 1.666), (2, 7, 1.2462), (7, 9, 1.666), (9, 17, 1.2002), (17, 33, 1.25), (65, 113, 0.78), (113, 193, 0.57)),
-    (
-        (1, 2, 1.3986),
-        (2, 7, 1.1),
-        (7, 9, 1.3986),
-        (9, 17, 1.05),
-        (17, 33, 0.998701),
-        (33, 65, 1.15),
-        (65, 113, 1.1),
-        (113, 193, 0.95),
-    ),
-    (
-        (1, 2, 1.955),
-        (2, 7, 1.42),
-        (7, 9, 1.955),
-        (9, 17, 1.37),
-        (17, 33, 1.25),
-        (33, 65, 1.1),
-        (65, 113, 0.84),
-        (113, 193, 0.73),
-    ),
-    (
-        (1, 2, 1.754),
-        (2, 7, 1.2739),
-        (7, 9, 1.754),
-        (9, 17, 1.28),
-        (17, 33, 1.18),
-        (33, 65, 1.02),
-        (65, 113, 1.27),
-        (113, 193, 1.17),
-    ),
-    (
-        (1, 2, 1.678),
-        (2, 7, 1.32),
-        (7, 9, 1.678),
-        (9, 17, 1.2555),
-        (17, 33, 1.17),
-        (33, 65, 1.32),
-        (65, 113, 1.12),
-        (113, 193, 1.07),
-    ),
-    (
-        (1, 2, 1.5256),
-        (2, 7, 1.1079),
-        (7, 9, 1.5256),
-        (9, 17, 1.09394),
-        (17, 33, 1.05),
-        (33, 65, 1.15),
-        (65, 113, 1.05),
-        (113, 193, 1.25),
-    ),
-)
-"""Steps of the human in optimised files, by the number of iterations that they are optimised for: those of other
-files serve every number."""
 RGB_TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 """ITU-R BT.601, full range, as JPEG uses it."""
 YCC_TO_RGB = np.linalg.inv(np.array(RGB_TO_YCC)).tolist()
@@ -185,14 +126,6 @@ def block_activity(coefficients: Tensor, luma: Tensor) -> Tensor:
     across, down = wide[:, :, 1:-1], wide[..., 1:-1]
     near = (across[..., :-2] + across[..., 2:] + down[:, :, :-2] + down[:, :, 2:]) / 4
     return torch.round(torch.lerp(own, near, ACTIVITY_SMOOTHING)).detach()
-
-
-def human_log_ratio(latent: int, steps: tuple[tuple[int, int, float], ...] = HUMAN_STEPS) -> np.ndarray:
-    """(latent,) natural logarithm of how much finer the human's steps are than the basis', as 16-bit floats hold it."""
-    ratio = np.zeros(latent, np.float32)
-    for low, high, factor in steps:
-        ratio[low:high] = np.float16(-math.log(factor))
-    return ratio
 
 
 class Basis:
