@@ -15,11 +15,12 @@ from PIL import Image
 from beholder import samples
 from beholder.cli import main
 from beholder.codecs.base import Codec
+from beholder.errors import BadFileError
 from beholder.reading import load
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-WITH_PYTHON = ("README.md", "docs/tutorial.md", "docs/how-to/add-codec.md")
+WITH_PYTHON = ("README.md", "docs/tutorial.md", "docs/how-to/add-codec.md", "docs/how-to/add-observer.md")
 LEFT_OUT = ("beholder train", "beholder export", "beholder prepare")
 FLAGS_LEFT_OUT = {"--show"}
 
@@ -50,6 +51,8 @@ def test_python_examples(page: str) -> None:
         exec(compile(text, f"{page}, python block {number}", "exec"), namespace)
     if "Gif" in namespace:
         check_example_codec(namespace["Gif"]())
+    if "Daylight" in namespace:
+        assert namespace["Daylight"]().classify(Image.new("L", (90, 70), 250))[0].label == "bright"
 
 
 def check_example_codec(codec: Codec) -> None:
@@ -57,6 +60,8 @@ def check_example_codec(codec: Codec) -> None:
     data = codec.encode(image)
     assert codec.recognises(data[:32])
     assert codec.decode(data).getpixel((3, 3)) == pytest.approx((200, 30, 40), abs=3)
+    with pytest.raises(BadFileError, match="The gif file is damaged"):
+        codec.decode(b"GIF89a and no more")
 
 
 @pytest.mark.usefixtures("folder")

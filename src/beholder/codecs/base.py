@@ -94,7 +94,10 @@ class Codec(ABC):
 
     @abstractmethod
     def _decode(self, data: bytes, quality: int | None) -> Image.Image:
-        """Decompress to a loaded image of any mode with the file's metadata in ``info``."""
+        """Decompress to a loaded image of any mode with the file's metadata in ``info``.
+
+        The bytes may be a stranger's.  Exceptions of other kinds than Beholder's become BadFileError.
+        """
 
     def encode(self, image: Image.Image, quality: SupportsIndex | None = None, *, alpha: float = 0.0) -> bytes:
         """Compress ``image`` to the bytes of a complete file.
@@ -162,7 +165,14 @@ class Codec(ABC):
         if quality is not None and not self.progressive:
             note(f"{self.name} files have one quality: quality {quality} has no effect.")
             quality = None
-        image = self._decode(data, None if quality is None else integer_quality(self.name, quality))
+        if quality is not None:
+            quality = integer_quality(self.name, quality)
+        try:
+            image = self._decode(data, quality)
+        except (BeholderError, MemoryError):
+            raise
+        except Exception as error:  # decoders raise whatever the bytes provoke
+            raise BadFileError(f"The {self.name} file is damaged or in another format ({error}).") from error
         if as_stored:
             return image
         try:
