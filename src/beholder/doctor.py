@@ -17,7 +17,7 @@ from beholder.extras import install_command
 
 State = Literal["works", "missing", "broken"]
 
-CORE = ("numpy", "pillow", "onnxruntime", "constriction", "threadpoolctl", "typer", "rich")
+CORE = ("numpy", "pillow", "onnxruntime", "constriction", "threadpoolctl", "platformdirs", "typer", "rich")
 
 _SIDE = 32  # pixels of the picture that codecs are tried with
 _EXTRA = re.compile(r"""extra\s*==\s*["']([\w-]+)["']""")

@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
+import platformdirs
 import pytest
 from helpers.observers import empty_cache, make_onnx
 from PIL import Image
@@ -142,10 +144,8 @@ def test_a_damaged_prepared_observer_names_the_command(model: Path) -> None:
 def test_the_cache_lies_where_the_system_keeps_caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("BEHOLDER_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("sys.platform", "linux")
-    assert store.cache_dir() == tmp_path / "beholder"
-    monkeypatch.setattr("sys.platform", "darwin")
-    assert store.cache_dir() == Path.home() / "Library" / "Caches" / "beholder"
-    monkeypatch.setattr("sys.platform", "win32")
-    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
-    assert store.cache_dir() == tmp_path / "local" / "beholder"
+    if sys.platform == "linux":
+        assert store.cache_dir() == tmp_path / "beholder"
+    assert store.cache_dir() == platformdirs.user_cache_path("beholder", appauthor=False)
+    monkeypatch.setenv("BEHOLDER_CACHE", str(tmp_path / "chosen"))
+    assert store.cache_dir() == tmp_path / "chosen"

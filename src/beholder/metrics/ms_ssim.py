@@ -39,18 +39,23 @@ def ms_ssim(a: Picture, b: Picture) -> float:
     """
     x, y = (p.astype(np.float64) for p in planes(a, b))
     short = min(x.shape[1:])
-    scales = max(1, sum(short > (WINDOW - 1) << k for k in range(len(WEIGHTS))))
     window = gaussian(short)
-    exponents = np.array(WEIGHTS[:scales]) * (sum(WEIGHTS) / sum(WEIGHTS[:scales]))
+    exponents = scale_weights(short) * sum(WEIGHTS)
     result = np.ones(len(x))
     for scale, exponent in enumerate(exponents):
         if scale:
             x, y = halve(x), halve(y)
-        luminance_too = scale == scales - 1
+        luminance_too = scale == len(exponents) - 1
         # Channel by channel, so that the maps stay in the cache.
         terms = [similarity(p, q, window, luminance_too) for p, q in zip(x, y, strict=True)]
         result *= np.maximum(terms, 0.0) ** exponent
     return float(result.mean())
+
+
+def scale_weights(short_side: int) -> NDArray[np.float64]:
+    """Relative weights of as many scales as the window fits into, at least one, finest first; their sum is 1."""
+    scales = max(1, sum(short_side > (WINDOW - 1) << k for k in range(len(WEIGHTS))))
+    return np.array(WEIGHTS[:scales]) / sum(WEIGHTS[:scales])
 
 
 def ms_ssim_db(value: float) -> float:

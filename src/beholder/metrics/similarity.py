@@ -37,6 +37,14 @@ def gaussian(short_side: int) -> Planes:
     return weights
 
 
+def band(rows: int) -> Planes:
+    """(rows, rows + 10): the window, one to the right in each row.  A product with it filters ``rows + 10`` rows."""
+    result = np.zeros((rows, rows + WINDOW - 1))
+    for row in range(rows):
+        result[row, row : row + WINDOW] = gaussian(WINDOW)
+    return result
+
+
 def _filter(plane: Planes, window: Planes) -> Planes:
     """Correlate the rows, then the columns of ``plane`` with a symmetric window, inside the plane only."""
     return _filter_rows(_filter_rows(plane, window).T, window).T

@@ -11,10 +11,11 @@ import hashlib
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import platformdirs
 
 from beholder.errors import BadOptionError, OutputError
 from beholder.files import sync_folder, temporary_folder
@@ -37,13 +38,7 @@ def cache_dir() -> Path:
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
         return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "beholder"
+    return platformdirs.user_cache_path("beholder", appauthor=False)
 
 
 def observers_dir() -> Path:

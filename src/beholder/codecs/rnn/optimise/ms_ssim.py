@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beholder.codecs.rnn.threads import for_each
-from beholder.metrics.ms_ssim import WEIGHTS, halve
-from beholder.metrics.similarity import C1, C2, WINDOW, gaussian
+from beholder.metrics.ms_ssim import halve, scale_weights
+from beholder.metrics.similarity import C1, C2, WINDOW, band
 
 Floats = NDArray[np.float32]
 
@@ -41,9 +41,7 @@ class MsSsimDistortion:
     """
 
     def __init__(self, original: NDArray[np.uint8], keep: bool = True) -> None:
-        short = min(original.shape[1:])
-        scales = sum(short > BORDER << k for k in range(len(WEIGHTS)))
-        self.weights = np.array(WEIGHTS[:scales]) / sum(WEIGHTS[:scales])
+        self.weights = scale_weights(min(original.shape[1:]))
         self._original = original
         self._kept: dict[int, list[_Scale]] = {}
 
@@ -212,11 +210,7 @@ def _filter(x: Floats) -> Floats:
 
 @functools.cache
 def _band(rows: int) -> Floats:
-    """(rows, rows + 10): the window, one to the right in each row."""
-    band = np.zeros((rows, rows + BORDER), np.float32)
-    for row in range(rows):
-        band[row, row : row + WINDOW] = gaussian(WINDOW)
-    return band
+    return band(rows).astype(np.float32)
 
 
 def _add_unhalved(total: Floats, x: Floats) -> None:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import functools
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-WINDOW, SIGMA = 11, 1.5
-C1, C2 = 0.01**2, 0.03**2
+from beholder.codecs.rnn.optimise.ms_ssim import LEAST
+from beholder.metrics import similarity
+from beholder.metrics.ms_ssim import scale_weights
+
+C1, C2 = similarity.C1 / 255**2, similarity.C2 / 255**2
+"""Constants of luminance and contrast, for values up to 1."""
 
 
 def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
@@ -24,16 +26,13 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     weights renormalised.  The Gaussian filter runs as two banded matrix products, on CPUs several times faster
     than a depthwise convolution and its backward pass.
     """
-    short = min(a.shape[2:])
-    scales = next((s for s in range(5, 0, -1) if short >= (WINDOW - 1) * 2 ** (s - 1) + 1), 1)
-    weights = np.array(SCALE_WEIGHTS[:scales])
-    weights = weights / weights.sum()
+    weights = scale_weights(min(a.shape[2:]))
     result: Tensor | float = 1.0
     for scale, weight in enumerate(weights):
         luminance, contrast = _ssim_terms(a, b)
-        term = contrast if scale < scales - 1 else luminance * contrast
-        result = result * F.relu(term.mean((2, 3))).clamp(min=1e-4) ** float(weight)
-        if scale < scales - 1:
+        term = contrast if scale < len(weights) - 1 else luminance * contrast
+        result = result * F.relu(term.mean((2, 3))).clamp(min=LEAST) ** float(weight)
+        if scale < len(weights) - 1:
             a, b = _halve(a), _halve(b)
     assert isinstance(result, Tensor)
     return result.mean(1)
@@ -61,15 +60,9 @@ def _ssim_terms(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 @functools.lru_cache(maxsize=64)
 def _band(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    x = np.arange(WINDOW) - WINDOW // 2
-    taps = np.exp(-(x**2) / (2 * SIGMA**2))
-    taps /= taps.sum()
-    band = np.zeros((size - WINDOW + 1, size))
-    for i in range(len(band)):
-        band[i, i : i + WINDOW] = taps
-    return torch.from_numpy(band).to(device, dtype)
+    return torch.from_numpy(similarity.band(size - similarity.WINDOW + 1)).to(device, dtype)
 
 
 def human_distortion(decoded: Tensor, original: Tensor) -> Tensor:
     """log(1 - MS-SSIM), one value a sample: every rate weighs alike, unlike the paper's 5000 (1 - MS-SSIM)."""
-    return torch.log(1 - ms_ssim(decoded, original) + 1e-4)
+    return torch.log(1 - ms_ssim(decoded, original) + LEAST)
