@@ -46,9 +46,7 @@ def web_model(folder: Path) -> bytes:
         BadOptionError: the folder holds no complete model, or one without a picture network of a known kind.
     """
     model = onnx_model.load(folder)
-    with np.load(folder / "entropy.npz", allow_pickle=False) as arrays:
-        stored = {name: arrays[name] for name in arrays.files}
-    layout = model.layout
+    stored, layout = model.arrays, model.layout
     parts: dict[str, NDArray[Any]] = {name: stored[name] for name in stored if name not in HEADER}
     parts["log_ratio"] = model.steps.log_ratio
     parts["levels"] = np.stack([layout.levels(t) for t in range(ITERATIONS)])

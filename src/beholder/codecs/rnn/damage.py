@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from beholder.errors import BadFileError, BeholderError
 
 _LONGEST_REASON = 200
@@ -27,6 +30,12 @@ def one_sentence(sentence: str, kind: type[BeholderError] = BadFileError) -> Ite
         text = " ".join(str(error).split())[:_LONGEST_REASON].rstrip(".")
         reason = f"{text} is missing" if isinstance(error, KeyError) else text or type(error).__name__
         raise kind(sentence.replace("{reason}", reason)) from None
+
+
+def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a model's ``entropy.npz``; whatever is wrong with them raises (see :func:`one_sentence`)."""
+    with np.load(folder / "entropy.npz", allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
 def read_card(folder: Path, identity: bytes) -> dict[str, Any]:

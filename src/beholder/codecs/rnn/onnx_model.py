@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 
 from beholder import weights
 from beholder.codecs.rnn import tiles as tiling
-from beholder.codecs.rnn.damage import one_sentence, read_card
+from beholder.codecs.rnn.damage import one_sentence, read_arrays, read_card
 from beholder.codecs.rnn.entropy.coder import EntropyModel
 from beholder.codecs.rnn.layout import BLOCK, HUMAN_BELOW, ITERATIONS, Layout
 from beholder.codecs.rnn.steps import Codes, Floats, Ints, Steps
@@ -89,8 +89,7 @@ class Model:
         with one_sentence(_DAMAGED.replace("{folder}", str(folder)), BadOptionError):
             self.identity = identity(folder)
             self.card = read_card(folder, self.identity)
-            with np.load(folder / "entropy.npz", allow_pickle=False) as arrays:
-                self.arrays = {name: arrays[name] for name in arrays.files}
+            self.arrays = read_arrays(folder)
             self.latent, self.hidden = (int(n) for n in self.arrays["sizes"])
             self.layout = Layout.from_rows(self.latent, self.arrays["layout"], self.arrays["passes"])
             self.steps = Steps(self.arrays, self.layout)

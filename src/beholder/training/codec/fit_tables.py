@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from beholder.codecs.rnn import encoder, onnx_model
+from beholder.codecs.rnn.damage import read_arrays
 from beholder.codecs.rnn.entropy.tables import integers, table_sizes
 from beholder.codecs.rnn.layout import ITERATIONS
 from beholder.training.photos import PhotoCrops
@@ -45,9 +45,7 @@ def fit_tables(
     Raises:
         BadImageError: there are no photographs.
     """
-    path = folder / "entropy.npz"
-    with np.load(path, allow_pickle=False) as archive:
-        arrays: dict[str, NDArray[Any]] = {name: archive[name] for name in archive.files}
+    arrays = read_arrays(folder)
     first = arrays["tables"].astype(np.float64)
     done = 0
     for number in range(ROUNDS):
@@ -59,7 +57,7 @@ def fit_tables(
             done += 1
             progress(done, ROUNDS * crops)
         arrays["tables"] = _fitted(first, counts, arrays["reach"].astype(np.int64))
-        np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(folder / "entropy.npz", **arrays)  # type: ignore[arg-type]
 
 
 def _samples(photos: Path, crops: int, number: int) -> Iterator[tuple[NDArray[np.uint8], int, int]]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from beholder.codecs.rnn.damage import one_sentence, read_card
+from beholder.codecs.rnn.damage import one_sentence, read_arrays, read_card
 from beholder.codecs.rnn.entropy.stage_network import ACTIVATION_SCALE, WEIGHT_SCALE
 from beholder.codecs.rnn.onnx_model import identity
 from beholder.codecs.rnn.torch.entropy.models import ContextModel
@@ -83,8 +83,7 @@ def exported(folder: Path) -> tuple[CodecConfig, list[State]]:
             for tensor in onnx.load(str(folder / f"{network}.onnx")).graph.initializer:
                 name = tensor.name.removeprefix("codec.").removesuffix(".half")
                 codec[name] = torch.from_numpy(np.array(numpy_helper.to_array(tensor)))
-        with np.load(folder / "entropy.npz", allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = read_arrays(folder)
         for name in ("log_ratio", "centroid", "searched", "searched_ratio"):
             codec[f"quantiser.{name}"] = torch.from_numpy(arrays[name])
         own = LappedTransformCodec(config)

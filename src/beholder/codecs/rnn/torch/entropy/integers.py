@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from beholder.codecs.rnn.entropy.stage_network import ACTIVATION_SCALE, WEIGHT_SCALE
+from beholder.codecs.rnn.entropy.stage_network import ACTIVATION_MAX, ACTIVATION_SCALE, WEIGHT_SCALE
+from beholder.codecs.rnn.entropy.tables import LOG_SCALE_RANGE, SCALES
 
 
 class IntLayer(nn.Module):
@@ -23,6 +24,39 @@ class IntLayer(nn.Module):
             weight = round_through(weight, WEIGHT_SCALE)
             bias = None if bias is None else round_through(bias, WEIGHT_SCALE * ACTIVATION_SCALE)
         return F.conv2d(x, weight, bias, padding=self.conv.padding, groups=self.conv.groups)
+
+
+class IntNetwork(nn.Module):
+    """A network of one stage whose layers, activations and predictions are rounded together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.quantise = False
+
+    def set_quantise(self, on: bool) -> None:
+        """Compute as integers will, here and in every layer."""
+        self.quantise = on
+        for layer in self.modules():
+            if isinstance(layer, IntLayer):
+                layer.quantise = on
+
+    def activate(self, x: Tensor) -> Tensor:
+        """Clip to the range of an activation, 0 or more."""
+        if self.quantise:
+            x = floor_through(x, ACTIVATION_SCALE)
+        return x.clamp(0, ACTIVATION_MAX / ACTIVATION_SCALE)
+
+    def round_mean(self, mean: Tensor, parts: int) -> Tensor:
+        """Mean to the nearest of ``parts`` parts of a step."""
+        return floor_through(mean + 0.5 / parts, parts) if self.quantise else mean
+
+    def log_scale(self, out: Tensor) -> Tensor:
+        """The network's output as the natural logarithm of a scale that the tables have."""
+        low, high = LOG_SCALE_RANGE
+        if self.quantise:
+            index = floor_through(out * 4, 1).add(SCALES // 2).clamp(0, SCALES - 1)
+            return low + (high - low) / (SCALES - 1) * index
+        return (out * 4 * (high - low) / (SCALES - 1) + (low + high) / 2).clamp(low, high)
 
 
 def round_through(x: Tensor, scale: float) -> Tensor:

@@ -16,20 +16,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from beholder.codecs.rnn.entropy.stage_network import ACTIVATION_MAX, ACTIVATION_SCALE, CLASSES, INPUT_LIMIT, log_table
+from beholder.codecs.rnn.entropy.stage_network import ACTIVATION_SCALE, CLASSES, INPUT_LIMIT, log_table
 from beholder.codecs.rnn.entropy.tables import (
     DEAD_ZONE_MEAN_SCALE,
     EVEN,
     LEVELS_SPLIT,
-    LOG_SCALE_RANGE,
     MEAN_LIMIT,
     MEAN_SCALE,
     MEANS,
-    SCALES,
     family,
 )
 from beholder.codecs.rnn.layout import Layout, lattice
-from beholder.codecs.rnn.torch.entropy.integers import IntLayer, floor_through, round_maybe
+from beholder.codecs.rnn.torch.entropy.integers import IntLayer, IntNetwork, round_maybe
 from beholder.codecs.rnn.torch.entropy.laplace import dead_zone_bits, laplace_bits
 from beholder.codecs.rnn.torch.entropy.pyramid import PyramidContext
 
@@ -37,7 +35,7 @@ Prediction = tuple[Tensor, Tensor]
 """Mean and log scale of the codes of a stage, (b, k, h, w) each."""
 
 
-class StageContext(nn.Module):
+class StageContext(IntNetwork):
     """Entropy model of one stage: integer codes -> mean and log scale of each of its channels."""
 
     family: Tensor
@@ -75,13 +73,6 @@ class StageContext(nn.Module):
         known = torch.tensor([0.0] + [1.0] * (CLASSES - 1))
         self.state_mean = nn.Parameter(middle * known)
         self.state_scale = nn.Parameter((-5.0 * known).repeat(k, 1))
-        self.quantise = False
-
-    def set_quantise(self, on: bool) -> None:
-        self.quantise = on
-        for layer in self.modules():
-            if isinstance(layer, IntLayer):
-                layer.quantise = on
 
     def forward(self, total: Tensor, old: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log scale for all positions, each as its own pass sees them.
@@ -99,11 +90,11 @@ class StageContext(nn.Module):
         by_pass = round_maybe(self.by_pass, self.quantise)[:, :, None, None]
         base = codes.new_zeros(b, self.by_pass.shape[1], h, w)
         if self.before is not None and self.gather_before is not None and self.spread_before is not None:
-            known = self._activate(self.gather_before(self._activate(self.before(features(total)))))
+            known = self.activate(self.gather_before(self.activate(self.before(features(total)))))
             base = self.spread_before(known)
         clipped = codes.clamp(-INPUT_LIMIT, INPUT_LIMIT)
         magnitude = magnitudes(codes)
-        current = self._activate(self.current(torch.cat([clipped / ACTIVATION_SCALE, magnitude], 1)))
+        current = self.activate(self.current(torch.cat([clipped / ACTIVATION_SCALE, magnitude], 1)))
         hidden = base + by_pass[0]
         linear = torch.zeros_like(codes)
         active = torch.zeros_like(codes)
@@ -113,7 +104,7 @@ class StageContext(nn.Module):
             hidden = torch.where(here, base + self.spread_current(current * known) + by_pass[p], hidden)
             linear = torch.where(here, self.neighbours(clipped * known), linear)
             active = torch.where(here, self.activity(magnitude * known), active)
-        out = self.out(self._activate(self.mix(self._activate(hidden))))
+        out = self.out(self.activate(self.mix(self.activate(hidden))))
         mean, log_scale = out.chunk(2, 1)
         mean, log_scale = mean + linear, log_scale + active
         if self.own is not None:
@@ -123,14 +114,9 @@ class StageContext(nn.Module):
             mean, log_scale = mean * member[..., 0], log_scale * member[..., 0]
             mean = mean + torch.einsum("bkhwc,kc->bkhw", member, round_maybe(self.state_mean, self.quantise))
             log_scale = log_scale + torch.einsum("bkhwc,kc->bkhw", member, round_maybe(self.state_scale, self.quantise))
-        low, high = LOG_SCALE_RANGE
-        if self.quantise:
-            step = (high - low) / (SCALES - 1)
-            eighths = floor_through(mean + 0.5 / DEAD_ZONE_MEAN_SCALE, DEAD_ZONE_MEAN_SCALE)
-            mean = torch.where(self.uniform(old), floor_through(mean + 0.5 / MEAN_SCALE, MEAN_SCALE), eighths)
-            log_scale = low + step * floor_through(log_scale * 4, 1).add(SCALES // 2).clamp(0, SCALES - 1)
-        else:
-            log_scale = (log_scale * 4 * (high - low) / (SCALES - 1) + (low + high) / 2).clamp(low, high)
+        log_scale = self.log_scale(log_scale)
+        eighths = self.round_mean(mean, DEAD_ZONE_MEAN_SCALE)
+        mean = torch.where(self.uniform(old), self.round_mean(mean, MEAN_SCALE), eighths)
         most = (MEANS // 2 - 1) / DEAD_ZONE_MEAN_SCALE
         mean = torch.where(self.uniform(old), mean.clamp(-MEAN_LIMIT, MEAN_LIMIT), mean.clamp(-1, most))
         return mean, log_scale
@@ -145,11 +131,6 @@ class StageContext(nn.Module):
         if bool((self.family == EVEN).all()):
             return even
         return torch.where(self.uniform(old), even, dead_zone_bits(codes, mean.clamp(-1, 1), log_scale, self.edge))
-
-    def _activate(self, x: Tensor) -> Tensor:
-        if self.quantise:
-            x = floor_through(x, ACTIVATION_SCALE)
-        return x.clamp(0, ACTIVATION_MAX / ACTIVATION_SCALE)
 
 
 class ContextModel(nn.Module):

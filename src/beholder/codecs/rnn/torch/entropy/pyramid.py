@@ -7,17 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from beholder.codecs.rnn.entropy.pyramid import before, count_features, inputs, pyramid
-from beholder.codecs.rnn.entropy.stage_network import ACTIVATION_MAX, ACTIVATION_SCALE
-from beholder.codecs.rnn.entropy.tables import DEAD_ZONE_MEAN_SCALE, LOG_SCALE_RANGE, MEAN_LIMIT, MEAN_SCALE, SCALES
+from beholder.codecs.rnn.entropy.stage_network import ACTIVATION_SCALE
+from beholder.codecs.rnn.entropy.tables import DEAD_ZONE_MEAN_SCALE, MEAN_LIMIT, MEAN_SCALE
 from beholder.codecs.rnn.layout import Layout
-from beholder.codecs.rnn.torch.entropy.integers import IntLayer, floor_through, round_maybe
+from beholder.codecs.rnn.torch.entropy.integers import IntLayer, IntNetwork, round_maybe
 from beholder.codecs.rnn.torch.entropy.laplace import dead_zone_bits, laplace_bits
 
 PASSES = 11
 WIDTH = 48
 
 
-class PyramidContext(nn.Module):
+class PyramidContext(IntNetwork):
     """Entropy model of one low-frequency channel; the interface is that of
     :class:`beholder.codecs.rnn.torch.entropy.models.StageContext`."""
 
@@ -35,13 +35,6 @@ class PyramidContext(nn.Module):
             nn.init.zeros_(layer.conv.weight)
         assert self.out.conv.bias is not None
         nn.init.zeros_(self.out.conv.bias)
-        self.quantise = False
-
-    def set_quantise(self, on: bool) -> None:
-        self.quantise = on
-        for layer in self.modules():
-            if isinstance(layer, IntLayer):
-                layer.quantise = on
 
     def forward(self, total: Tensor, old: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (of the latent for truncated codes, in steps) and log scale, both (b, 1, h, w).
@@ -69,17 +62,11 @@ class PyramidContext(nn.Module):
         by_pass = round_maybe(self.by_pass, self.quantise)
         sides, diagonal = self.enter(_channels(every / ACTIVATION_SCALE)).chunk(2, 1)
         hidden = torch.where(corners[:, None], diagonal, sides) + by_pass[number].T[..., None]
-        out = self.out(self._activate(self.mix(self._activate(hidden))))[..., 0]
+        out = self.out(self.activate(self.mix(self.activate(hidden))))[..., 0]
         linear = self.linear(_channels(differences / MEAN_SCALE))[..., 0]
         more = torch.where(corners, linear[:, 1], linear[:, 0]) + out[:, 0]
-        log_scale = out[:, 1]
-        low, high = LOG_SCALE_RANGE
-        if self.quantise:
-            more = floor_through(more + 0.5 / MEAN_SCALE, MEAN_SCALE)
-            step = (high - low) / (SCALES - 1)
-            log_scale = low + step * floor_through(log_scale * 4, 1).add(SCALES // 2).clamp(0, SCALES - 1)
-        else:
-            log_scale = (log_scale * 4 * (high - low) / (SCALES - 1) + (low + high) / 2).clamp(low, high)
+        more = self.round_mean(more, MEAN_SCALE)
+        log_scale = self.log_scale(out[:, 1])
         mean = (reference / MEAN_SCALE + more).clamp(-MEAN_LIMIT - 0.5, MEAN_LIMIT + 0.5)
         rows, columns = (np.concatenate([s.where[i] for s in steps]) for i in range(2))
         place = constant(np.argsort(rows * width + columns))
@@ -92,16 +79,9 @@ class PyramidContext(nn.Module):
             return laplace_bits(codes, mean, log_scale)
         far = laplace_bits(codes, mean - 0.5 * torch.sign(mean.detach()), log_scale)
         most = 1 - 1 / DEAD_ZONE_MEAN_SCALE
-        near = mean.clamp(-1, most)
-        if self.quantise:
-            near = floor_through(near + 0.5 / DEAD_ZONE_MEAN_SCALE, DEAD_ZONE_MEAN_SCALE).clamp(-1, most)
+        near = self.round_mean(mean.clamp(-1, most), DEAD_ZONE_MEAN_SCALE).clamp(-1, most)
         close = dead_zone_bits(codes, near, log_scale, torch.zeros_like(mean))
         return torch.where(mean.detach().abs() < 1, close, far)
-
-    def _activate(self, x: Tensor) -> Tensor:
-        if self.quantise:
-            x = floor_through(x, ACTIVATION_SCALE)
-        return x.clamp(0, ACTIVATION_MAX / ACTIVATION_SCALE)
 
 
 def _channels(x: Tensor) -> Tensor:
