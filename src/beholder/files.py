@@ -1,7 +1,7 @@
 """Files that are either whole or untouched, and tables that spreadsheets read as text.
 
-What is being written has a temporary name, ``.beholder-*.tmp``, in the folder of its target and is locked.  A process
-that is killed leaves it behind; the next one that writes in that folder finds it without a lock and removes it.
+What is being written has a temporary name, ``.beholder-*.tmp``, in the folder of the finished file and is locked.  A
+process that is killed leaves it behind; the next one that writes in that folder finds it without a lock and removes it.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def test_command(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert not Path("new").exists()
 
 
-def test_nothing_searched(tmp_path: Path) -> None:
+def test_no_image_is_examined(tmp_path: Path) -> None:
     with pytest.raises(BadFileError, match="Not one image"):
         summarise(Summary((Row("a", error="broken"),), 0, None), tmp_path)
     task = TargetSweep(("jpeg",), (0.0,), (MaxBytes(10),), ("vgg16",))

@@ -28,7 +28,7 @@ def test_impossible_values_are_refused(kind: type[Target], value: float) -> None
 
 
 def test_a_confidence_is_a_probability() -> None:
-    for options in ({"confidence": 1.2}, {"share": -0.1}, {"confidence": 0.5, "share": 0.5}):
+    for options in ({"confidence": 1.2}, {"fraction": -0.1}, {"confidence": 0.5, "fraction": 0.5}):
         with pytest.raises(BadOptionError):
             KeepLabel(**options)
 
@@ -52,9 +52,9 @@ def test_keep_label_keeps_the_label(photo: Image.Image) -> None:
 
 def test_confidence_asks_for_more(photo: Image.Image) -> None:
     before = observers.get("squeezenet").classify(photo, 1)[0].probability
-    share = find(codecs.get("jpeg"), photo, KeepLabel("squeezenet", share=0.9))
-    assert share.reached
-    assert share.score.value >= 0.9 * before
+    fraction = find(codecs.get("jpeg"), photo, KeepLabel("squeezenet", fraction=0.9))
+    assert fraction.reached
+    assert fraction.score.value >= 0.9 * before
     absolute = find(codecs.get("jpeg"), photo, KeepLabel("squeezenet", confidence=min(1.0, 1.3 * before)))
     assert absolute.reached == (absolute.score.value >= min(1.0, 1.3 * before))
 

@@ -18,7 +18,7 @@ def test_the_share_of_the_peak_counts_each_kind_of_step_once() -> None:
             for _ in range(repeats):
                 a @ a
         # The third is of the first's kind: what was counted then stands.
-        assert speed.share(2) == pytest.approx({1: 0.2, 3: 0.6, 5: 0.2}[repeats])
+        assert speed.fraction(2) == pytest.approx({1: 0.2, 3: 0.6, 5: 0.2}[repeats])
 
 
 class Product(torch.nn.Module):
@@ -33,4 +33,4 @@ def test_operations_on_views_of_parameters_are_counted() -> None:
     weight = torch.nn.Parameter(torch.ones(1, 3, 3))
     with speed.counting({"crop": 48}, "a"), torch.no_grad():
         Product()(torch.ones(3, 3), weight[0])
-    assert speed.share(5) == pytest.approx(0.5)
+    assert speed.fraction(5) == pytest.approx(0.5)

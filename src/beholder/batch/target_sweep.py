@@ -32,14 +32,14 @@ TABLE = "targets.csv"
 
 @dataclass(frozen=True)
 class TargetSweep(Task):
-    """Search for each codec's file for each target, and write what was found to a JSON file for each image."""
+    """Find each codec's file for each target, and write what was found to a JSON file for each image."""
 
-    verb: ClassVar[str] = "searched"
+    verb: ClassVar[str] = "examined"
 
     codecs: tuple[str, ...]
     alphas: tuple[float, ...]
     targets: tuple[Target, ...]
-    judges: tuple[str, ...]
+    observers: tuple[str, ...]
     """Names of the observers that every file is shown to."""
     model: str | None = None
     effort: int = 0
@@ -55,8 +55,8 @@ class TargetSweep(Task):
                 raise NotAvailableError(reason)
         for target in self.targets:
             target.check()
-        for judge in self.judges:
-            reason = _observer(judge).unavailable()
+        for name in self.observers:
+            reason = _observer(name).unavailable()
             if reason is not None:
                 raise NotAvailableError(reason)
 
@@ -73,14 +73,14 @@ class TargetSweep(Task):
 
     def run(self, source: Path, stem: Path, folder: Path | None, force: bool) -> Row:
         picture = strip_metadata(open_image(source))
-        judges = [_observer(name) for name in self.judges]
-        before = [judge.classify(picture, 1)[0].index for judge in judges]
+        observers = [_observer(name) for name in self.observers]
+        before = [observer.classify(picture, 1)[0].index for observer in observers]
         records: list[dict[str, Any]] = []
         for codec, alpha in self.contestants():
             for target in self.targets:
                 found = find(codec, picture, target, alpha=alpha)
                 decoded = codec.decode(found.data)
-                seen = [judge.classify(decoded, 1)[0].index for judge in judges]
+                after = [observer.classify(decoded, 1)[0].index for observer in observers]
                 records.append(
                     {
                         "codec": codec.name,
@@ -91,7 +91,7 @@ class TargetSweep(Task):
                         "bpp": found.bpp,
                         "reached": found.reached,
                         "tries": found.tries,
-                        "agrees": {j.info.name: a == b for j, a, b in zip(judges, seen, before, strict=True)},
+                        "agrees": {j.info.name: a == b for j, a, b in zip(observers, after, before, strict=True)},
                     }
                 )
         relative = stem.parent / f"{stem.name}.json"
@@ -126,7 +126,7 @@ class Need:
     @property
     def unasked(self) -> float | None:
         """Mean agreement of the observers that the target does not name; None if there is none."""
-        others = [share for name, share in self.agrees.items() if name not in self.target.split()]
+        others = [fraction for name, fraction in self.agrees.items() if name not in self.target.split()]
         return sum(others) / len(others) if others else None
 
 
@@ -134,7 +134,7 @@ def summarise(summary: Summary, folder: Path) -> list[Need]:
     """The needs of all codecs, and ``targets.csv`` with them.
 
     Raises:
-        BadFileError: no image was searched, or a result is damaged.
+        BadFileError: no image was examined, or a result is damaged.
     """
     groups: dict[tuple[str, float | None, str], list[dict[str, Any]]] = {}
     for row in summary.rows:
@@ -143,7 +143,7 @@ def summarise(summary: Summary, folder: Path) -> list[Need]:
                 groups.setdefault((record["codec"], record["alpha"], record["target"]), []).append(record)
     needs = [_need(key, records) for key, records in groups.items()]
     if not needs:
-        raise BadFileError(f"Not one image could be searched: {folder / 'errors.csv'} says why.")
+        raise BadFileError(f"Not one image could be examined: {folder / 'errors.csv'} says why.")
     _write(needs, folder)
     return needs
 
@@ -188,7 +188,7 @@ def _name(target: Target) -> str:
     if isinstance(target, KeepLabel):
         observer = _observer(str(target.classifier)).info.name
         extra = f" p>={target.confidence:g}" if target.confidence is not None else ""
-        extra += f" {100 * target.share:g}%" if target.share is not None else ""
+        extra += f" {100 * target.fraction:g}%" if target.fraction is not None else ""
         return f"{target.name} {observer}{extra}"
     return f"{target.name} {next(iter(vars(target).values())):g}"
 

@@ -131,8 +131,8 @@ def flat(values: Any) -> str:
 
 
 def _prediction(prediction: Prediction, expected: int | None = None) -> tuple[str | Text, str, str]:
-    label, share = _seen(prediction, expected)
-    return label, prediction.wnid, str(share)
+    label, probability = _seen(prediction, expected)
+    return label, prediction.wnid, str(probability)
 
 
 def _seen(prediction: Prediction, expected: int | None = None) -> tuple[Text, str]:

@@ -58,7 +58,7 @@ def run(
     """Sweep and print the table.
 
     Raises:
-        BeholderError: an option is impossible, or nothing could be searched.
+        BeholderError: an option is impossible, or no image could be examined.
     """
     from beholder import batch
     from beholder.batch import target_sweep

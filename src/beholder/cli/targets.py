@@ -53,7 +53,7 @@ Confidence = Annotated[
         "--confidence",
         metavar="P",
         show_default=False,
-        help="With --keep-label: at a probability of P or more (0.8), or of this share of the original's (90%).",
+        help="With --keep-label: at a probability of P or more (0.8), or of this fraction of the original's (90%).",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -106,8 +106,8 @@ def parse(
     if psnr is not None:
         return targets.Psnr(psnr)
     assert keep_label is not None
-    probability, share = _confidence(confidence)
-    return targets.KeepLabel(keep_label, probability, share, labels)
+    probability, fraction = _confidence(confidence)
+    return targets.KeepLabel(keep_label, probability, fraction, labels)
 
 
 def line(choice: Choice) -> str:
@@ -151,7 +151,7 @@ def _facts(found: Found) -> dict[str, Any]:
 
 
 def _confidence(text: str | None) -> tuple[float | None, float | None]:
-    """(probability, None) or (None, share of the original's)."""
+    """(probability, None) or (None, fraction of the original's)."""
     if text is None:
         return None, None
     number = text.strip()

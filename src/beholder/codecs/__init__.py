@@ -122,12 +122,12 @@ def _table() -> dict[str, str]:
 
 
 @cache
-def _instance(target: str) -> Codec:
-    module, _, attribute = target.partition(":")
+def _instance(entry_point: str) -> Codec:
+    module, _, attribute = entry_point.partition(":")
     try:
         codec = getattr(import_module(module), attribute)()
     except Exception as error:  # a stranger's code
-        raise NotAvailableError(f"The codec at {target} cannot be loaded ({error}): reinstall it.") from None
+        raise NotAvailableError(f"The codec at {entry_point} cannot be loaded ({error}): reinstall it.") from None
     if not isinstance(codec, Codec):
-        raise NotAvailableError(f"What lies at {target} is no codec: reinstall its package.")
+        raise NotAvailableError(f"What lies at {entry_point} is no codec: reinstall its package.")
     return codec

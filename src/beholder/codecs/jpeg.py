@@ -61,9 +61,9 @@ class Jpeg(PillowCodec):
 
     def _encode_between(self, image: Image.Image, quality: float, alpha: float) -> bytes:
         low, high = (_tables(image.mode, whole) for whole in (math.floor(quality), math.ceil(quality)))
-        share = quality - math.floor(quality)
+        fraction = quality - math.floor(quality)
         tables = [
-            [round(a + share * (b - a)) for a, b in zip(coarse, fine, strict=True)]
+            [round(a + fraction * (b - a)) for a, b in zip(coarse, fine, strict=True)]
             for coarse, fine in zip(low, high, strict=True)
         ]
         options = self._options(image, 75)  # tables take the place of the quality

@@ -7,8 +7,8 @@ from PIL import Image
 from beholder.codecs.base import Codec
 
 
-def closest_quality(codec: Codec, image: Image.Image, target: int, alpha: float = 0.0) -> int:
-    """The quality at which ``codec`` writes ``image`` in as near as possible to ``target`` bytes.
+def closest_quality(codec: Codec, image: Image.Image, size: int, alpha: float = 0.0) -> int:
+    """The quality at which ``codec`` writes ``image`` in as near as possible to ``size`` bytes.
 
     Bisection over the codec's scale, which takes files to grow with quality; of all files written on the way
     the nearest in size wins, of two as near the better one.
@@ -16,7 +16,7 @@ def closest_quality(codec: Codec, image: Image.Image, target: int, alpha: float 
     Args:
         codec: any available codec.
         image: mode L, LA, RGB or RGBA.
-        target: bytes of the file to match.
+        size: bytes of the file to match.
         alpha: the observer, for codecs that know one.
     """
     scale = codec.scale
@@ -28,9 +28,9 @@ def closest_quality(codec: Codec, image: Image.Image, target: int, alpha: float 
     while low <= high:
         middle = (low + high) // 2
         sizes[middle] = len(codec.encode(image, ladder[middle], alpha=alpha))
-        if sizes[middle] < target:
+        if sizes[middle] < size:
             low = middle + 1
         else:
             high = middle - 1
-    nearest = min(sizes, key=lambda step: (abs(sizes[step] - target), -step))
+    nearest = min(sizes, key=lambda step: (abs(sizes[step] - size), -step))
     return ladder[nearest]

@@ -137,15 +137,15 @@ def _caption(draw: ImageDraw.ImageDraw, panel: Panel, left: int, top: int, width
         return
     colour = SAME if panel.agrees else OTHER
     y += round(48 * unit)
-    share = f"{100 * panel.prediction.probability:.1f} %"
+    probability = f"{100 * panel.prediction.probability:.1f} %"
     start = left if panel.agrees else left + round(16 * unit)
     if not panel.agrees:
         side, base, stroke = round(9 * unit), y - round(0.5 * unit), max(2, round(1.6 * unit))
         draw.line((left, base - side, left + side, base), colour, stroke)
         draw.line((left, base, left + side, base - side), colour, stroke)
-    room = right - start - draw.textlength(share, small) - 12 * unit
+    room = right - start - draw.textlength(probability, small) - 12 * unit
     draw.text((start, y), fitted(draw, panel.prediction.label, small, room), colour, small, anchor="ls")
-    draw.text((right, y), share, colour, small, anchor="rs")
+    draw.text((right, y), probability, colour, small, anchor="rs")
     bar = y + round(8 * unit), y + round(8 * unit) + max(2, round(3 * unit)) - 1
     draw.rectangle((left, bar[0], right - 1, bar[1]), RULE)
     filled = round(panel.prediction.probability * width)

@@ -7,7 +7,7 @@ from beholder.errors import BadOptionError
 LEAST_POINTS = 4
 """Points of a curve that a Bjontegaard difference needs, as in the common test conditions of JCT-VC."""
 LEAST_OVERLAP = 0.5
-"""Least share of the shorter curve's range that the other curve must reach as well."""
+"""Least fraction of the shorter curve's range that the other curve must reach as well."""
 
 Range = tuple[float, float]
 """Where a curve begins and ends, in dB or in the logarithm of the rate."""
@@ -31,9 +31,9 @@ def check_points(points: int, curve: str) -> None:
 
 def check_overlap(a: Range, b: Range, what: str) -> None:
     """Raise BadOptionError unless two ranges of ``what`` (qualities, rates) overlap enough."""
-    share = overlap(a, b)
-    if share < LEAST_OVERLAP:
+    fraction = overlap(a, b)
+    if fraction < LEAST_OVERLAP:
         raise BadOptionError(
-            f"The two curves have {100 * share:.0f} % of their {what} in common, and a BD difference needs "
+            f"The two curves have {100 * fraction:.0f} % of their {what} in common, and a BD difference needs "
             f"{100 * LEAST_OVERLAP:.0f} %: measure {what} that both reach."
         )

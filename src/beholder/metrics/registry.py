@@ -25,7 +25,7 @@ class MetricInfo:
     title: str
     unit: str = ""
     higher_is_better: bool = True
-    target: str = ""
+    entry_point: str = ""
     """``module:function``; empty for what is not measured on two pictures alone."""
     needs: str = ""
     """The package that must be installed."""
@@ -36,17 +36,17 @@ class MetricInfo:
 _REGISTRY = {
     info.name: info
     for info in (
-        MetricInfo("ms_ssim", "MS-SSIM", target="beholder.metrics.ms_ssim:ms_ssim"),
-        MetricInfo("ssim", "SSIM", target="beholder.metrics.ssim:ssim"),
-        MetricInfo("psnr", "PSNR", "dB", target="beholder.metrics.psnr:psnr"),
+        MetricInfo("ms_ssim", "MS-SSIM", entry_point="beholder.metrics.ms_ssim:ms_ssim"),
+        MetricInfo("ssim", "SSIM", entry_point="beholder.metrics.ssim:ssim"),
+        MetricInfo("psnr", "PSNR", "dB", entry_point="beholder.metrics.psnr:psnr"),
         MetricInfo(
             "ssimulacra2",
             "SSIMULACRA 2",
-            target="beholder.metrics.ssimulacra2:ssimulacra2",
+            entry_point="beholder.metrics.ssimulacra2:ssimulacra2",
             needs="ssimulacra2",
             extra="metrics",
         ),
-        MetricInfo("vif", "VIF", target="beholder.metrics.vif:vif", needs="torchmetrics", extra="metrics"),
+        MetricInfo("vif", "VIF", entry_point="beholder.metrics.vif:vif", needs="torchmetrics", extra="metrics"),
         # Measured by an observer, in sweeps.
         MetricInfo("feature_distance", "Feature distance", higher_is_better=False),
     )
@@ -55,7 +55,7 @@ _REGISTRY = {
 
 def names() -> list[str]:
     """The metrics that :func:`get` knows: those of two pictures."""
-    return [info.name for info in _REGISTRY.values() if info.target]
+    return [info.name for info in _REGISTRY.values() if info.entry_point]
 
 
 def get(name: str) -> Metric:
@@ -73,7 +73,7 @@ def get(name: str) -> Metric:
     reason = unavailable(name)
     if reason is not None:
         raise NotAvailableError(reason)
-    module, _, function = _REGISTRY[name].target.partition(":")
+    module, _, function = _REGISTRY[name].entry_point.partition(":")
     metric: Metric = getattr(import_module(module), function)
     return metric
 

@@ -97,9 +97,9 @@ def install(
     network = specs.NETWORKS.get(name)
     if network is not None and network.shipped:
         raise BadOptionError(f"The observer {name} ships with Beholder: choose another name.")
-    target = folder(name)
-    if target.exists() and not force:
-        raise OutputError(f"There is an observer {name} already ({target}): choose another name or allow overwriting.")
+    place = folder(name)
+    if place.exists() and not force:
+        raise OutputError(f"There is an observer {name} already ({place}): choose another name or allow overwriting.")
     with room() as temporary:
         if isinstance(model, Path) and move:
             shutil.move(model, temporary / MODEL)
@@ -111,8 +111,8 @@ def install(
         sidecar = Sidecar(replace(info, name=name), output, LABELS, size, digest)
         (temporary / LABELS).write_text(label_files.to_text(labels), encoding="utf-8")
         (temporary / SIDECAR).write_text(sidecar.to_json(), encoding="utf-8")
-        _swap(temporary, target)
-    return target
+        _swap(temporary, place)
+    return place
 
 
 @contextlib.contextmanager
@@ -132,19 +132,19 @@ def room(parent: Path | None = None) -> Iterator[Path]:
         raise OutputError(f"{parent} cannot be written ({reason}): set {CACHE_VARIABLE} to another folder.") from None
 
 
-def _swap(source: Path, target: Path) -> None:
-    """Rename the folder ``source`` to ``target``, which may exist."""
-    with temporary_folder(target.parent) as aside:
+def _swap(source: Path, place: Path) -> None:
+    """Rename the folder ``source`` to ``place``, which may exist."""
+    with temporary_folder(place.parent) as aside:
         old = aside / "old"
-        if target.exists():
-            os.rename(target, old)
+        if place.exists():
+            os.rename(place, old)
         try:
-            os.rename(source, target)
+            os.rename(source, place)
         except OSError:
             if old.exists():
-                os.rename(old, target)
+                os.rename(old, place)
             raise
-    sync_folder(target.parent)
+    sync_folder(place.parent)
 
 
 def _fingerprint(path: Path) -> tuple[int, str]:

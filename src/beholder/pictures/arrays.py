@@ -22,8 +22,8 @@ _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _STRIP = 1 << 22
 """Samples that are converted at once: 32 MiB as float64."""
 _OVERSHOOT = 0.25
-"""Largest share of the positive samples that may lie above white.  Sharpening and highlights leave a few percent there,
-samples of a wider range nearly all."""
+"""Largest fraction of the positive samples that may lie above white.  Sharpening and highlights leave a few percent
+there, samples of a wider range nearly all."""
 _FOREIGN = 0.25
 """Share of negative samples from which an array is no picture but data around zero, such as a normalised tensor."""
 
@@ -71,7 +71,7 @@ def picture_of(array: ArrayLike) -> Image.Image:
         check_size(values.shape[1], values.shape[0])
     except BadFileError as error:
         raise BadImageError(str(error)) from None
-    if values.dtype.kind == "f" and _share(values, lambda strip: strip < 0) > _FOREIGN:
+    if values.dtype.kind == "f" and _fraction(values, lambda strip: strip < 0) > _FOREIGN:
         raise BadImageError(f"{described} has many negative samples: scale it to 0 (black) to 1 (white) first.")
     channels = values.shape[2] if values.ndim == 3 else 1
     pixels = np.ascontiguousarray(to_8_bits(values, "The array").reshape(*values.shape[:2], channels))
@@ -140,7 +140,7 @@ def _guess_white(values: NDArray[Any]) -> float:
     return 65_535 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max)
 
 
-def _share(values: NDArray[Any], test: Any) -> float:
+def _fraction(values: NDArray[Any], test: Any) -> float:
     return sum(int(np.count_nonzero(test(values[part]))) for part in _strips(values)) / values.size
 
 

@@ -102,9 +102,9 @@ def _to_known_mode(image: Image.Image, own: bool) -> Image.Image:
     elif mode == "LAB":
         result, profile = convert(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))), None
     else:
-        target = _target_mode(image)
-        if target != mode:
-            result = _convert(image, target)
+        wanted = _plain_mode(image)
+        if wanted != mode:
+            result = _convert(image, wanted)
         else:
             # A plain image in any case: one that a plugin opened would write its file's tags again when saved.
             result = image._new(image.im) if own else image._new(image.im.copy())
@@ -128,7 +128,7 @@ def flatten(image: Image.Image) -> Image.Image:
     return result
 
 
-def _target_mode(image: Image.Image) -> str:
+def _plain_mode(image: Image.Image) -> str:
     mode = image.mode
     if mode in ("1", "L"):
         return "LA" if "transparency" in image.info else "L"

@@ -69,30 +69,30 @@ def picture_bytes(image: Image.Image, output: str) -> bytes:
         OutputError: the format cannot hold an image of this size.
     """
     check_picture_suffix(output)
-    target = _FORMATS[_suffix(output)]
-    if target.longest_side and max(image.size) > target.longest_side:
+    form = _FORMATS[_suffix(output)]
+    if form.longest_side and max(image.size) > form.longest_side:
         raise OutputError(
-            f"{output} cannot hold {image.width} x {image.height} pixels, since {target.name} ends at "
-            f"{target.longest_side:,} a side: choose .png."
+            f"{output} cannot hold {image.width} x {image.height} pixels, since {form.name} ends at "
+            f"{form.longest_side:,} a side: choose .png."
         )
-    if target.opaque:
+    if form.opaque:
         image = flatten(image)
-    if image.info.get("icc_profile") and profile_space(image.info["icc_profile"]) not in target.profiles:
+    if image.info.get("icc_profile") and profile_space(image.info["icc_profile"]) not in form.profiles:
         image = to_srgb(image)
     profile = image.info.get("icc_profile")
     exif = image.info.get("exif")
-    options = target.options | ({"icc_profile": profile} if profile and target.profiles else {})
-    if exif and target.exif:
+    options = form.options | ({"icc_profile": profile} if profile and form.profiles else {})
+    if exif and form.exif:
         try:
-            return _save(image, target, options | _exif_options(exif, target))
+            return _save(image, form, options | _exif_options(exif, form))
         except Exception:  # Pillow's writers parse EXIF data, each in its own way
             pass
     try:
-        data = _save(image, target, options)
+        data = _save(image, form, options)
     except (OSError, ValueError) as error:
         raise OutputError(f"{output} cannot be written ({error}): choose .png.") from None
     if exif:
-        note(f"The EXIF data do not fit into {target.name} and are left out.")
+        note(f"The EXIF data do not fit into {form.name} and are left out.")
     return data
 
 
@@ -100,8 +100,8 @@ def _suffix(output: str) -> str:
     return ".png" if output == STREAM else Path(output).suffix.lower()
 
 
-def _exif_options(exif: bytes, target: _Format) -> dict[str, Any]:
-    if target.name != "TIFF":
+def _exif_options(exif: bytes, form: _Format) -> dict[str, Any]:
+    if form.name != "TIFF":
         return {"exif": exif}
     # A TIFF file is itself a directory of tags, of which those that lay out the pixels are its own.  Pillow writes
     # further directories without compression alone.
@@ -109,9 +109,9 @@ def _exif_options(exif: bytes, target: _Format) -> dict[str, Any]:
     return options | {"compression": "raw"} if has_directories(exif) else options
 
 
-def _save(image: Image.Image, target: _Format, options: dict[str, Any]) -> bytes:
+def _save(image: Image.Image, form: _Format, options: dict[str, Any]) -> bytes:
     plain = image.copy()
     plain.info = {}  # some of Pillow's writers look there for what they are not given
     out = BytesIO()
-    plain.save(out, target.name, **options)
+    plain.save(out, form.name, **options)
     return out.getvalue()

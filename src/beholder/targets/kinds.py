@@ -34,7 +34,7 @@ class Score:
     """More about it, ready for JSON."""
 
 
-Judge = Callable[[Image.Image], Score]
+Measure = Callable[[Image.Image], Score]
 """From a decompressed picture to its score."""
 
 
@@ -75,7 +75,7 @@ class QualityTarget(Target):
     """Part of the quality scale that may fail below the best file found before the search ends there."""
 
     @abstractmethod
-    def judge(self, original: Image.Image) -> Judge:
+    def measure(self, original: Image.Image) -> Measure:
         """A function that scores decompressed pictures of ``original`` (mode L, LA, RGB or RGBA).
 
         Raises:
@@ -153,7 +153,7 @@ class _Metric(QualityTarget):
     def told(self, score: Score) -> str:
         return f"{metrics.describe(self.metric).title} {score.value:.{self.digits}f}{self._unit()}"
 
-    def judge(self, original: Image.Image) -> Judge:
+    def measure(self, original: Image.Image) -> Measure:
         measure = metrics.get(self.metric)
 
         def score(decompressed: Image.Image) -> Score:
@@ -220,25 +220,25 @@ class KeepLabel(QualityTarget):
     Args:
         classifier: an observer, its name, or the path of an ONNX file.
         confidence: the class must also keep at least this probability, 0 to 1.
-        share: or this share of its probability in the original, 0 to 1.
+        fraction: or this fraction of its probability in the original, 0 to 1.
         labels: the label file of an ONNX file.
 
     Raises:
-        BadOptionError: ``confidence`` or ``share`` is outside [0, 1], or both are given.
+        BadOptionError: ``confidence`` or ``fraction`` is outside [0, 1], or both are given.
     """
 
     classifier: str | os.PathLike[str] | Observer = "efficientnet_lite0"
     confidence: float | None = None
-    share: float | None = None
+    fraction: float | None = None
     labels: str | os.PathLike[str] | None = None
     name: ClassVar[str] = "keep-label"
     # Classifiers change their minds several times on the way down.
     patience: ClassVar[float] = 0.08
 
     def __post_init__(self) -> None:
-        if self.confidence is not None and self.share is not None:
-            raise BadOptionError("A confidence and a share of the original's are given: choose one of them.")
-        for value in (self.confidence, self.share):
+        if self.confidence is not None and self.fraction is not None:
+            raise BadOptionError("A confidence and a fraction of the original's are given: choose one of them.")
+        for value in (self.confidence, self.fraction):
             if value is not None and not 0 <= value <= 1:
                 raise BadOptionError(
                     f"A confidence of {value:g} is not possible: give 0 to 1, or a percentage of the original's."
@@ -251,8 +251,8 @@ class KeepLabel(QualityTarget):
 
     def describe(self) -> str:
         text = f"the label that {self._observer().info.name} gives the original"
-        if self.share is not None:
-            return f"{text}, with at least {100 * self.share:g} % of its confidence"
+        if self.fraction is not None:
+            return f"{text}, with at least {100 * self.fraction:g} % of its confidence"
         return text if self.confidence is None else f"{text}, with a confidence of at least {100 * self.confidence:g} %"
 
     def told(self, score: Score) -> str:
@@ -261,7 +261,7 @@ class KeepLabel(QualityTarget):
             return f'"{kept}" kept at {100 * score.value:.1f} %'
         return f'"{kept}" became "{score.facts["label"]}"'
 
-    def judge(self, original: Image.Image) -> Judge:
+    def measure(self, original: Image.Image) -> Measure:
         observer = self._observer()
 
         def ask(image: Image.Image) -> Any:
@@ -269,8 +269,8 @@ class KeepLabel(QualityTarget):
 
         before = observer.best(ask(original), 1)[0]
         least = self.confidence or 0.0
-        if self.share is not None:
-            least = self.share * before.probability
+        if self.fraction is not None:
+            least = self.fraction * before.probability
 
         def score(decompressed: Image.Image) -> Score:
             probabilities = ask(decompressed)

@@ -12,7 +12,7 @@ quality, and they do not always: a classifier may lose a label and find it again
   failed in a row, and begins that count again at each success;
 - of all files that were judged and reach the target, the one with the fewest bytes wins.
 
-An island of success that is narrower than the spread and lies below a longer stretch of failures stays unseen.
+An island of success narrower than the gaps between those qualities stays unseen below a longer stretch of failures.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from beholder.codecs.base import Codec
 from beholder.targets.kinds import QualityTarget, RateTarget, Score, Target
 
 _HALVINGS = 4  # of the gap between two qualities of rnn: the rest is 2 % of the rate
-_SPREAD = 10  # qualities that are looked at where the best one fails
+_SAMPLES = 10  # qualities that are looked at where the best one fails
 _RATE_PATIENCE = 2  # sizes of neighbouring qualities are out of order by no more, in files of eight codecs
 
 
@@ -73,15 +73,15 @@ def find(codec: Codec, image: Image.Image, target: Target, *, alpha: float = 0.0
     Raises:
         BeholderError: the image does not fit into the codec, or the target cannot be measured.
     """
-    files = _Files(codec, image, alpha, _judge(target, image, codec))
+    files = _Files(codec, image, alpha, _measure(target, image, codec))
     if isinstance(target, RateTarget):
         _largest(files)
-    elif files.together:
+    elif files.at_once:
         _first(files)
     else:
         assert isinstance(target, QualityTarget)
         _smallest(files, max(1, math.ceil(target.patience * files.count)))
-    if files.together and codec.fine:
+    if files.at_once and codec.fine:
         files.refine(higher=isinstance(target, RateTarget))
     reached = [file for file in files.tried if file.score.reached]
     if not reached:
@@ -105,18 +105,18 @@ class _File:
 class _Files:
     """The files of one image by step of the codec's scale, worst first; each is made and judged once."""
 
-    def __init__(self, codec: Codec, image: Image.Image, alpha: float, judge: Callable[[bytes], Score]) -> None:
+    def __init__(self, codec: Codec, image: Image.Image, alpha: float, measure: Callable[[bytes], Score]) -> None:
         scale = codec.scale
         self.ladder = list(range(scale.lowest, scale.highest + 1))
         if not scale.higher_is_better:
             self.ladder.reverse()
         # An encoder that optimises each quality on its own makes no file for nothing.
-        self.together = codec.encodes_together(image, alpha)
-        self._codec, self._image, self._alpha, self._judge = codec, image, alpha, judge
+        self.at_once = codec.encodes_together(image, alpha)
+        self._codec, self._image, self._alpha, self._measure = codec, image, alpha, measure
         self._data: dict[int, bytes] = {}
         self._judged: dict[int, _File] = {}
         self._between: list[_File] = []
-        if self.together:
+        if self.at_once:
             self._data = dict(enumerate(codec.encode_many(image, self.ladder, alpha=alpha)))
 
     @property
@@ -132,7 +132,7 @@ class _Files:
             if step not in self._data:
                 self._data[step] = self._codec.encode(self._image, self.ladder[step], alpha=self._alpha)
             data = self._data.pop(step)
-            self._judged[step] = _File(step, self.ladder[step], data, self._judge(data))
+            self._judged[step] = _File(step, self.ladder[step], data, self._measure(data))
         return self._judged[step]
 
     def refine(self, *, higher: bool) -> None:
@@ -148,45 +148,47 @@ class _Files:
         for _ in range(_HALVINGS):
             middle = (good + bad) / 2
             data = self._codec.encode_between(self._image, middle, alpha=self._alpha)
-            file = _File(end + abs(middle - self.ladder[end]) * (1 if higher else -1), middle, data, self._judge(data))
+            file = _File(
+                end + abs(middle - self.ladder[end]) * (1 if higher else -1), middle, data, self._measure(data)
+            )
             self._between.append(file)
             good, bad = (middle, bad) if file.score.reached else (good, middle)
 
-    def reach(self, step: int) -> bool:
+    def reaches(self, step: int) -> bool:
         return self[step].score.reached
 
 
-def _judge(target: Target, image: Image.Image, codec: Codec) -> Callable[[bytes], Score]:
+def _measure(target: Target, image: Image.Image, codec: Codec) -> Callable[[bytes], Score]:
     if isinstance(target, RateTarget):
         return lambda data: target.score(len(data), *image.size)
     assert isinstance(target, QualityTarget)
-    judge = target.judge(image)
-    return lambda data: judge(codec.decode(data))
+    measure = target.measure(image)
+    return lambda data: measure(codec.decode(data))
 
 
 def _first(files: _Files) -> None:
     """Judge files from the worst on, to the first that reaches the target."""
     for step in range(files.count):
-        if files.reach(step):
+        if files.reaches(step):
             return
 
 
 def _smallest(files: _Files, patience: int) -> None:
     """Judge the files that a search for the smallest one needs."""
     top = files.count - 1
-    if not files.reach(top):
-        spread = sorted({round(top * k / _SPREAD) for k in range(_SPREAD)}, reverse=True)
-        top = next((step for step in spread if files.reach(step)), -1)
+    if not files.reaches(top):
+        sampled = sorted({round(top * k / _SAMPLES) for k in range(_SAMPLES)}, reverse=True)
+        top = next((step for step in sampled if files.reaches(step)), -1)
     low, high = 0, top
     while low < high:
         middle = (low + high) // 2
-        if files.reach(middle):
+        if files.reaches(middle):
             high = middle
         else:
             low = middle + 1
     step, misses = high - 1, 0
     while step >= 0 and misses < patience:
-        misses = 0 if files.reach(step) else misses + 1
+        misses = 0 if files.reaches(step) else misses + 1
         step -= 1
 
 
@@ -195,11 +197,11 @@ def _largest(files: _Files) -> None:
     low, high = 0, files.count - 1
     while low <= high:
         middle = (low + high) // 2
-        if files.reach(middle):
+        if files.reaches(middle):
             low = middle + 1
         else:
             high = middle - 1
     step, misses = low, 0
     while step < files.count and misses < _RATE_PATIENCE:
-        misses = 0 if files.reach(step) else misses + 1
+        misses = 0 if files.reaches(step) else misses + 1
         step += 1

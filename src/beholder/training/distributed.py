@@ -1,6 +1,6 @@
 """Several processes that train one network together, as ``torchrun`` starts them; usually there is just one.
 
-Every process works on its share of each batch; gradients and moving averages are averaged after every step, so that
+Every process works on its part of each batch; gradients and moving averages are averaged after every step, so that
 all hold the same weights all the time.  Keras' own ``distribution`` API does not serve the torch backend, and torch's
 DistributedDataParallel wants to own the forward pass, which Keras' ``fit`` calls itself.
 """
@@ -35,7 +35,7 @@ class Processes:
         return self.rank == 0
 
     def rows(self, batch: T) -> T:
-        """This process's share of a batch: every world-th row."""
+        """This process's part of a batch: every world-th row."""
         return batch[self.rank :: self.world]
 
     def average(self, tensors: Sequence[Tensor]) -> None:
@@ -57,7 +57,7 @@ class Processes:
         dist.all_reduce(tensor, dist.ReduceOp.MAX)
         return int(tensor)
 
-    def share(self, tensors: Sequence[Tensor]) -> None:
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
         """Give all processes what the first one holds."""
         if self.world > 1:
             for tensor in tensors:

@@ -1,6 +1,6 @@
 """Utilisation of the machine by a training run: arithmetic done against what large matrix products reach.
 
-A share far below what the same machine reached before says that something else is the bottleneck: data, small
+A fraction far below what the same machine reached before says that something else is the bottleneck: data, small
 kernels, another program.
 """
 
@@ -30,23 +30,23 @@ class Speed:
     def __init__(self, device: torch.device, mixed: bool) -> None:
         self.peak = peak(device, torch.bfloat16 if mixed else torch.float32)
         self._counts: dict[Hashable, int] = {}
-        self._now = 0
+        self._operations = 0
 
     @contextmanager
     def counting(self, phase: Mapping[str, int], part: str) -> Iterator[None]:
         """Around one step: counts its operations if this is the first of its kind."""
         key = (part, *sorted(phase.items()))
         if key in self._counts:
-            self._now = self._counts[key]
+            self._operations = self._counts[key]
             yield
             return
         with torch.compiler.set_stance("force_eager"), _Operations() as counter:
             yield
-        self._now = self._counts[key] = counter.total
+        self._operations = self._counts[key] = counter.total
 
-    def share(self, steps_per_second: float) -> float:
+    def fraction(self, steps_per_second: float) -> float:
         """Part of the peak that this many steps a second use, 0 to 1."""
-        return self._now * steps_per_second / self.peak
+        return self._operations * steps_per_second / self.peak
 
 
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]

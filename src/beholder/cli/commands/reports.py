@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="What `beholder evaluate --output DIR` wrote.")]
 
-_SHARES = {"top1": "top-1 %", "top5": "top-5 %", "preserved": "preserved %", "agreement": "agreement %"}
+_PER_CENT = {"top1": "top-1 %", "top5": "top-5 %", "preserved": "preserved %", "agreement": "agreement %"}
 
 
 def register(app: typer.Typer) -> None:
@@ -69,16 +69,16 @@ def summary_table(summary: Summary, view: str | None = None) -> Grid:
     view = view or summary.views[0]
     rows = [row for row in summary.rows if row.classifier == view]
     metrics = [name for name in summary.metrics if any(name in row for row in rows)]
-    shares = [name for name in _SHARES if any(name in row for row in rows)]
+    fractions = [name for name in _PER_CENT if any(name in row for row in rows)]
     looks = styles(summary.series)
     lines = []
     for row in rows:
         cells = [looks[row.series].label, str(row.quality), _plain(row.value("bpp"), 3)]
         cells += [_plain(row.value(name), 4 if abs(row.value(name) or 0) < 10 else 2) for name in metrics]
-        for name in shares:
+        for name in fractions:
             cells.append(_interval(row.estimate(name), 100) if name == "preserved" else _plain(row.value(name), 1, 100))
         lines.append(tuple(cells))
-    columns = ("codec", "quality", "bpp", *map(title, metrics), *(_SHARES[name] for name in shares))
+    columns = ("codec", "quality", "bpp", *map(title, metrics), *(_PER_CENT[name] for name in fractions))
     return tables.table(columns, lines, right=range(1, len(columns)), keys=2)
 
 

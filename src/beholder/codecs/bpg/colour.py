@@ -155,7 +155,7 @@ def _rescale(plane: Plane, bit_depth: int) -> Plane:
 
 
 def _apply_alpha(pixels: Pixels, alpha: Plane, header: Header) -> None:
-    """Fill the last channel of ``pixels``, or blend the colours with white's share, in place."""
+    """Fill the last channel of ``pixels``, or blend the colours with white's part, in place."""
     if header.alpha is Alpha.WHITE:
         product = pixels.astype(np.int32) * alpha[:, :, None].astype(np.int32)
         pixels[:] = (product + (1 << (header.bit_depth - 1))) >> header.bit_depth

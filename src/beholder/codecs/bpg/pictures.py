@@ -74,8 +74,8 @@ def encode_picture(planes: Sequence[Plane], chroma: int, settings: Settings) -> 
     else:
         parameters += ":min-cu-size=8"
     frame = av.VideoFrame(padded[0], padded[1], _pixel_format(chroma, settings.bit_depth))
-    for plane, target in zip(planes, frame.planes, strict=True):
-        _fill(target, plane)
+    for plane, filled in zip(planes, frame.planes, strict=True):
+        _fill(filled, plane)
     try:
         encoder = av.CodecContext.create("libx265", "w")
     except (av.FFmpegError, ValueError):
@@ -171,9 +171,9 @@ def _pixel_format(chroma: int, bit_depth: int) -> str:
     return base if bit_depth == 8 else f"{base}{bit_depth}le"
 
 
-def _fill(target: av.video.plane.VideoPlane, plane: Plane) -> None:
+def _fill(filled: av.video.plane.VideoPlane, plane: Plane) -> None:
     """Copy a plane into a frame's and replicate its last column and row over the rest."""
-    view = _view(target, 8 * plane.itemsize)
+    view = _view(filled, 8 * plane.itemsize)
     height, width = plane.shape
     view[:height, :width] = plane
     view[:height, width:] = plane[:, -1:]

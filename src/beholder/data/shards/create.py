@@ -44,7 +44,7 @@ _LOCK = ".beholder-lock"
 
 @dataclass(frozen=True)
 class Created:
-    """Content of the target now; ``resumed``: how many of the shards were there before."""
+    """Content of the output now; ``resumed``: how many of the shards were there before."""
 
     index: Index
     skipped: tuple[tuple[str, str], ...]
@@ -53,7 +53,7 @@ class Created:
 
 def create(
     source: FileSource,
-    target: Path,
+    output: Path,
     dataset: str = "folder",
     split: str = "val",
     *,
@@ -62,7 +62,7 @@ def create(
     workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Created:
-    """Write the images of ``source`` as shards into the folder ``target``, or finish what is there.
+    """Write the images of ``source`` as shards into the folder ``output``, or finish what is there.
 
     Args:
         shuffle: the seed of a random order; None for the order of the source.
@@ -71,15 +71,15 @@ def create(
     Raises:
         BadOptionError: the shard size is outside of 1..100,000.
         BadImageError: none of the images can be opened.
-        OutputError: the target holds other shards, is in use, or cannot be written.
+        OutputError: the output holds other shards, is in use, or cannot be written.
     """
     if not 1 <= shard_size <= MAX_SHARD_SIZE:
         raise BadOptionError(f"A shard of {shard_size:,} images is outside 1 to {MAX_SHARD_SIZE:,}: choose another.")
     order = np.arange(len(source)) if shuffle is None else np.random.default_rng(shuffle).permutation(len(source))
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", source.name)[:100] or "images"
     plan = _plan(source, order, name, dataset, split, shard_size)
-    job = Job(source, target, name, plan, order, shard_size)
-    with _reserved(target):
+    job = Job(source, output, name, plan, order, shard_size)
+    with _reserved(output):
         finished = _finished(job)
         resumed = len(finished)
         done = sum(len(job.images(shard)) for shard in finished)
@@ -103,7 +103,7 @@ def _finish(job: Job, finished: dict[int, ShardInfo], dataset: str, split: str, 
     for shard in range(job.shards):
         found = _read(job, shard)
         if found is None:
-            raise OutputError(f"{job.file(shard)} has gone from {job.target}: run the command again.")
+            raise OutputError(f"{job.file(shard)} has gone from {job.output}: run the command again.")
         skipped += found[1].skipped
     if len(skipped) == len(job.order):
         raise BadImageError(f"None of the {len(skipped):,} images can be opened, such as {skipped[0][1]}")
@@ -113,10 +113,10 @@ def _finish(job: Job, finished: dict[int, ShardInfo], dataset: str, split: str, 
     try:
         if skipped:
             text = csv_text([("file", "reason"), *skipped])
-            write_file(job.target / SKIPPED, text.encode("utf-8", "backslashreplace"))
-        write_file(job.target / INDEX, index.to_json())
+            write_file(job.output / SKIPPED, text.encode("utf-8", "backslashreplace"))
+        write_file(job.output / INDEX, index.to_json())
     except OSError as error:
-        raise OutputError(f"{job.target} cannot be written ({error.strerror}): make room and try again.") from None
+        raise OutputError(f"{job.output} cannot be written ({error.strerror}): make room and try again.") from None
     return Created(index, tuple(skipped), resumed)
 
 
@@ -138,10 +138,10 @@ def _finished(job: Job) -> dict[int, ShardInfo]:
         OutputError: there are shards of another job.
     """
     other = OutputError(
-        f"{job.target} holds shards of other images or settings: choose an empty folder, or delete what is in it."
+        f"{job.output} holds shards of other images or settings: choose an empty folder, or delete what is in it."
     )
-    storage = LocalStorage(job.target)
-    if (job.target / INDEX).exists():
+    storage = LocalStorage(job.output)
+    if (job.output / INDEX).exists():
         try:
             index = parse_index(storage.read_all(INDEX, MAX_JSON), storage.place)
         except BadFileError:
@@ -160,12 +160,12 @@ def _finished(job: Job) -> dict[int, ShardInfo]:
 
 def _read(job: Job, shard: int) -> tuple[ShardInfo, Table] | None:
     """A finished shard; its table is written last and says how long it has to be."""
-    path = job.target / job.file(shard)
+    path = job.output / job.file(shard)
     table_path = path.with_suffix(".json")
     if not path.exists() or not table_path.exists():
         return None
     try:
-        data = LocalStorage(job.target).read_all(table_path.name, MAX_JSON)
+        data = LocalStorage(job.output).read_all(table_path.name, MAX_JSON)
         table = parse_table(data, str(table_path), len(job.source.classes))
     except BadFileError:
         return None
@@ -175,25 +175,25 @@ def _read(job: Job, shard: int) -> tuple[ShardInfo, Table] | None:
 
 
 @contextmanager
-def _reserved(target: Path) -> Iterator[None]:
-    """Keep a second run out of ``target``, and remove what killed ones left unfinished."""
+def _reserved(output: Path) -> Iterator[None]:
+    """Keep a second run out of ``output``, and remove what killed ones left unfinished."""
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        lock = open(target / _LOCK, "wb")  # noqa: SIM115
+        output.mkdir(parents=True, exist_ok=True)
+        lock = open(output / _LOCK, "wb")  # noqa: SIM115
     except OSError as error:
-        raise OutputError(f"The folder {target} cannot be written ({error.strerror}): choose another.") from None
+        raise OutputError(f"The folder {output} cannot be written ({error.strerror}): choose another.") from None
     with lock:
-        _lock(lock.fileno(), target)
+        _lock(lock.fileno(), output)
         try:
-            _sweep(target)
+            _sweep(output)
             yield
         finally:
-            _sweep(target)
+            _sweep(output)
             with suppress(OSError):
-                (target / _LOCK).unlink()
+                (output / _LOCK).unlink()
 
 
-def _lock(descriptor: int, target: Path) -> None:
+def _lock(descriptor: int, output: Path) -> None:
     try:
         import fcntl
     except ImportError:  # Windows
@@ -201,12 +201,12 @@ def _lock(descriptor: int, target: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise OutputError(f"Another run is writing to {target}: wait for it, or choose another folder.") from None
+        raise OutputError(f"Another run is writing to {output}: wait for it, or choose another folder.") from None
     except OSError:
         pass  # a file system without locks
 
 
-def _sweep(target: Path) -> None:
-    for path in target.glob(f"{TEMPORARY}*.tmp"):
+def _sweep(output: Path) -> None:
+    for path in output.glob(f"{TEMPORARY}*.tmp"):
         with suppress(OSError):
             path.unlink()

@@ -35,8 +35,8 @@ def _verify_shards(source: ShardSource, progress: Callable[[int, int], None]) ->
         except BadFileError as error:
             problems.append(str(error))
         progress(number + 1, len(shards))
-    together = np.concatenate(keys) if keys else np.empty(0, np.uint64)
-    if len(np.unique(together)) != len(together):
+    every = np.concatenate(keys) if keys else np.empty(0, np.uint64)
+    if len(np.unique(every)) != len(every):
         problems.append(f"A key occurs in two shards of {source.storage.place}: create them again.")
     return problems
 

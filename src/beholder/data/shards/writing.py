@@ -35,7 +35,7 @@ class Job:
     """Plan that all shards share: images ``order[k * shard_size : ...]`` go into shard ``k``."""
 
     source: FileSource
-    target: Path
+    output: Path
     name: str
     plan: str
     order: np.ndarray
@@ -67,7 +67,7 @@ def write_shard(job: Job, shard: int, advance: Callable[[], None]) -> tuple[Shar
     rows: list[tuple[str, str, int | None, int, int, int]] = []
     skipped = []
     try:
-        with _AtomicFile(job.target / info_file) as out, warnings.catch_warnings():
+        with _AtomicFile(job.output / info_file) as out, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, about harmless faults such as odd EXIF data
             for index in job.images(shard).tolist():
                 try:
@@ -93,10 +93,10 @@ def write_shard(job: Job, shard: int, advance: Callable[[], None]) -> tuple[Shar
         )
         data = table.to_json()
         info = ShardInfo(info_file, len(rows), out.size, table.sha256, digest(data))
-        write_file(job.target / info.table, data)
+        write_file(job.output / info.table, data)
     except OSError as error:
         raise OutputError(
-            f"{job.target / info_file} cannot be written ({error.strerror or error}): "
+            f"{job.output / info_file} cannot be written ({error.strerror or error}): "
             "make room, or choose another place, and run the command again."
         ) from None
     return info, table

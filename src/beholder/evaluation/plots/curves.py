@@ -16,8 +16,8 @@ RATE = "bits per pixel (whole files)"
 _RATE_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
 _LOG_FROM = 6  # largest rate / smallest
 _ABOVE = 3.0  # dB above all others at which identical pictures are drawn, whose MS-SSIM is infinite in dB
-_BELOW = 0.05  # share of the axis that is left below the lowest curve
-_LEAST_SPAN = 0.1  # share of what can be preserved that an axis shows at least, so that noise does not fill it
+_BELOW = 0.05  # fraction of the axis that is left below the lowest curve
+_LEAST_SPAN = 0.1  # fraction of what can be preserved that an axis shows at least, so that noise does not fill it
 _GREY = "#8a8a8a"
 _PANEL = (3.1, 2.5)
 
@@ -84,7 +84,7 @@ def draw_accuracy(axes: Any, summary: Summary, view: str | None, small: bool = F
     # uncertainty that all codecs share, which images were drawn.
     both = name == "preserved" and view != MEAN and not small and bool(original)
     whole = 100 * (original or 1.0) if both else 100.0
-    ends = draw_curves(axes, summary, view, name, lambda share: whole * share, small)
+    ends = draw_curves(axes, summary, view, name, lambda fraction: whole * fraction, small)
     lowest, highest = (min(ends), max(ends)) if ends else (0.0, whole)
     top = max(whole, highest) or 1.0  # nothing is preserved where originals are not recognised
     bottom = max(lowest - _BELOW * (top - lowest), -_BELOW * whole)

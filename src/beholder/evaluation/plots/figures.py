@@ -78,11 +78,11 @@ def write(folder: Path, summary: Summary | None = None) -> list[Path]:
     summary = summary or load(folder)
     if not summary.rows:
         raise BadFileError(f"The results in {folder} have no rows yet: let the sweep finish.")
-    target = folder / PLOTS
+    plots_folder = folder / PLOTS
     try:
-        target.mkdir(exist_ok=True)
+        plots_folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise OutputError(f"The folder {target} cannot be created ({error.strerror}): choose another.") from None
+        raise OutputError(f"The folder {plots_folder} cannot be created ({error.strerror}): choose another.") from None
     written = []
     with mpl.rc_context(_RC):
         for name, figure in _figures(summary):
@@ -90,7 +90,7 @@ def write(folder: Path, summary: Summary | None = None) -> list[Path]:
             figure.draw_without_rendering()
             figure.set_layout_engine("none")
             for suffix in _SUFFIXES:
-                path = target / f"{name}.{suffix}"
+                path = plots_folder / f"{name}.{suffix}"
                 save_atomically(path, _render(figure, suffix))
                 written.append(path)
     return written
@@ -106,10 +106,10 @@ def require() -> Any:
 
 
 def _figures(summary: Summary) -> Iterator[tuple[str, Any]]:
-    judges = [view for view in summary.views if summary.machine(view)]
-    if len(judges) > 1:
-        yield "accuracy", plots_curves.all_accuracies(summary, judges)
-    for view, name in zip(judges, file_names(judges), strict=True):
+    classifiers = [view for view in summary.views if summary.machine(view)]
+    if len(classifiers) > 1:
+        yield "accuracy", plots_curves.all_accuracies(summary, classifiers)
+    for view, name in zip(classifiers, file_names(classifiers), strict=True):
         yield f"accuracy-{name}", plots_curves.accuracy(summary, view)
     for metric in summary.metrics:
         if summary.knows(metric, summary.views[0]):

@@ -9,7 +9,7 @@ from beholder.evaluation.summary.curves import MEAN, Series
 from beholder.metrics import describe
 
 # name -> title, colour on white, colour on a dark ground, marker.
-# Chosen by search: in the eyes of people with and without any of the three kinds of colour blindness, each two of these
+# Chosen by computer: for people with and without any of the three kinds of colour blindness, each two of these
 # and of rnn's shades are at least 15 units of CIELAB apart (tests/evaluation/test_colours.py).
 _CODECS = {
     "rnn": ("rnn", "#eb2456", "#f8866d", "o"),
@@ -77,11 +77,11 @@ def styles(series: Iterable[Series]) -> dict[Series, Style]:
             marker = next((marker for marker in free if marker not in used), _FREE_MARKERS[place % len(_FREE_MARKERS)])
         used.add(marker)
         alphas = sorted(s.alpha for s in found if s.codec == one.codec and s.alpha is not None)
-        share = alphas.index(one.alpha) / (len(alphas) - 1) if one.alpha is not None and len(alphas) > 1 else 0.5
+        fraction = alphas.index(one.alpha) / (len(alphas) - 1) if one.alpha is not None and len(alphas) > 1 else 0.5
         result[one] = Style(
             label=title if one.alpha is None else f"{title}, \u03b1 = {one.alpha:g}",
-            colour=_shade(colour, share, *_ON_WHITE),
-            dark_colour=_shade(dark, share, *_ON_DARK),
+            colour=_shade(colour, fraction, *_ON_WHITE),
+            dark_colour=_shade(dark, fraction, *_ON_DARK),
             marker=marker,
             dash=_DASHES[place % len(_DASHES)],
             main=one.alpha is not None,
@@ -108,13 +108,13 @@ def view_title(view: str | None) -> str:
     return {MEAN: "Mean of the classifiers", None: "All images"}.get(view, str(view))
 
 
-def _shade(colour: str, share: float, lightest: float, darkest: float) -> str:
+def _shade(colour: str, fraction: float, lightest: float, darkest: float) -> str:
     """Lighter for 0, as it is for 0.5, darker for 1."""
-    if share < 0.5:
-        return _mix(colour, WHITE, lightest * (1 - 2 * share))
-    return _mix(colour, BLACK, darkest * (2 * share - 1))
+    if fraction < 0.5:
+        return _mix(colour, WHITE, lightest * (1 - 2 * fraction))
+    return _mix(colour, BLACK, darkest * (2 * fraction - 1))
 
 
-def _mix(colour: str, other: str, share: float) -> str:
+def _mix(colour: str, other: str, fraction: float) -> str:
     pairs = [(int(colour[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5)]
-    return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in pairs)
+    return "#" + "".join(f"{round(a + fraction * (b - a)):02x}" for a, b in pairs)

@@ -13,7 +13,7 @@ from beholder.evaluation.plots.style import styles, title, view_title
 from beholder.evaluation.report.gallery import Exhibit, Seen
 from beholder.evaluation.summary.compare import at_rates
 from beholder.evaluation.summary.curves import Row, Series
-from beholder.evaluation.summary.summarise import SHARES, Summary
+from beholder.evaluation.summary.summarise import FRACTIONS, Summary
 from beholder.metrics import higher_is_better
 
 _STEPS = 49
@@ -80,14 +80,14 @@ def _exhibit(exhibit: Exhibit, series: list[Series]) -> list[dict[str, Any]]:
 
 def _seen(seen: Seen) -> str:
     mark = "\u2713" if seen.agrees else "\u2717"
-    share = "" if seen.probability is None else f" {100 * seen.probability:.0f} %"
-    return f"{mark} {seen.label}{share} ({seen.classifier})"
+    probability = "" if seen.probability is None else f" {100 * seen.probability:.0f} %"
+    return f"{mark} {seen.label}{probability} ({seen.classifier})"
 
 
 def _measure(name: str) -> dict[str, Any]:
     return {
         "title": title(name),
-        "share": name in SHARES,
+        "fraction": name in FRACTIONS,
         "decibels": name == "ms_ssim",
         "rising": higher_is_better(name),
     }

@@ -23,11 +23,11 @@ from beholder.reading import load
 
 LARGEST = 12
 """Images shown."""
-TARGET = 0.25
+USUAL_RATE = 0.25
 """Bits per pixel that pictures are chosen for, where the first codec comes near."""
 
 NEAR = 0.1
-"""A picture whose rate is further from that of the first codec's picture than this share says so."""
+"""A picture whose rate is further from that of the first codec's picture than this fraction says so."""
 
 _SIDE = 256  # pixels of a crop
 _QUALITY = 95
@@ -110,7 +110,7 @@ def _exhibit(place: Path, rows: list[dict[str, Any]], series: Sequence[Series], 
         found = {row["quality"]: row for row in reversed(rows) if _is_of(row, one) and _file(row) in there}
         if found:
             kept[one] = sorted(found.values(), key=lambda row: (row["bpp"], row["quality"]))
-    target = _target(kept)
+    wanted = _usual_rate(kept)
     curves: dict[Series, list[Shot]] = {}
     chosen: dict[Series, int] = {}
     for one, steps in kept.items():
@@ -122,9 +122,9 @@ def _exhibit(place: Path, rows: list[dict[str, Any]], series: Sequence[Series], 
                 shots[row["bpp"]] = Shot(looks[one].label, _facts(row), *picture, _decoded(same, labels))
         if shots:
             rates = list(shots)
-            nearest = min(range(len(rates)), key=lambda place: abs(math.log(rates[place] / target)))
+            nearest = min(range(len(rates)), key=lambda place: abs(math.log(rates[place] / wanted)))
             curves[one], chosen[one] = list(shots.values()), nearest
-            off = rates[nearest] / target - 1
+            off = rates[nearest] / wanted - 1
             if abs(off) > NEAR:
                 shot = curves[one][nearest]
                 curves[one][nearest] = replace(shot, facts=f"{shot.facts} \u00b7 rate {100 * off:+.0f} %")
@@ -141,10 +141,10 @@ def _facts(row: dict[str, Any]) -> str:
     return facts if row.get("ms_ssim") is None else f"{facts} \u00b7 MS-SSIM {row['ms_ssim']:.4f}"
 
 
-def _target(kept: dict[Series, list[dict[str, Any]]]) -> float:
-    """The rate of the first codec's picture that comes nearest to :data:`TARGET`."""
+def _usual_rate(kept: dict[Series, list[dict[str, Any]]]) -> float:
+    """The rate of the first codec's picture that comes nearest to :data:`USUAL_RATE`."""
     rates = [row["bpp"] for row in next(iter(kept.values()), [])]
-    return min(rates, key=lambda rate: abs(math.log(rate / TARGET)), default=TARGET)
+    return min(rates, key=lambda rate: abs(math.log(rate / USUAL_RATE)), default=USUAL_RATE)
 
 
 def _is_of(row: dict[str, Any], series: Series) -> bool:

@@ -11,7 +11,7 @@ from beholder.evaluation.plots.style import Style, styles, title, view_title
 from beholder.evaluation.report.gallery import Exhibit, Seen, Shot
 from beholder.evaluation.summary.compare import Comparison
 from beholder.evaluation.summary.curves import MEAN, Estimate, Series, signed
-from beholder.evaluation.summary.summarise import SHARES, TIMES, Summary
+from beholder.evaluation.summary.summarise import FRACTIONS, TIMES, Summary
 from beholder.evaluation.sweep.provenance import last_name
 
 _SHORT = {
@@ -46,13 +46,13 @@ def comparisons(summary: Summary) -> str:
     """Every codec against every other."""
     looks, numbers = _looks(summary)
     columns = ["codec", "BD-rate (MS-SSIM), %", "overlap of MS-SSIM, %"]
-    shares = [name for name in ("preserved", "agreement") if summary.knows(name)]
-    columns += [f"BD-{'accuracy (preserved)' if name == 'preserved' else name}, points" for name in shares]
+    fractions = [name for name in ("preserved", "agreement") if summary.knows(name)]
+    columns += [f"BD-{'accuracy (preserved)' if name == 'preserved' else name}, points" for name in fractions]
     rows = []
     for comparison in summary.comparisons:
         cells = _key(looks[comparison.test], numbers[comparison.test])
         cells += _difference(comparison.bd_rate, lower_is_better=True) + _overlap(comparison.quality_overlap)
-        cells += "".join(_difference(_share(comparison, name), lower_is_better=False) for name in shares)
+        cells += "".join(_difference(_fraction(comparison, name), lower_is_better=False) for name in fractions)
         cells += _overlap(comparison.rate_overlap) + _range(comparison)
         view = summary.views.index(comparison.classifier)
         rows.append(f'<tr data-view="{view}" data-anchor="{numbers[comparison.anchor]}">{cells}</tr>')
@@ -151,7 +151,7 @@ def _value(name: str, estimate: Estimate | None) -> str:
 
 
 def _format(name: str, value: float) -> str:
-    if name in SHARES:
+    if name in FRACTIONS:
         return f"{100 * value:.1f}"
     return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}" if name in ("bpp", *TIMES) else f"{value:.4f}"
 
@@ -166,11 +166,11 @@ def _difference(estimate: Estimate | None, *, lower_is_better: bool) -> str:
     return f'<td class="n {verdict}" data-sort="{estimate.value:.6g}">{said} {signed(estimate.value)}{interval}</td>'
 
 
-def _overlap(share: float | None) -> str:
-    return _UNKNOWN if share is None else _number(share, f"{100 * share:.0f}")
+def _overlap(fraction: float | None) -> str:
+    return _UNKNOWN if fraction is None else _number(fraction, f"{100 * fraction:.0f}")
 
 
-def _share(comparison: Comparison, name: str) -> Estimate | None:
+def _fraction(comparison: Comparison, name: str) -> Estimate | None:
     return comparison.bd_preserved if name == "preserved" else comparison.bd_agreement
 
 
@@ -199,8 +199,8 @@ def _seen(seen: Seen) -> str:
     verdict = "" if seen.agrees is None else "same" if seen.agrees else "other"
     mark = {"same": "\u2713", "other": "\u2717", "": "\u00b7"}[verdict]
     said = {"same": "as in the original", "other": "not as in the original", "": ""}[verdict]
-    share = "" if seen.probability is None else f" {100 * seen.probability:.0f} %"
+    probability = "" if seen.probability is None else f" {100 * seen.probability:.0f} %"
     return (
-        f'<li class="{verdict}"><span aria-hidden="true">{mark}</span> {escape(seen.label)}{share} '
+        f'<li class="{verdict}"><span aria-hidden="true">{mark}</span> {escape(seen.label)}{probability} '
         f'<small>{escape(seen.classifier)}</small><span class="unseen">{said}</span></li>'
     )

@@ -40,9 +40,9 @@ class Comparison:
     bpp: tuple[float, float] | None
     """The rates that both curves reach."""
     quality_overlap: float | None
-    """Share of the shorter curve's MS-SSIM range, in dB, that both reach; None where a curve has no range."""
+    """Fraction of the shorter curve's MS-SSIM range, in dB, that both reach; None where a curve has no range."""
     rate_overlap: float | None
-    """Share of the shorter curve's range of rates, on a logarithmic scale, that both reach."""
+    """Fraction of the shorter curve's range of rates, on a logarithmic scale, that both reach."""
     points: int
     """Usable points of the curve that has fewer.
 
@@ -62,15 +62,15 @@ def compare(summary: Curves) -> list[Comparison]:
             rate = _PER_CENT * np.expm1(_mean_difference(a["ms_ssim"], b["ms_ssim"]))
             # Differences are antisymmetric, those of rates in their logarithm.
             back = _PER_CENT * (1 / (1 + rate / _PER_CENT) - 1)
-            shares = {name: _PER_CENT * _mean_difference(a[name], b[name]) for name in ("preserved", "agreement")}
+            fractions = {name: _PER_CENT * _mean_difference(a[name], b[name]) for name in ("preserved", "agreement")}
             for pair, rates, sign in (((anchor, test), rate, 1), ((test, anchor), back, -1)):
                 found[pair] = Comparison(
                     classifier=view,
                     anchor=pair[0],
                     test=pair[1],
                     bd_rate=_known(rates),
-                    bd_preserved=_known(sign * shares["preserved"]),
-                    bd_agreement=_known(sign * shares["agreement"]),
+                    bd_preserved=_known(sign * fractions["preserved"]),
+                    bd_agreement=_known(sign * fractions["agreement"]),
                     bpp=_common(*(summary.curve(view, series) for series in pair)),
                     quality_overlap=_overlap(a["ms_ssim"], b["ms_ssim"]),
                     rate_overlap=_overlap(a["bpp"], b["bpp"]),
@@ -154,8 +154,8 @@ def decibels(values: Array) -> Array:
 
 
 def _points(rows: Sequence[Row]) -> dict[str, _Points]:
-    """Quantities to compare: log rate over MS-SSIM as in :func:`beholder.metrics.bd_rate`, shares over log rate as in
-    :func:`beholder.metrics.bd_quality`, for every replicate at once.
+    """Quantities to compare, for every replicate at once: log rate over MS-SSIM as in :func:`beholder.metrics.bd_rate`,
+    fractions over log rate as in :func:`beholder.metrics.bd_quality`.
     """
     curve = _Curve(rows)
     return {"ms_ssim": _by_quality(curve, "ms_ssim")} | {
@@ -208,7 +208,7 @@ def _mean_difference(anchor: _Points, test: _Points) -> Array:
 
 
 def _overlap(a: _Points, b: _Points) -> float | None:
-    """Share of the shorter curve's x that both reach; None where a curve has fewer than two points."""
+    """Fraction of the shorter curve's x that both reach; None where a curve has fewer than two points."""
     known = [x[0][keep[0]] for x, _, keep in (a, b)]
     if min(map(len, known)) < 2:
         return None

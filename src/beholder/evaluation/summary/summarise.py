@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "summary.csv"
 COMPARISONS = "comparisons.csv"
-SHARES = ("top1", "top5", "top1_original", "preserved", "agreement")
+FRACTIONS = ("top1", "top5", "top1_original", "preserved", "agreement")
 """Values between 0 and (but for ``preserved``) 1."""
 METADATA = "metadata_bytes"
 TIMES = ("encode_seconds", "decode_seconds")
@@ -65,7 +65,7 @@ class Summary(Curves):
     def columns(self) -> list[str]:
         """The names of values that at least one row knows."""
         kept = any(row.value(METADATA) for row in self.rows)
-        names = ("bpp", "bytes", *((METADATA,) if kept else ()), *self.metrics, *SHARES, *TIMES)
+        names = ("bpp", "bytes", *((METADATA,) if kept else ()), *self.metrics, *FRACTIONS, *TIMES)
         return [name for name in names if self.knows(name)]
 
 
@@ -141,12 +141,12 @@ def _row(key: GroupKey, group: GroupMeans) -> Row:
 
 def _means(rows: Sequence[Row]) -> list[Row]:
     """The means over classifiers; an unknown value is left out."""
-    together: dict[tuple[Series, int], list[Row]] = defaultdict(list)
+    pooled: dict[tuple[Series, int], list[Row]] = defaultdict(list)
     for row in rows:
         if row.classifier is not None:
-            together[row.series, row.quality].append(row)
+            pooled[row.series, row.quality].append(row)
     result = []
-    for (series, quality), group in together.items():
+    for (series, quality), group in pooled.items():
         names = dict.fromkeys(name for row in group for name in row.samples)
         samples = {name: np.mean([row.samples[name] for row in group if name in row], axis=0) for name in names}
         result.append(Row(series, quality, MEAN, max(row.images for row in group), samples))

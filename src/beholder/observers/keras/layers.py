@@ -286,10 +286,10 @@ def _flatten(writer: Writer, layer: Any, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def _reshape(writer: Writer, layer: Any, inputs: Sequence[Tensor]) -> Tensor:
-    target = tuple(int(n) for n in layer.output.shape[1:])
-    if len(target) != 1:
-        raise unknown(layer, f"to {len(target) + 1} dimensions")
-    return _reshaped(writer, layer, inputs[0], target)
+    shape = tuple(int(n) for n in layer.output.shape[1:])
+    if len(shape) != 1:
+        raise unknown(layer, f"to {len(shape) + 1} dimensions")
+    return _reshaped(writer, layer, inputs[0], shape)
 
 
 def _reshaped(writer: Writer, layer: Any, source: Tensor, shape: tuple[int]) -> Tensor:

@@ -73,5 +73,5 @@ def prepare(name: str, weights: Path | None = None, *, say: Callable[[str], None
         path = room / store.MODEL
         keras_export.to_onnx(model, path, info.input_size)
         difference = keras_export.verify(model, path, info)
-        target = store.install(name, path, info, labels.imagenet(), force=True, move=True)
-    return Prepared(info, target, difference)
+        installed = store.install(name, path, info, labels.imagenet(), force=True, move=True)
+    return Prepared(info, installed, difference)

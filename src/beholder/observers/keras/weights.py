@@ -89,18 +89,18 @@ def _first_bytes(path: Path) -> bytes:
 
 def _extracted(path: Path, folder: Path, model: keras.Model) -> Path:
     """The file of arrays in a .keras file."""
-    target = folder / _STATE
+    output = folder / _STATE
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.getinfo(_STATE).file_size > _MOST_OVERHEAD * 4 * model.count_params() + (64 << 20):
                 raise BadFileError(f"{path} does not hold weights of {model.name}: it is far too large.")
-            with archive.open(_STATE) as source, open(target, "wb") as file:
+            with archive.open(_STATE) as source, open(output, "wb") as file:
                 shutil.copyfileobj(source, file, 1 << 20)
     except KeyError:
         raise BadFileError(f"{path} holds no Keras weights: save the model again with Keras 3.") from None
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
         raise BadFileError(f"{path} is damaged or truncated ({error}): get a whole copy.") from None
-    return target
+    return output
 
 
 def _load_hdf5(path: Path, shown: Path, name: str, model: keras.Model, build: Build) -> keras.Model:

@@ -86,13 +86,13 @@ def _random(network: specs.Network, classes: int, include_preprocessing: bool) -
     return builder(weights=None, classes=classes, name=name, input_tensor=_preprocessed(network.info))
 
 
-def _with_new_head(source: keras.Model, target: keras.Model) -> keras.Model:
-    """``target`` with the weights of ``source``, the same network of other classes, in all layers but the head."""
-    new_head = head(target)
-    for old, new in zip(source.layers, target.layers, strict=True):
+def _with_new_head(source: keras.Model, network: keras.Model) -> keras.Model:
+    """``network`` with the weights of ``source``, the same network of other classes, in all layers but the head."""
+    new_head = head(network)
+    for old, new in zip(source.layers, network.layers, strict=True):
         if new is not new_head:
             new.set_weights(old.get_weights())
-    return target
+    return network
 
 
 def _preprocessed(info: ObserverInfo) -> Any:

@@ -92,21 +92,21 @@ def _check_same_classes(train: Sequence[ClassInfo], val: Sequence[ClassInfo]) ->
 
 
 class Order(Sampler[list[Place]]):
-    """The batches of one epoch: an order of its own for every epoch, of which each process takes its share.
+    """The batches of one epoch: an order of its own for every epoch, of which each process takes its part.
 
     A last batch that would not be full is left out, unless it is the only one; ``steps`` is the most there may be, and
     the ones before ``first`` are done already.  Set ``epoch`` before iterating.
     """
 
     def __init__(
-        self, indices: np.ndarray, batch: int, seed: int, share: Processes, steps: int | None = None, first: int = 0
+        self, indices: np.ndarray, batch: int, seed: int, group: Processes, steps: int | None = None, first: int = 0
     ) -> None:
-        if batch % share.world:
-            raise BadOptionError(f"A batch of {batch} cannot be shared by {share.world} processes: choose a multiple.")
-        _check_enough(indices, share)
-        self.indices, self.seed, self.share = indices, seed, share
+        if batch % group.world:
+            raise BadOptionError(f"A batch of {batch} cannot be shared by {group.world} processes: choose a multiple.")
+        _check_enough(indices, group)
+        self.indices, self.seed, self.group = indices, seed, group
         # Each process gets as many pictures as the others: averages of gradients need no weights.
-        self.batch = batch if len(indices) >= batch else len(indices) // share.world * share.world
+        self.batch = batch if len(indices) >= batch else len(indices) // group.world * group.world
         self.steps = min(len(indices) // self.batch, steps or sys.maxsize)
         self.epoch = 0
         self.first = first
@@ -119,16 +119,16 @@ class Order(Sampler[list[Place]]):
         order = np.random.default_rng([self.seed, _ORDER, epoch]).permutation(self.indices)
         for step in range(self.first, self.steps):
             start = step * self.batch
-            places = range(start + self.share.rank, start + self.batch, self.share.world)
+            places = range(start + self.group.rank, start + self.batch, self.group.world)
             yield [(int(order[place]), epoch, place) for place in places]
 
 
 class InTurn(Sampler[list[Place]]):
-    """Each picture once, in order; of several processes each takes its share."""
+    """Each picture once, in order; of several processes each takes its part."""
 
-    def __init__(self, indices: np.ndarray, batch: int, share: Processes) -> None:
-        _check_enough(indices, share)
-        self.indices = indices[share.rank :: share.world]
+    def __init__(self, indices: np.ndarray, batch: int, group: Processes) -> None:
+        _check_enough(indices, group)
+        self.indices = indices[group.rank :: group.world]
         self.batch = batch
 
     def __len__(self) -> int:
@@ -139,9 +139,9 @@ class InTurn(Sampler[list[Place]]):
             yield [(int(i), 0, 0) for i in self.indices[start : start + self.batch]]
 
 
-def _check_enough(indices: np.ndarray, share: Processes) -> None:
-    if len(indices) < share.world:
-        raise BadOptionError(f"{len(indices)} pictures are too few for {share.world} processes: start fewer.")
+def _check_enough(indices: np.ndarray, group: Processes) -> None:
+    if len(indices) < group.world:
+        raise BadOptionError(f"{len(indices)} pictures are too few for {group.world} processes: start fewer.")
 
 
 class TrainingSet(Dataset[Any]):

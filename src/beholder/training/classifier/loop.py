@@ -56,7 +56,7 @@ class Training:
         }
         if job.resume:
             self._load()
-        processes.share([variable.value for variable in net.weights])
+        processes.broadcast([variable.value for variable in net.weights])
 
     def _order(self, first: int = 0) -> Order:
         settings = self.job.settings

@@ -27,7 +27,7 @@ def augment(image: Image.Image, side: int, options: dict[str, Any], rng: np.rand
     Args:
         image: any mode and size.
         side: of the square in pixels.
-        options: all optional -- ``area`` and ``aspect`` (ranges of the crop's share of the picture and of its width
+        options: all optional -- ``area`` and ``aspect`` (ranges of the crop's fraction of the picture and of its width
             / height), or ``short_side`` (range, for inputs of 224 pixels, of what the picture's short side is
             resized to before a crop of ``side``); ``flip`` (probability); ``brightness`` (largest shift, 1 is
             white), ``contrast``, ``saturation`` (ranges of factors).
@@ -55,9 +55,9 @@ def _free_box(
     low, high = options.get("aspect", (1, 1))
     # All attempts are drawn: how much is taken from the generator must not depend on the picture.
     for area, aspect, x, y in rng.random((_ATTEMPTS, 4)):
-        share = float(np.interp(area, (0, 1), options.get("area", (1, 1)))) * width * height
+        pixels_kept = float(np.interp(area, (0, 1), options.get("area", (1, 1)))) * width * height
         ratio = low + (high - low) * aspect
-        crop = math.sqrt(share * ratio), math.sqrt(share / ratio)
+        crop = math.sqrt(pixels_kept * ratio), math.sqrt(pixels_kept / ratio)
         if box is None and crop[0] <= width and crop[1] <= height:
             left, top = x * (width - crop[0]), y * (height - crop[1])
             box = left, top, min(left + crop[0], width), min(top + crop[1], height)

@@ -315,7 +315,7 @@ def _train(run: CodecTraining) -> Path:
 def _loop(run: CodecTraining, validation: Tensor, writer: Any, stop: list[int]) -> None:
     settings = run.job.settings
     saved = printed = time.monotonic()
-    seen = 0
+    done = 0
     speed = Speed(run.device, run.mixed)
     phase: dict[str, int] | None = None
     batches: Any = None
@@ -327,27 +327,27 @@ def _loop(run: CodecTraining, validation: Tensor, writer: Any, stop: list[int]) 
         pixels = next(batches)
         with speed.counting(phase, getattr(run.model, "part", "")):
             figures = run.train_step(pixels)
-        seen += len(pixels)
+        done += len(pixels)
         now = time.monotonic()
         if writer is None:
             continue
         if run.step % settings.get("log_every", 50) == 0:
             for name, value in figures.items():
                 writer.add_scalar(name, value, run.step)
-            rate = seen / (now - printed)
-            share = speed.share(rate / phase["batch"] / run.group.world)
+            rate = done / (now - printed)
+            fraction = speed.fraction(rate / phase["batch"] / run.group.world)
             writer.add_scalar("speed/images_per_second", rate, run.step)
-            writer.add_scalar("speed/share_of_peak", share, run.step)
+            writer.add_scalar("speed/fraction_of_peak", fraction, run.step)
             bpp = " ".join(f"{v:.3f}" for k, v in figures.items() if "/bpp_" in k)
             print(
                 f"step {run.step}/{settings['steps']}  loss {figures['train/loss']:.4f}"
-                f"  {rate:.1f} images/s ({share:.1%} of the peak)" + (f"  bpp {bpp}" if bpp else ""),
+                f"  {rate:.1f} images/s ({fraction:.1%} of the peak)" + (f"  bpp {bpp}" if bpp else ""),
                 flush=True,
             )
-            printed, seen = now, 0
+            printed, done = now, 0
         if run.step % settings.get("validate_every", 500) == 0 or run.step == settings["steps"]:
             validate(run, validation, writer)
-            printed, seen = time.monotonic(), 0
+            printed, done = time.monotonic(), 0
         if now - saved > CHECKPOINT_SECONDS:
             run.save()
             saved = now

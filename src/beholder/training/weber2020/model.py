@@ -171,7 +171,7 @@ class Weber2020(nn.Module):
     """The whole codec; see the module's docstring.  In training mode the binarizer is stochastic."""
 
     mean: Tensor
-    spread: Tensor
+    deviation: Tensor
 
     def __init__(self, config: Weber2020Config | None = None) -> None:
         super().__init__()
@@ -179,7 +179,7 @@ class Weber2020(nn.Module):
         self.encoder = Encoder(self.config)
         self.decoder = Decoder(self.config)
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None] / 255, persistent=False)
-        self.register_buffer("spread", torch.tensor(VARIANCE)[:, None, None].sqrt() / 255, persistent=False)
+        self.register_buffer("deviation", torch.tensor(VARIANCE)[:, None, None].sqrt() / 255, persistent=False)
 
     def forward(self, image: Tensor, iterations: int | None = None) -> tuple[list[Tensor], list[Tensor]]:
         """Encode and decode.
@@ -193,16 +193,16 @@ class Weber2020(nn.Module):
             (b, 32, ceil(h / 16), ceil(w / 16)).
         """
         height, width = image.shape[2:]
-        target = (pad(image) - self.mean) / self.spread
+        original = (pad(image) - self.mean) / self.deviation
         encoder_states, decoder_states = self._no_states()
-        residual, decoded = target, torch.zeros_like(target)
+        residual, decoded = original, torch.zeros_like(original)
         images, codes = [], []
         for _ in range(iterations or self.config.iterations):
             soft, encoder_states = self.encoder(residual, encoder_states)
             code = binarize(soft, stochastic=self.training)
             prediction, decoder_states = self.decoder(code, decoder_states)
             decoded = decoded + prediction if self.config.mode == "additive" else prediction
-            residual = target - decoded
+            residual = original - decoded
             images.append(self._to_image(decoded, height, width))
             codes.append(code)
         return images, codes
@@ -223,7 +223,7 @@ class Weber2020(nn.Module):
         return [None] * len(self.encoder.cells), [None] * len(self.decoder.cells)
 
     def _to_image(self, x: Tensor, height: int, width: int) -> Tensor:
-        image: Tensor = x * self.spread + self.mean
+        image: Tensor = x * self.deviation + self.mean
         return image[:, :, :height, :width]
 
 

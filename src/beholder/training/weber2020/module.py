@@ -84,9 +84,9 @@ class Weber2020Module(nn.Module):
         """Mean squared differences of VGG-16's relu1_1 and relu5_1, added up; one value a sample."""
         assert self.vgg is not None
         with torch.no_grad():
-            targets, _ = self.vgg(image)
+            original_features, _ = self.vgg(image)
         features, _ = self.vgg(decoded)
-        differences = [(a - b).square().mean((1, 2, 3)) for a, b in zip(features, targets, strict=True)]
+        differences = [(a - b).square().mean((1, 2, 3)) for a, b in zip(features, original_features, strict=True)]
         return torch.stack(differences).sum(0)
 
     @torch.no_grad()

@@ -173,9 +173,9 @@ class FeatureDistortion(nn.Module):
         for network in self.networks:
             with mixed_precision(self.mixed, original):
                 with torch.no_grad():
-                    targets, wanted = network(original)
+                    wanted_features, wanted = network(original)
                 features, logits = network(decoded)
-            for have, want in zip(map(Tensor.float, features), map(Tensor.float, targets), strict=True):
+            for have, want in zip(map(Tensor.float, features), map(Tensor.float, wanted_features), strict=True):
                 energy = want.square().mean((1, 2, 3)) + 1e-6
                 distances.append((have - want).square().mean((1, 2, 3)) / energy)
             if self.logits:

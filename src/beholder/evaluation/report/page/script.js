@@ -69,9 +69,9 @@
 
   // How a measure is drawn and told.
   const view = () => Number($("view").value || 0);
-  const height = (name) => data.measures[name].share ? (v) => 100 * v : data.measures[name].decibels ? decibels : (v) => v;
-  const axisName = (name) => data.measures[name].title + (data.measures[name].share ? " (%)" : "");
-  const told = (name, v) => data.measures[name].share ? (100 * v).toFixed(1) + " %" : data.measures[name].decibels ? v.toFixed(4) : Math.abs(v) >= 10 ? v.toFixed(2) : v.toFixed(4);
+  const height = (name) => data.measures[name].fraction ? (v) => 100 * v : data.measures[name].decibels ? decibels : (v) => v;
+  const axisName = (name) => data.measures[name].title + (data.measures[name].fraction ? " (%)" : "");
+  const told = (name, v) => data.measures[name].fraction ? (100 * v).toFixed(1) + " %" : data.measures[name].decibels ? v.toFixed(4) : Math.abs(v) >= 10 ? v.toFixed(2) : v.toFixed(4);
 
   function measure(box) {
     W = Math.max(box.clientWidth, 280);
@@ -153,8 +153,8 @@
     const room = (high - low || Math.abs(high) || 1) * .05;
     low -= room;
     if (name === "preserved") high = Math.max(high, 100);  // all that there is, or where the highest interval ends
-    else high = data.measures[name].share ? Math.min(high + room, Math.max(high, 100)) : high + room;
-    if (data.measures[name].share) low = Math.max(low, -1);
+    else high = data.measures[name].fraction ? Math.min(high + room, Math.max(high, 100)) : high + room;
+    if (data.measures[name].fraction) low = Math.max(low, -1);
     const left = logarithmic ? Math.min(...rates) / 1.1 : 0, right = Math.max(...rates) * (logarithmic ? 1.1 : 1.03);
     const x = scale(left, right, M.left, W - M.right, logarithmic), y = scale(low, high, H - M.bottom, M.top, false);
     const svg = frame(box, `${data.measures[name].title} over bits per pixel, ${data.views[view()]}`, "bits per pixel", axisName(name), x, y,
@@ -182,10 +182,10 @@
   }
 
   function drawTradeoff() {
-    const step = Number($("slider").value), rates = data.tradeoff.bpp, at = data.tradeoff.at[view()], judge = data.tradeoff.measure[view()];
+    const step = Number($("slider").value), rates = data.tradeoff.bpp, at = data.tradeoff.at[view()], measure = data.tradeoff.measure[view()];
     const found = at.map((points, series) => shown[series] && points[step] ? { series, human: points[step][0], machine: 100 * points[step][1] } : null).filter(Boolean);
     $("rate").textContent = rates.length ? rates[step].toPrecision(2) : "";
-    if (!found.length || !judge) { $("tradeoff-plot").replaceChildren(judge ? "No curve reaches this rate with both measures." : "No classifier looked."); return; }
+    if (!found.length || !measure) { $("tradeoff-plot").replaceChildren(measure ? "No curve reaches this rate with both measures." : "No classifier looked."); return; }
     measure($("tradeoff-plot"));
     // Not so close that noise fills the plot.
     const range = (values, least) => {
@@ -194,7 +194,7 @@
     };
     const [left, right] = range(found.map((p) => p.human), 2), [low, high] = range(found.map((p) => p.machine), 10);
     const x = scale(left, right, M.left, W - M.right, false), y = scale(low, high, H - M.bottom, M.top, false);
-    const title = data.measures[judge].title;
+    const title = data.measures[measure].title;
     const svg = frame($("tradeoff-plot"), `MS-SSIM against ${title} at ${$("rate").textContent} bits per pixel`, "human eye: MS-SSIM \u2192", `machines: ${title} (%) \u2192`,
       x, y, similarityTicks(left, right, 6), ticks(low, high, 6));
     const paths = {};
