@@ -17,14 +17,15 @@ import signal
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields
 from multiprocessing import active_children, get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kodak_figure import Curve, curve, draw, published_curve, read_published, series
+from PIL import Image
 
 from beholder import codecs
 from beholder.codecs import Codec
@@ -33,6 +34,7 @@ from beholder.metrics import bd_rate, ms_ssim, psnr
 from beholder.reading import load
 
 ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("BEHOLDER_DATA", ROOT.parent / "shared" / "data"))
 IMAGE_SUFFIXES = {".png", ".webp", ".bmp", ".tif", ".tiff"}
 KODAK_IMAGES = 24
 GRIDS = {
@@ -48,6 +50,9 @@ GRIDS = {
 }
 PUBLISHED_ANCHOR = "BPG 4:4:4"
 PUBLISHED_RATES = (0.125, 1.0)  # the range of the published BD-rates
+
+
+R = TypeVar("R", bound="Row")
 
 
 @dataclass(frozen=True)
@@ -84,9 +89,12 @@ class Row:
 
 @functools.cache
 def open_codec(name: str) -> Codec:
-    """The codec of a name as in ``--codecs``: "rnn", or with an effort "rnn effort 2"."""
-    plain, _, effort = name.partition(" effort ")
-    return codecs.open_codec(plain, effort=int(effort or 0))
+    """The codec of a name as in ``--codecs``: "rnn", with an effort "rnn effort 2", or "rnn effort 1 psnr"."""
+    plain, _, options = name.partition(" effort ")
+    effort, _, human = options.partition(" ")
+    if effort and not effort.isdecimal():
+        raise BadOptionError(f'{name!r} is no codec here: write it like "rnn effort 2" or "rnn effort 1 psnr".')
+    return codecs.open_codec(plain, effort=int(effort or 0), human=human or None)
 
 
 def encode(job: Job) -> tuple[bytes, float]:
@@ -99,12 +107,17 @@ def encode(job: Job) -> tuple[bytes, float]:
 
 def decode_and_measure(job: Job, data: bytes, encode_s: float) -> Row:
     """Decompress bytes that another process made, and compare; runs in a decoder process."""
+    return decode_and_compare(job, data, encode_s)[0]
+
+
+def decode_and_compare(job: Job, data: bytes, encode_s: float) -> tuple[Row, Image.Image, Image.Image]:
+    """As :func:`decode_and_measure`, with the original and the decoded picture."""
     start = time.perf_counter()
     decoded = open_codec(job.codec).decode(data)
     decode_s = time.perf_counter() - start
     original = load(job.path)
     bpp = 8 * len(data) / (original.width * original.height)
-    return Row(
+    row = Row(
         *job.key,
         *original.size,
         len(data),
@@ -114,10 +127,25 @@ def decode_and_measure(job: Job, data: bytes, encode_s: float) -> Row:
         round(encode_s, 4),
         round(decode_s, 4),
     )
+    return row, original, decoded
 
 
-def measure(jobs: Sequence[Job], table: Path, workers: int) -> int:
-    """Run the jobs, appending each row to ``table`` as it comes; return how many failed."""
+def measure(
+    jobs: Sequence[Job],
+    table: Path,
+    workers: int,
+    kind: type[Row] = Row,
+    judge: Callable[[Job, bytes, float], Row] = decode_and_measure,
+) -> int:
+    """Run the jobs, appending each row to ``table`` as it comes; return how many failed.
+
+    Args:
+        jobs: the files to make.
+        table: a CSV file with the fields of ``kind``.
+        workers: encoder and decoder processes, so many of each.
+        kind: of the rows that ``judge`` returns.
+        judge: decodes and measures one file.
+    """
     new = not table.exists()
     context = get_context("spawn")
     with (
@@ -125,7 +153,7 @@ def measure(jobs: Sequence[Job], table: Path, workers: int) -> int:
         ProcessPoolExecutor(workers, context) as encoders,
         ProcessPoolExecutor(workers, context) as decoders,
     ):
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
+        writer = csv.DictWriter(file, [field.name for field in fields(kind)])
         if new:
             writer.writeheader()
         failures: list[str] = []
@@ -133,7 +161,7 @@ def measure(jobs: Sequence[Job], table: Path, workers: int) -> int:
         try:
             # A window of jobs at a time keeps the memory bounded and encoder and decoder both busy.
             for window in (jobs[i : i + 8 * workers] for i in range(0, len(jobs), 8 * workers)):
-                for row in _rows(window, encoders, decoders, failures):
+                for row in _rows(window, encoders, decoders, failures, judge):
                     writer.writerow(asdict(row))
                 file.flush()
                 done += len(window)
@@ -147,14 +175,18 @@ def measure(jobs: Sequence[Job], table: Path, workers: int) -> int:
 
 
 def _rows(
-    jobs: Sequence[Job], encoders: ProcessPoolExecutor, decoders: ProcessPoolExecutor, failures: list[str]
+    jobs: Sequence[Job],
+    encoders: ProcessPoolExecutor,
+    decoders: ProcessPoolExecutor,
+    failures: list[str],
+    judge: Callable[[Job, bytes, float], Row],
 ) -> Iterator[Row]:
     encoding = {encoders.submit(encode, job): job for job in jobs}
     measuring: dict[Future[Row], Job] = {}
     for encoded in as_completed(encoding):
         job = encoding[encoded]
         try:
-            measuring[decoders.submit(decode_and_measure, job, *encoded.result())] = job
+            measuring[decoders.submit(judge, job, *encoded.result())] = job
         except BeholderError as error:
             failures.append(f"{job.codec} {job.quality} {job.path.name}: {error}")
     for measured in as_completed(measuring):
@@ -165,14 +197,14 @@ def _rows(
             failures.append(f"{job.codec} {job.quality} {job.path.name}: {error}")
 
 
-def read_rows(table: Path) -> list[Row]:
+def read_rows(table: Path, kind: type[R]) -> list[R]:
     """The rows of an earlier run, or none."""
     if not table.exists():
         return []
     kinds = {"str": str, "int": int, "float": float}
     with table.open(newline="", encoding="utf-8") as file:
         return [
-            Row(**{field.name: kinds[str(field.type)](line[field.name]) for field in fields(Row)})
+            kind(**{field.name: kinds[str(field.type)](line[field.name]) for field in fields(kind)})
             for line in csv.DictReader(file)
         ]
 
@@ -185,7 +217,9 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]
         writer.writerows(rows)
 
 
-def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def summarise(
+    rows: Sequence[Row], columns: Sequence[str] = ("bpp", "ms_ssim", "psnr", "encode_s", "decode_s")
+) -> list[dict[str, Any]]:
     """Means over images, one entry for each codec, alpha and quality, rate rising within a codec."""
     groups: dict[tuple[str, float, int], list[Row]] = defaultdict(list)
     for row in rows:
@@ -193,7 +227,7 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
     summary = []
     for (codec, alpha, quality), group in groups.items():
         entry: dict[str, Any] = {"codec": codec, "alpha": alpha, "quality": quality, "images": len(group)}
-        for column in ("bpp", "ms_ssim", "psnr", "encode_s", "decode_s"):
+        for column in columns:
             entry[column] = round(sum(getattr(row, column) for row in group) / len(group), 5)
         summary.append(entry)
     return sorted(summary, key=lambda entry: (entry["codec"], entry["alpha"], entry["bpp"]))
@@ -223,6 +257,11 @@ def bd_rates(summary: Sequence[dict[str, Any]], complete: bool) -> list[tuple[st
     return result
 
 
+def find_images(folder: Path, limit: int | None) -> list[Path]:
+    """The images of a folder in the order of their names, at most ``limit``."""
+    return sorted(p for p in folder.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)[:limit]
+
+
 def choose_jobs(args: argparse.Namespace, images: Sequence[Path]) -> list[Job]:
     """Every image at every quality of every codec that runs here."""
     jobs = []
@@ -241,11 +280,10 @@ def choose_jobs(args: argparse.Namespace, images: Sequence[Path]) -> list[Job]:
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line; --help explains it."""
-    data = Path(os.environ.get("BEHOLDER_DATA", ROOT.parent / "shared" / "data"))
     parser = argparse.ArgumentParser(description="Rate and quality of codecs on the Kodak photographs.")
     names = 'separated by commas, such as "rnn,rnn effort 2,jpeg"'
     parser.add_argument("--codecs", default="rnn,jpeg,webp,bpg", help=names)
-    parser.add_argument("--data", type=Path, default=data / "kodak", help="folder of kodim01..24")
+    parser.add_argument("--data", type=Path, default=DATA / "kodak", help="folder of kodim01..24")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "kodak")
     parser.add_argument("--alpha", type=float, default=0.0, help="0 (human) to 1 (machine), for rnn")
     parser.add_argument("--limit", type=int, help="only the first N images")
@@ -258,7 +296,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return the exit code."""
     args = parse_arguments(arguments)
-    images = sorted(p for p in args.data.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)[: args.limit]
+    images = find_images(args.data, args.limit)
     if not images:
         print(f"There are no images in {args.data}: give their folder with --data.", file=sys.stderr)
         return 2
@@ -271,11 +309,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table = args.output / "kodak.csv"
     if not args.resume:
         table.unlink(missing_ok=True)
-    known = {(row.image, row.codec, row.quality, row.alpha) for row in read_rows(table)}
+    known = {(row.image, row.codec, row.quality, row.alpha) for row in read_rows(table, Row)}
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     failed = measure([job for job in wanted if job.key not in known], table, args.jobs)
     stems = {path.stem for path in images}
-    rows = sorted(read_rows(table), key=lambda row: (row.codec, row.alpha, row.quality, row.image))
+    rows = sorted(read_rows(table, Row), key=lambda row: (row.codec, row.alpha, row.quality, row.image))
     write_table(table, [field.name for field in fields(Row)], [list(asdict(row).values()) for row in rows])
     rows = [row for row in rows if row.image in stems]
     if not rows:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from beholder import codecs
 from beholder.codecs.base import Codec, check_alpha
-from beholder.errors import BadOptionError, TargetMissedWarning
+from beholder.errors import BadOptionError, TargetMissedWarning, note
 from beholder.limits import limit_pixels
 from beholder.pictures.modes import strip_metadata
 from beholder.reading import FileSource, ImageSource, open_image, read_file
@@ -54,6 +54,7 @@ def compress(
     *,
     model: Folder | None = None,
     effort: int = 0,
+    human: str | None = None,
     target: Target | None = None,
     strip: bool = False,
     max_pixels: int | None = None,
@@ -73,6 +74,8 @@ def compress(
         model: a folder with a trained ``rnn`` codec that ``beholder export`` wrote; None for ours.
         effort: of ``rnn``: 0 is fast, 1 to 3 optimise the codes for the observer in ever more rounds (above alpha 0
             they need torch).
+        human: what effort 1 to 3 of ``rnn`` minimise at alpha 0: ``ms-ssim`` (the default), ``ssimulacra2``, ``psnr``
+            or ``blend`` of the first two.
         target: instead of a quality, what the file must reach, such as ``beholder.Bpp(0.25)`` or
             ``beholder.KeepLabel("efficientnet_lite0")``; ``codec`` may then be ``auto``.  Where no file
             reaches it, the nearest is returned with a TargetMissedWarning; :func:`compress_to_target` tells more.
@@ -88,12 +91,20 @@ def compress(
         if quality is not None:
             raise BadOptionError("A quality and a target are given: the target finds the quality, so leave one out.")
         best = compress_to_target(
-            image, target, codec, alpha, model=model, effort=effort, strip=strip, max_pixels=max_pixels
+            image,
+            target,
+            codec,
+            alpha,
+            model=model,
+            effort=effort,
+            human=human,
+            strip=strip,
+            max_pixels=max_pixels,
         ).best
         if not best.reached:
             warnings.warn(missed(best), TargetMissedWarning, stacklevel=2)
         return best.data
-    chosen = codecs.open_codec(codec, model, effort)
+    chosen = codecs.open_codec(codec, model, effort, human)
     codecs.check_options(chosen, alpha, quality)
     with limit_pixels(max_pixels):
         return chosen.encode(open_picture(image, strip=strip), quality, alpha=alpha)
@@ -118,13 +129,14 @@ def compress_to_target(
     *,
     model: Folder | None = None,
     effort: int = 0,
+    human: str | None = None,
     strip: bool = False,
     max_pixels: int | None = None,
 ) -> Choice:
     """Search for the smallest file that reaches a quality, or the best one within a rate.
 
     Args:
-        image, alpha, model, effort, strip, max_pixels: as for :func:`compress`.
+        image, alpha, model, effort, human, strip, max_pixels: as for :func:`compress`.
         target: what the file must reach.
         codec: its name, or ``auto`` for the best of all that can run here.
 
@@ -136,8 +148,12 @@ def compress_to_target(
     """
     from beholder.targets.choose import choose
 
-    contestants = open_contestants(codec, model, effort)
+    contestants = open_contestants(codec, model, effort, human)
     check_alpha(alpha)
+    for contestant in contestants:
+        useless = contestant.without_effect(alpha)
+        if useless is not None:
+            note(useless)
     target.check()
     with limit_pixels(max_pixels):
         return choose(contestants, open_picture(image, strip=strip), target, alpha=alpha)
@@ -191,13 +207,14 @@ def evaluate_image(
     protocol: str = "native",
     model: Folder | None = None,
     effort: int = 0,
+    human: str | None = None,
     keep_metadata: bool = False,
     max_pixels: int | None = None,
 ) -> Evaluation:
     """Compress an image, decompress it from the bytes, measure and classify both.
 
     Args:
-        image, codec, alpha, quality, model, effort, max_pixels: as for :func:`compress`.
+        image, codec, alpha, quality, model, effort, human, max_pixels: as for :func:`compress`.
         classifier: an observer, its name (``beholder observers`` lists them), or the path of an ONNX file.
         labels: the label file of such a file, with one class a line.
         topk: number of predictions, 1 to the number of classes.
@@ -211,7 +228,7 @@ def evaluate_image(
     from beholder import observers
     from beholder.evaluation import one_image
 
-    chosen = codecs.open_codec(codec, model, effort)
+    chosen = codecs.open_codec(codec, model, effort, human)
     codecs.check_options(chosen, alpha, quality)
     observer = observers.get(classifier, None if labels is None else Path(labels))
     # Cheap checks first: nobody likes to wait for a typo.
@@ -231,7 +248,9 @@ def evaluate_image(
         )
 
 
-def open_contestants(name: str, model: str | os.PathLike[str] | None = None, effort: int = 0) -> list[Codec]:
+def open_contestants(
+    name: str, model: str | os.PathLike[str] | None = None, effort: int = 0, human: str | None = None
+) -> list[Codec]:
     """The codecs that a target may choose from: all that can run here for ``auto``, else the one called ``name``.
 
     Raises:
@@ -240,8 +259,8 @@ def open_contestants(name: str, model: str | os.PathLike[str] | None = None, eff
     from beholder.targets.choose import AUTO, available
 
     if name != AUTO:
-        return [codecs.open_codec(name, model, effort)]
-    return [codecs.open_codec("rnn", model, effort) if codec.name == "rnn" else codec for codec in available()]
+        return [codecs.open_codec(name, model, effort, human)]
+    return [codecs.open_codec("rnn", model, effort, human) if codec.name == "rnn" else codec for codec in available()]
 
 
 def recognise(data: bytes, model: str | os.PathLike[str] | None = None) -> Codec:

@@ -241,8 +241,9 @@ class BpgImageFile(_CodecImageFile):
 def _save(codec_name: str, image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     """Write ``image`` to ``file`` with the options that were given to ``Image.save``.
 
-    They are ``quality``, ``alpha``, ``effort`` and ``model`` as for :func:`beholder.compress`, ``icc_profile`` (bytes;
-    default: the image's) and ``exif`` (bytes or ``Image.Exif``; default: none, as with Pillow's own formats).
+    They are ``quality``, ``alpha``, ``effort``, ``human`` and ``model`` as for :func:`beholder.compress`,
+    ``icc_profile`` (bytes; default: the image's) and ``exif`` (bytes or ``Image.Exif``; default: none, as with Pillow's
+    own formats).
     """
     options: dict[str, Any] = image.encoderinfo
     source = image.copy()
@@ -254,7 +255,7 @@ def _save(codec_name: str, image: Image.Image, file: IO[bytes], filename: str | 
     }
     source.info = {key: value for key, value in found.items() if value not in (None, b"")}
     try:
-        codec = codecs.open_codec(codec_name, options.get("model"), options.get("effort", 0))
+        codec = codecs.open_codec(codec_name, options.get("model"), options.get("effort", 0), options.get("human"))
         alpha, quality = options.get("alpha", 0.0), options.get("quality")
         if alpha and not codec.takes_alpha:
             raise BadOptionError(f"The codec {codec_name} takes no alpha: only rnn does.")

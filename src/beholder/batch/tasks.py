@@ -96,6 +96,7 @@ class Compress(Task):
     target: Target | None = None
     model: str | None = None
     effort: int = 0
+    human: str | None = None
     measure: bool = True
     """Decode each file again and measure MS-SSIM."""
     strip: bool = False
@@ -108,7 +109,8 @@ class Compress(Task):
         quality = codec.scale.check(codec.name, self.quality)
         how = f"quality {quality}" if self.target is None else f"{self.target.name}: {self.target.describe()}"
         parts = [self.codec, how, f"alpha {self.alpha:g}", f"effort {self.effort}"]
-        more = [f"model {self.model}"] if self.model else []
+        more = [f"human {self.human}"] if self.human else []
+        more += [f"model {self.model}"] if self.model else []
         return ", ".join(parts + more + (["stripped"] if self.strip else []))
 
     def check(self) -> None:
@@ -126,7 +128,7 @@ class Compress(Task):
 
     def contestants(self) -> list[Codec]:
         """The codecs that this task may choose from."""
-        return api.open_contestants(self.codec, self.model, self.effort)
+        return api.open_contestants(self.codec, self.model, self.effort, self.human)
 
     def wanted(self, path: Path, head: bytes) -> bool:
         return path.suffix.lower() in _picture_suffixes() or _is_compressed(head) or _is_picture(path)

@@ -47,6 +47,15 @@ Effort = Annotated[
         "Above alpha 0 they need torch.",
     ),
 ]
+Human = Annotated[
+    str | None,
+    typer.Option(
+        "--human",
+        metavar="D",
+        show_default=False,
+        help="For --effort 1 to 3 at alpha 0: ms-ssim (default), ssimulacra2, psnr, or blend of the first two.",
+    ),
+]
 KeepMetadata = Annotated[
     bool,
     typer.Option(

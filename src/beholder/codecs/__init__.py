@@ -76,31 +76,36 @@ def _loadable() -> Iterator[Codec]:
             yield get(name)
 
 
-def open_codec(name: str, model: str | os.PathLike[str] | None = None, effort: int = 0) -> Codec:
-    """The codec called ``name``, with the user's own ``model`` and ``effort`` where they are given.
+def open_codec(
+    name: str, model: str | os.PathLike[str] | None = None, effort: int = 0, human: str | None = None
+) -> Codec:
+    """The codec called ``name``, with the user's own ``model``, ``effort`` and ``human`` where they are given.
 
     Raises:
-        BadOptionError: nobody has this name, there is no such effort, or a model or an effort is given for a codec
+        BadOptionError: nobody has this name, there is no such effort or distance, or one of them is given for a codec
             other than ``rnn``.
     """
-    if model is None and not effort:
+    given = {"model": model is not None, "effort": bool(effort), "human": human is not None}
+    if not any(given.values()):
         return get(name)
     if get(name).name != "rnn":
-        raise BadOptionError(f"The codec {name} takes no {'effort' if model is None else 'model'}: only rnn does.")
+        option = next(option for option, there in given.items() if there)
+        raise BadOptionError(f"The codec {name} takes no {option}: only rnn does.")
     from beholder.codecs.rnn import Rnn
 
-    return Rnn(model=None if model is None else Path(model), effort=effort)
+    return Rnn(model=None if model is None else Path(model), effort=effort, human=human)
 
 
 def check_options(codec: Codec, alpha: float, quality: SupportsIndex | None) -> None:
     """Raise BadOptionError for a quality or an alpha outside its range, before any work is done.
 
-    An alpha that the codec does not know is told.
+    An option that has no effect is told.
     """
     codec.scale.check(codec.name, quality)
     check_alpha(alpha)
-    if alpha and not codec.takes_alpha:
-        note(f"The codec {codec.name} takes no alpha: {alpha:g} has no effect.")
+    useless = codec.without_effect(alpha)
+    if useless is not None:
+        note(useless)
 
 
 def recognise(data: bytes) -> Codec:

@@ -84,6 +84,12 @@ class Codec(ABC):
         """As :meth:`unavailable`, for encoding with this ``alpha``, which may need more."""
         return self.unavailable()
 
+    def without_effect(self, alpha: float) -> str | None:
+        """Sentence that names an option of this codec, or ``alpha``, that changes nothing; None if all do."""
+        if alpha and not self.takes_alpha:
+            return f"The codec {self.name} takes no alpha: {alpha:g} has no effect."
+        return None
+
     @abstractmethod
     def recognises(self, head: bytes) -> bool:
         """Whether a file that begins with ``head`` (at least 32 bytes, or all) is this codec's."""

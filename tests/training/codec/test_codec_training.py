@@ -15,7 +15,7 @@ from helpers.toy_training import PAPER_SETTINGS, SWIFT_SETTINGS, job
 torch = pytest.importorskip("torch")
 
 from beholder.codecs.rnn.optimise import loop  # noqa: E402
-from beholder.codecs.rnn.optimise.objective import OptimiserSchedule  # noqa: E402
+from beholder.codecs.rnn.optimise.objective import MS_SSIM_LAMBDA, OptimiserSchedule  # noqa: E402
 from beholder.codecs.rnn.torch.objective import TorchObjective  # noqa: E402
 from beholder.codecs.rnn.torch.weights import load_checkpoint  # noqa: E402
 from beholder.errors import BadOptionError  # noqa: E402
@@ -240,7 +240,7 @@ def test_a_batch_is_optimised_as_each_of_its_pictures(photos: Path, tmp_path: Pa
     latent = model.codec.analysis(image).detach()
     schedule = OptimiserSchedule(rounds=8, rate=0.25, refresh=4)
     batch = model.objectives.improve(image, latent, alpha, t, schedule).numpy()
-    multiplier = loop.MACHINE_LAMBDA if alpha else loop.HUMAN_LAMBDA[t]
+    multiplier = loop.MACHINE_LAMBDA if alpha else MS_SSIM_LAMBDA[t]
     for one in range(3):
         rows = slice(one, one + 1)
         alone = model.objectives.improve(image[rows], latent[rows], alpha, t, schedule).numpy()

@@ -64,6 +64,7 @@ def compress(
     labels: options.Labels = None,
     model: options.Model = None,
     effort: options.Effort = 0,
+    human: options.Human = None,
     strip: options.Strip = False,
     max_pixels: options.MaxPixels = None,
     recursive: batch.Recursive = False,
@@ -99,7 +100,7 @@ def compress(
     if output is not None and not many:
         files.check_output(output, images[0], force=True)
     chosen = files.choose_codec(codec, None if many else output)
-    task = Compress(chosen, alpha, quality, target, own, effort, measure, strip, max_pixels)
+    task = Compress(chosen, alpha, quality, target, own, effort, human, measure, strip, max_pixels)
     task.check()
     if many:
         batch.run(task, images, output, settings)
@@ -193,6 +194,7 @@ def evaluate_image(
     ] = None,
     model: options.Model = None,
     effort: options.Effort = 0,
+    human: options.Human = None,
     keep_metadata: options.KeepMetadata = False,
     max_pixels: options.MaxPixels = None,
     as_json: options.Json = False,
@@ -215,6 +217,7 @@ def evaluate_image(
             protocol=protocol,
             model=model,
             effort=effort,
+            human=human,
             keep_metadata=keep_metadata,
             max_pixels=max_pixels,
         )

@@ -19,6 +19,7 @@ from beholder.codecs.base import Codec, QualityScale
 from beholder.codecs.rnn import bitstream, encoder, onnx_model
 from beholder.codecs.rnn.bitstream import ALPHA_STEPS, EXIF, ICC, PLANE, Bitstream
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS
+from beholder.codecs.rnn.optimise.distortions import DEFAULT, HUMAN_DISTANCES
 from beholder.errors import BadFileError, BadOptionError
 from beholder.extras import install_command
 from beholder.pictures.modes import check_size
@@ -37,9 +38,11 @@ class Rnn(Codec):
         effort: rounds of latent optimisation for the observer: 0 none, 1 to 3 ever more; any decoder reads the files.
             Each quality is optimised on its own.  Above alpha 0 they need torch.  At alpha 0 effort 0 moves the codes
             by one learned step, and the others begin there.
+        human: what effort 1 to 3 minimise at alpha 0: ``ms-ssim``, ``ssimulacra2``, ``psnr`` or ``blend`` of the first
+            two; None for ``ms-ssim``.
 
     Raises:
-        BadOptionError: there is no such effort.
+        BadOptionError: there is no such effort, or no such distance.
     """
 
     name = "rnn"
@@ -50,11 +53,13 @@ class Rnn(Codec):
     takes_alpha = True
     progressive = True
 
-    def __init__(self, model: Path | None = None, effort: int = 0) -> None:
+    def __init__(self, model: Path | None = None, effort: int = 0, human: str | None = None) -> None:
         self._folder = Path(model) if model is not None else weights.CODEC
         if isinstance(effort, bool) or effort not in EFFORTS:
             raise BadOptionError(f"There is no effort {effort!r}: choose 0 (fast), 1, 2 or 3 (better and slower).")
-        self.effort = effort
+        if human is not None and human not in HUMAN_DISTANCES:
+            raise BadOptionError(f"There is no distance {human!r} for humans: choose {', '.join(HUMAN_DISTANCES)}.")
+        self.effort, self.human = effort, human
         self.fine = effort == 0  # optimised codes leave nothing to a wider dead zone
 
     @property
@@ -77,6 +82,15 @@ class Rnn(Codec):
         what = f"Effort {self.effort} at alpha {alpha:g} needs {missing[0]}"
         return f"{what}: {install_command('train')}, or use effort 0."
 
+    def without_effect(self, alpha: float) -> str | None:
+        if self.human is None:
+            return None
+        if not self.effort:
+            return f"Effort 0 optimises nothing for {self.human}: --human has no effect without --effort 1, 2 or 3."
+        if bitstream.quantise_alpha(alpha):
+            return f"Above alpha 0 files are optimised for a machine: --human {self.human} has no effect."
+        return None
+
     def recognises(self, head: bytes) -> bool:
         return head.startswith(bitstream.MAGIC)
 
@@ -97,7 +111,9 @@ class Rnn(Codec):
         if image.mode in ("LA", "RGBA"):
             chunks[PLANE] = _write_plane(image.getchannel("A"))
         with self.model.guard():
-            segments = encoder.encode(self.model, _Padded(image), alpha, quality, self.effort, self.progress, dead_zone)
+            segments = encoder.encode(
+                self.model, _Padded(image), alpha, quality, self.effort, self.progress, dead_zone, self.human or DEFAULT
+            )
         stream = Bitstream(
             model=self.model.identity,
             width=image.width,

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from beholder.codecs.rnn.layout import BLOCK, Layout
 from beholder.codecs.rnn.onnx_model import Model
-from beholder.codecs.rnn.optimise import adjust, human, loop
+from beholder.codecs.rnn.optimise import adjust, loop
+from beholder.codecs.rnn.optimise.distortions import DEFAULT, HUMAN_DISTANCES, HumanDistance
+from beholder.codecs.rnn.optimise.human import HumanObjective, schedule_for
 from beholder.codecs.rnn.optimise.objective import Objective, OptimiserSchedule
 from beholder.codecs.rnn.steps import Codes, Floats, Ints
 from beholder.codecs.rnn.threads import one_blas_thread
@@ -28,6 +30,7 @@ def encode(
     effort: int = 0,
     progress: Progress = lambda done, total: None,
     dead_zone: float = 1.0,
+    human: str = DEFAULT,
 ) -> list[bytes]:
     """Code a picture: one segment an iteration.
 
@@ -40,9 +43,11 @@ def encode(
         progress: called after each round of the optimisation.
         dead_zone: half the width of the cell of 0 in the last iteration, in steps; above 1, and for effort 0 only, it
             makes the last segment smaller.
+        human: what latent optimisation minimises at alpha 0, a key of
+            :data:`~beholder.codecs.rnn.optimise.distortions.HUMAN_DISTANCES`.
     """
     with one_blas_thread():
-        finest = _finest(model, pixels, alpha, iterations, effort, progress, dead_zone)
+        finest = _finest(model, pixels, alpha, iterations, effort, progress, dead_zone, human)
         state = np.zeros_like(finest)
         shifts = [_shift(model.layout, t, iterations) for t in range(iterations)]
         return [model.entropy.encode(finest, state, t, finer=shift) for t, shift in enumerate(shifts)]
@@ -64,6 +69,7 @@ def _finest(
     effort: int,
     progress: Progress,
     dead_zone: float = 1.0,
+    human: str = DEFAULT,
 ) -> Codes:
     """The quantised latent after the last iteration; those before it split its channels less finely."""
     height, width = pixels.shape[1] // BLOCK, pixels.shape[2] // BLOCK
@@ -73,9 +79,10 @@ def _finest(
     gains = [steps.gain(alpha, t, served) for t in range(iterations)]
     if effort:
         latent = np.empty(finest.shape, np.float32)
-        for tile, part in _begin(model, pixels, alpha, gains, served):
+        distance = HUMAN_DISTANCES[human if alpha == 0 else DEFAULT]
+        for tile, part in _begin(model, pixels, alpha, gains, served, distance):
             latent[:, *tile.inner] = part
-        objective, schedule = _objective(model, alpha, last, effort)
+        objective, schedule = _objective(model, alpha, last, effort, human)
         loop.improve(objective, schedule, pixels, latent, gains, alpha, progress)
         for tile in tiles(height, width, 0):
             finest[:, *tile.inner] = steps.quantise(latent[:, *tile.inner], alpha, last, iterations)
@@ -98,16 +105,26 @@ def optimised_for(model: Model, alpha: float, effort: int, iterations: int, size
 
 
 def _begin(
-    model: Model, pixels: Pixels, alpha: float, gains: list[Floats], served: int
+    model: Model,
+    pixels: Pixels,
+    alpha: float,
+    gains: list[Floats],
+    served: int,
+    distance: HumanDistance = HUMAN_DISTANCES[DEFAULT],
 ) -> Iterator[tuple[Tile, Floats]]:
-    """The latent tile by tile: the analysis, and for human observers one learned step."""
+    """The latent tile by tile: the analysis, and what :class:`HumanDistance` says for human observers."""
     height, width = pixels.shape[1] // BLOCK, pixels.shape[2] // BLOCK
-    if not (served and alpha == 0 and model.has_step and min(height, width) >= loop.SMALLEST):
+    learned_step, evens = distance.learned_step and model.has_step, distance.activity != 1
+    if not (served and alpha == 0 and (learned_step or evens) and min(height, width) >= loop.SMALLEST):
         yield from model.analyse_tiles(pixels, alpha)
         return
+    total = sum(float(part[0].sum()) for _, part in model.analyse_tiles(pixels, alpha)) if evens else 0.0
     for tile in tiles(height, width, adjust.MARGIN):
         window = np.ascontiguousarray(pixels[:, *tile.outer_pixels])
-        yield tile, adjust.adjust(model, window, model.analyse(window, alpha), gains)[:, *tile.crop]
+        latent = model.analyse(window, alpha)
+        if evens:
+            latent = adjust.even_activity(latent, total / (height * width), distance.activity)
+        yield tile, (adjust.adjust(model, window, latent, gains) if learned_step else latent)[:, *tile.crop]
 
 
 def _widen(model: Model, codes: Codes, scaled: Floats, iterations: int, dead_zone: float) -> Codes:
@@ -133,11 +150,12 @@ def _shift(layout: Layout, t: int, iterations: int) -> Ints:
 
 
 def _objective(
-    model: Model, alpha: float, t: int, effort: int
+    model: Model, alpha: float, t: int, effort: int, human: str
 ) -> tuple[Callable[[NDArray[np.uint8]], Objective], OptimiserSchedule]:
     """A maker of objectives for windows of the picture, and the schedule."""
     if alpha == 0:
-        return functools.partial(human.MsSsimObjective, model, t), human.SCHEDULES[effort]
+        make = HUMAN_DISTANCES[human].make
+        return functools.partial(HumanObjective, model, t, make), schedule_for(effort, human)
     from beholder.codecs.rnn.torch import objective
 
     return functools.partial(objective.load(model.folder), alpha, t), objective.schedule_for(effort, alpha)

@@ -18,7 +18,7 @@ from beholder.codecs.rnn.entropy.coder import EntropyModel
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS, lattice
 from beholder.codecs.rnn.optimise import loop
 from beholder.codecs.rnn.optimise import ms_ssim as ms_ssim_module
-from beholder.codecs.rnn.optimise.human import SCHEDULES, MsSsimObjective
+from beholder.codecs.rnn.optimise.human import SCHEDULES, HumanObjective
 from beholder.codecs.rnn.optimise.ms_ssim import MsSsimDistortion
 from beholder.codecs.rnn.optimise.objective import Objective
 from beholder.errors import BadOptionError
@@ -190,7 +190,9 @@ def test_windows_do_not_change_each_others_codes(plain: Rnn, monkeypatch: pytest
         return found
 
     monkeypatch.setattr(loop, "descend", watched)
-    found = loop.improve(lambda area: MsSsimObjective(model, 1, area), SCHEDULES[1], pixels, latent.copy(), gains, 0.0)
+    found = loop.improve(
+        lambda area: HumanObjective(model, 1, MsSsimDistortion, area), SCHEDULES[1], pixels, latent.copy(), gains, 0.0
+    )
     assert [free.shape for free in seen] == [(1, 1, 4, 8), (1, 1, 4, 9), (1, 1, 4, 5)]
     assert sum(free.sum() for free in seen) == 4 * 9
     np.testing.assert_array_equal(found[0], latent[0])

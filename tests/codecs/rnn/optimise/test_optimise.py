@@ -17,7 +17,8 @@ from beholder.codecs.rnn import Rnn
 from beholder.codecs.rnn.entropy.coder import EntropyModel
 from beholder.codecs.rnn.entropy.tables import laplace_tables
 from beholder.codecs.rnn.layout import LAYOUT
-from beholder.codecs.rnn.optimise.human import MsSsimObjective
+from beholder.codecs.rnn.optimise.human import HumanObjective
+from beholder.codecs.rnn.optimise.ms_ssim import MsSsimDistortion
 from beholder.codecs.rnn.optimise.objective import SinglePictureRate
 from beholder.codecs.rnn.torch import objective
 from beholder.codecs.rnn.torch.entropy.models import ContextModel
@@ -74,7 +75,10 @@ def test_both_objectives_for_humans_agree(plain: Rnn, big_photo: Image.Image) ->
     soft = codes + 0.2
     soft[:, 0] = codes[:, 0]
     direction = np.where(np.random.default_rng(0).random(codes.shape) < 0.5, -1, 1).astype(np.float32)
-    numpy_side, torch_side = MsSsimObjective(model, t, pixels), objective.load(model.folder)(0.0, t, pixels)
+    numpy_side, torch_side = (
+        HumanObjective(model, t, MsSsimDistortion, pixels),
+        objective.load(model.folder)(0.0, t, pixels),
+    )
     estimates = [
         SinglePictureRate(EntropyModel(arrays, LAYOUT).rate_estimate([latent[0] for latent in latents])),
         objective.EntropyModelRate(_entropy_model_in_torch(model.folder), latents),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from beholder.codecs.rnn.layout import MASKING_POWER
 from beholder.codecs.rnn.optimise.ms_ssim import MsSsimDistortion
 
 if TYPE_CHECKING:
@@ -35,6 +36,20 @@ def adjust(model: Model, pixels: NDArray[np.uint8], latent: Floats, gains: Seque
     sign = np.sign(np.where(codes == 0, moved, codes))
     magnitude = np.where(codes == 0, np.minimum(2 * np.abs(moved), np.float32(1 - INSIDE)), np.abs(codes) + beyond)
     return np.where(coded, sign * magnitude / np.where(coded, gains[-1], np.float32(1)), latent)
+
+
+def even_activity(latent: Floats, mean: float, factor: float) -> Floats:
+    """The latent of the analysis with more even steps: each block's activity is moved towards the picture's mean.
+
+    Args:
+        latent: (C, H, W); channel 0 holds the activity, whole numbers.
+        mean: the picture's mean activity.
+        factor: on the differences from the mean, 0 to 1.
+    """
+    activity = np.round(mean + factor * (latent[0] - mean)).astype(np.float32)
+    result: Floats = latent * np.exp2((latent[0] - activity) * np.float32(MASKING_POWER))
+    result[0] = activity
+    return result
 
 
 def propose(model: Model, pixels: NDArray[np.uint8], latent: Floats, gains: Sequence[Floats]) -> Floats:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from beholder.codecs.rnn.onnx_model import Model
-from beholder.codecs.rnn.optimise.ms_ssim import MsSsimDistortion
+from beholder.codecs.rnn.optimise.distortions import HUMAN_DISTANCES, Distortion
 from beholder.codecs.rnn.optimise.objective import Floats, OptimiserSchedule, RateEstimate, SinglePictureRate
 
 SCHEDULES = {
@@ -17,18 +20,26 @@ SCHEDULES = {
 """By effort."""
 
 
-class MsSsimObjective:
-    """MS-SSIM and rate of one picture: an :class:`~.objective.Objective` of batches of one.
+def schedule_for(effort: int, distance: str) -> OptimiserSchedule:
+    """The schedule of an effort for a key of :data:`~.distortions.HUMAN_DISTANCES`."""
+    return replace(SCHEDULES[effort], human_lambda=HUMAN_DISTANCES[distance].lambdas)
+
+
+class HumanObjective:
+    """Distortion and rate of one picture: an :class:`~.objective.Objective` of batches of one.
 
     Args:
         model: the trained codec.
         t: the last iteration that is sent, 0-based.
+        distortion: makes the distortion of a picture.
         pixels: (3, 16H, 16W) uint8.
     """
 
-    def __init__(self, model: Model, t: int, pixels: NDArray[np.uint8]) -> None:
+    def __init__(
+        self, model: Model, t: int, distortion: Callable[[NDArray[np.uint8]], Distortion], pixels: NDArray[np.uint8]
+    ) -> None:
         self.model, self.t = model, t
-        self.human = MsSsimDistortion(pixels)
+        self.human = distortion(pixels)
 
     def rate_estimate(self, latents: list[Floats]) -> RateEstimate:
         return SinglePictureRate(self.model.entropy.rate_estimate([latent[0] for latent in latents]))

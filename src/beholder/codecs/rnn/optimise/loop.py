@@ -42,8 +42,8 @@ SQUARE_DECAY = 0.95
 MACHINE_EPSILON = (0.3, 0.3, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 """Adam's epsilon for a machine after each iteration, in root mean squares of the first gradient.  Most fine codes
 hardly matter to a machine, and a smaller epsilon moves them by noise."""
-HUMAN_LAMBDA, MACHINE_LAMBDA = (1.0, 0.95, 1.1, 1.1, 1.3, 0.95, 0.85, 0.78), 1.5
-"""Lagrange multiplier times the image's bits per pixel: for humans after each iteration, and for machines."""
+MACHINE_LAMBDA = 1.5
+"""Lagrange multiplier times the image's bits per pixel, for machines."""
 LEAST_BPP = 0.02
 """Rate below which the Lagrange multiplier no longer grows."""
 
@@ -151,7 +151,7 @@ def descend(
         distortion = objective.distortion(whole)
         estimate = coming.result()
         bits = estimate.bits(whole)
-        multiplier = between(HUMAN_LAMBDA[t] * schedule.lambda_factor, MACHINE_LAMBDA)
+        multiplier = between(schedule.human_lambda[t] * schedule.lambda_factor, MACHINE_LAMBDA)
         lambda_rd = multiplier / np.maximum(bits / area, LEAST_BPP) / area
         before = lambda_rd * bits + distortion
         rate_weight = lambda_rd.astype(np.float32)[:, None, None, None]

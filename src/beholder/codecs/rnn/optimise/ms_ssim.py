@@ -1,29 +1,26 @@
 """MS-SSIM and its gradient with NumPy, for a picture that is compared many times.
 
-MS-SSIM as in :mod:`beholder.metrics.ms_ssim`, in float32.  The window's filter runs as products of matrices that hold
-it on each row.  All is computed in strips that fit into the processor's cache, channel by channel.
+MS-SSIM as in :mod:`beholder.metrics.ms_ssim`, in float32.  All is computed in strips that fit into
+the processor's cache, channel by channel.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from beholder.codecs.rnn.optimise.blur import BORDER, blur
 from beholder.codecs.rnn.threads import for_each
 from beholder.metrics.ms_ssim import halve, scale_weights
-from beholder.metrics.similarity import C1, C2, WINDOW, band
+from beholder.metrics.similarity import C1, C2
 
 Floats = NDArray[np.float32]
 
-BAND = 22
-"""Values that one product filters; with the window's margin, 32 are read."""
 STRIP = 1 << 16
 """Values of a strip: 256 KiB as float32."""
-BORDER = WINDOW - 1
 LEAST = 1e-4
 """Added to 1 - MS-SSIM, and the least that a scale's mean counts as."""
 
@@ -130,7 +127,7 @@ def _terms(
             near, variance = _mean_and_variance(y[read])
         else:
             near, variance = mean_y[rows], variance_y[rows]
-        mean_x, square, product = _filter(np.stack([x[read], x[read] * x[read], x[read] * y[read]]))
+        mean_x, square, product = blur(np.stack([x[read], x[read] * x[read], x[read] * y[read]]))
         sums = square
         sums -= mean_x * mean_x
         sums += variance
@@ -169,7 +166,7 @@ def _terms(
 
 def _slope(by_statistics: Floats, x: Floats, y: Floats, count: int, out: Floats) -> None:
     """Gradient of a mean of ``count`` terms by some rows of ``x``, from that by the statistics of the windows there."""
-    by_mean, by_square, by_product = _filter(by_statistics)
+    by_mean, by_square, by_product = blur(by_statistics)
     by_square *= 2
     by_square *= x
     by_mean += by_square
@@ -183,7 +180,7 @@ def _mean_and_variance(y: Floats) -> tuple[Floats, Floats]:
     result = np.empty((2, y.shape[0] - BORDER, y.shape[1] - BORDER), np.float32)
     for rows in _strips(*result.shape[1:]):
         read = y[rows.start : rows.stop + BORDER]
-        mean, square = _filter(np.stack([read, read * read]))
+        mean, square = blur(np.stack([read, read * read]))
         result[0, rows] = mean
         np.subtract(square, mean * mean, out=result[1, rows])
     return result[0], result[1]
@@ -192,25 +189,6 @@ def _mean_and_variance(y: Floats) -> tuple[Floats, Floats]:
 def _strips(height: int, width: int) -> Iterator[slice]:
     rows = max(STRIP // width, BORDER)
     return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
-
-
-def _filter(x: Floats) -> Floats:
-    """The window on the last two axes, only where it lies inside."""
-    height, width = x.shape[-2] - BORDER, x.shape[-1] - BORDER
-    between = np.empty((*x.shape[:-2], height, x.shape[-1]), np.float32)
-    for start in range(0, height, BAND):
-        rows = min(BAND, height - start)
-        np.matmul(_band(rows), x[..., start : start + rows + BORDER, :], between[..., start : start + rows, :])
-    result = np.empty((*x.shape[:-2], height, width), np.float32)
-    for start in range(0, width, BAND):
-        count = min(BAND, width - start)
-        np.matmul(between[..., start : start + count + BORDER], _band(count).T, result[..., start : start + count])
-    return result
-
-
-@functools.cache
-def _band(rows: int) -> Floats:
-    return band(rows).astype(np.float32)
 
 
 def _add_unhalved(total: Floats, x: Floats) -> None:

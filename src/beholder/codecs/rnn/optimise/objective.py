@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
+MS_SSIM_LAMBDA = (1.0, 0.95, 1.1, 1.1, 1.3, 0.95, 0.85, 0.78)
+"""Lagrange multiplier times the picture's bits per pixel, for MS-SSIM, by the number of iterations."""
+
 
 class RateEstimate(Protocol):
     """Bits of quantised latents, by predictions of the entropy model that are held fixed."""
@@ -40,7 +43,8 @@ class OptimiserSchedule:
         rounds: number of gradient steps.
         rate: largest step of a code in the first round, in quantiser steps; decays linearly to 0.
         refresh: the rate estimate is renewed every so many rounds, and used half as many rounds later.
-        lambda_factor: factor on ``HUMAN_LAMBDA``: a short optimisation does not use all bits that a low one allows.
+        human_lambda: Lagrange multiplier times the picture's bits per pixel, for humans, for each number of iterations.
+        lambda_factor: factor on it: a short optimisation does not use all bits that a low one allows.
         momentum: Adam's decay rate of the gradient's mean.
         epsilon: Adam's epsilon for humans, in root mean squares of each channel's first gradient.  Where it is 0, the
             first rounds move every code equally far, whatever its gradient.
@@ -50,6 +54,7 @@ class OptimiserSchedule:
     rounds: int
     rate: float
     refresh: int = 1
+    human_lambda: tuple[float, ...] = MS_SSIM_LAMBDA
     lambda_factor: float = 1.0
     momentum: float = 0.8
     epsilon: float = 0.0

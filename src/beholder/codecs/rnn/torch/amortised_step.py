@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS, LOW_FREQUENCY, Layout
-from beholder.codecs.rnn.optimise.loop import HUMAN_LAMBDA
+from beholder.codecs.rnn.optimise.objective import MS_SSIM_LAMBDA
 from beholder.codecs.rnn.torch.refinement import Residual
 
 LIMIT = 1.5
@@ -62,7 +62,7 @@ class AmortisedStep(nn.Module):
         # to what the entropy model says before training, then fixed.
         self.rate = nn.Parameter(torch.tensor([UNFITTED_RATE]).repeat(ITERATIONS, 1), requires_grad=False)
         # The Lagrange multiplier of log(bits per pixel), by iteration.
-        self.register_buffer("lagrange", torch.tensor(HUMAN_LAMBDA))
+        self.register_buffer("lagrange", torch.tensor(MS_SSIM_LAMBDA))
         coded = np.stack([layout.levels(t) >= 0 for t in range(ITERATIONS)])
         self.register_buffer("coded", torch.from_numpy(coded).float())
         # The low-frequency channels stay: their rates come from another entropy model (pyramid.py).

@@ -1,0 +1,190 @@
+"""Rate and quality of the codecs on photographs by MS-SSIM, PSNR and SSIMULACRA2.
+
+    python benchmarks/metrics.py --limit 8 --output docs/results/metrics
+
+Files are made and decoded as by ``kodak.py``: whole files, decoded by another process.  Names of codecs are its, too:
+"rnn effort 1 psnr" is ``--effort 1 --human psnr``.  SSIMULACRA2 is the package's.  A run that was stopped goes on with
+``--resume``, one photograph after the other, so that an early stop leaves whole photographs.
+
+Written to the output folder: ``metrics.csv`` (one row a file), ``summary.csv`` (means over the photographs that all
+codecs have), ``bd_rates.csv``, ``table.md`` and ``metrics.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import kodak
+from kodak_figure import series
+
+from beholder.errors import BadOptionError, BeholderError
+from beholder.evaluation.plots.style import codec_look
+from beholder.metrics import bd_rate, ms_ssim_db
+from beholder.metrics import get as metric
+
+CODECS = "rnn,rnn effort 1,rnn effort 1 ssimulacra2,rnn effort 1 psnr,rnn effort 1 blend,bpg,avif,webp,jpeg"
+GRIDS = {
+    "rnn": (1, 2, 4, 6, 8),
+    "bpg": (23, 29, 35, 41, 47),
+    "avif": (10, 30, 50, 70, 85),
+    "webp": (1, 20, 50, 75, 90),
+    "jpeg": (10, 30, 50, 70, 90),
+}
+"""Qualities by codec, of ``rnn`` whatever its effort; each covers .1 to 1.5 bits a pixel or what it reaches of them."""
+ANCHORS = ("bpg", "avif")
+TITLES = {"ms_ssim": "MS-SSIM (dB)", "psnr": "PSNR (dB)", "ssimulacra2": "SSIMULACRA2"}
+COLOURS = ("#f27191", "#c4123f", "#1f77b4", "#2ca02c", "#8a5a00", "#76122b")
+"""The curves of ``rnn`` take these in their order."""
+
+
+@dataclass(frozen=True)
+class Row(kodak.Row):
+    """One measured file."""
+
+    ssimulacra2: float
+
+
+def decode_and_measure(job: kodak.Job, data: bytes, encode_s: float) -> Row:
+    """Decompress bytes that another process made, and compare; runs in a decoder process."""
+    row, original, decoded = kodak.decode_and_compare(job, data, encode_s)
+    return Row(**asdict(row), ssimulacra2=round(metric("ssimulacra2")(original, decoded), 4))
+
+
+def choose_jobs(names: Sequence[str], images: Sequence[Path]) -> list[kodak.Job]:
+    """Every image at every quality of every codec that runs here, image by image."""
+    grids: dict[str, Sequence[int]] = {}
+    for name in names:
+        codec = kodak.open_codec(name)
+        reason = codec.unavailable()
+        if reason is not None:
+            print(f"Skipping {name}: {reason}")
+            continue
+        scale = codec.scale
+        spread = range(scale.lowest, scale.highest + 1, 1 + scale.highest // 9)
+        grids[name] = GRIDS.get(codec.name) or kodak.GRIDS.get(codec.name, spread)
+    return [kodak.Job(path, name, quality, 0.0) for path in images for name, grid in grids.items() for quality in grid]
+
+
+def curve(summary: Sequence[dict[str, Any]], name: str, column: str) -> list[tuple[float, float]]:
+    """Mean rate against mean quality of one codec."""
+    scale = ms_ssim_db if column == "ms_ssim" else float
+    return [(entry["bpp"], scale(entry[column])) for entry in summary if series(entry) == name]
+
+
+def bd_rates(summary: Sequence[dict[str, Any]]) -> list[tuple[str, str, str, float]]:
+    """Anchor, codec, metric and BD-rate in per cent where the curves overlap."""
+    names = list(dict.fromkeys(map(series, summary)))
+    result = []
+    for column in TITLES:
+        for anchor in (name for name in ANCHORS if name in names):
+            for name in (name for name in names if name != anchor):
+                try:
+                    value = bd_rate(curve(summary, anchor, column), curve(summary, name, column))
+                except BadOptionError as error:
+                    print(f"No BD-rate of {name} against {anchor} in {column}: {error}", file=sys.stderr)
+                    continue
+                result.append((anchor, name, column, round(value, 2)))
+    return result
+
+
+def table(rates: Sequence[tuple[str, str, str, float]]) -> str:
+    """BD-rates as a table in Markdown: a row a codec, a column for each anchor and metric."""
+    columns = list(dict.fromkeys((anchor, column) for anchor, _, column, _ in rates))
+    values = {(anchor, name, column): value for anchor, name, column, value in rates}
+    heads = [f"{TITLES[column].removesuffix(' (dB)')} against `{anchor}`" for anchor, column in columns]
+    lines = ["| codec | " + " | ".join(heads) + " |", "|---" * (len(columns) + 1) + "|"]
+    for name in dict.fromkeys(name for _, name, _, _ in rates):
+        cells = [values.get((anchor, name, column)) for anchor, column in columns]
+        lines.append(f"| `{name}` | " + " | ".join("-" if c is None else f"{c:+.1f} %" for c in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(summary: Sequence[dict[str, Any]], title: str, path: Path) -> None:
+    """Draw each metric over bits per pixel, side by side."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, len(TITLES), figsize=(15, 5), layout="constrained")
+    names = list(dict.fromkeys(map(series, summary)))
+    own = dict(zip([name for name in names if name.startswith("rnn")], COLOURS, strict=False))
+    for panel, (column, label) in zip(axes, TITLES.items(), strict=True):
+        heights = []
+        for name in names:
+            points = [point for point in curve(summary, name, column) if point[0] <= 1.5]
+            colour = own.get(name, "#444444") if name.startswith("rnn") else codec_look(name)[0]
+            style = "-" if name.startswith("rnn") else "--"
+            panel.plot(*zip(*points, strict=True), color=colour, ls=style, marker="o", ms=3, lw=1.5, label=name)
+            heights += [quality for rate, quality in points if rate > 0.1]
+        panel.set(xlabel="bits per pixel (whole files)", ylabel=label, xlim=(0, 1.5), ylim=(min(heights), max(heights)))
+        panel.grid(color="#e6e6e6")
+    axes[-1].legend(fontsize=8)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=90)
+    plt.close(figure)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return the exit code."""
+    parser = argparse.ArgumentParser(description="Rate and quality of codecs by several metrics.")
+    parser.add_argument("--codecs", default=CODECS, help="separated by commas (default: %(default)s)")
+    parser.add_argument("--data", type=Path, default=kodak.DATA / "kodak", help="folder of photographs")
+    parser.add_argument("--output", type=Path, default=kodak.ROOT / "docs" / "results" / "metrics")
+    parser.add_argument("--limit", type=int, help="only the first N images")
+    parser.add_argument("--workers", type=int, default=1, help="encoder and decoder processes, N of each")
+    parser.add_argument("--resume", action="store_true", help="keep the rows that metrics.csv has")
+    args = parser.parse_args(arguments)
+    images = kodak.find_images(args.data, args.limit)
+    if not images:
+        print(f"There are no images in {args.data}: give their folder with --data.", file=sys.stderr)
+        return 2
+    try:
+        wanted = choose_jobs([name.strip() for name in args.codecs.split(",")], images)
+    except BeholderError as error:
+        print(error, file=sys.stderr)
+        return 2
+    args.output.mkdir(parents=True, exist_ok=True)
+    file = args.output / "metrics.csv"
+    if not args.resume:
+        file.unlink(missing_ok=True)
+    known = {row_key(row) for row in kodak.read_rows(file, Row)}
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    failed = kodak.measure([job for job in wanted if job.key not in known], file, args.workers, Row, decode_and_measure)
+    return max(write(args.output), int(failed > 0))
+
+
+def write(folder: Path) -> int:
+    """Write means, BD-rates, table and figure of the rows in ``folder``; return the exit code."""
+    rows = kodak.read_rows(folder / "metrics.csv", Row)
+    points = {(row.codec, row.quality) for row in rows}
+    counts = {image: sum(row.image == image for row in rows) for image in {row.image for row in rows}}
+    whole = {image for image, count in counts.items() if count == len(points)}
+    rows = sorted((row for row in rows if row.image in whole), key=lambda row: (row.codec, row.quality, row.image))
+    if not rows:
+        print("No photograph has been measured with all codecs: go on with --resume.", file=sys.stderr)
+        return 1
+    summary = kodak.summarise(rows, ("bpp", "ms_ssim", "psnr", "ssimulacra2", "encode_s", "decode_s"))
+    kodak.write_table(folder / "summary.csv", list(summary[0]), [list(entry.values()) for entry in summary])
+    rates = bd_rates(summary)
+    kodak.write_table(folder / "bd_rates.csv", ("anchor", "codec", "metric", "bd_rate_percent"), rates)
+    text = table(rates)
+    (folder / "table.md").write_text(text, encoding="utf-8")
+    print(f"{len(whole)} photographs\n{text}")
+    draw(summary, f"{len(whole)} photographs: {', '.join(sorted(whole))}", folder / "metrics.png")
+    return 0
+
+
+def row_key(row: Row) -> tuple[str, str, int, float]:
+    """As :attr:`kodak.Job.key`."""
+    return row.image, row.codec, row.quality, row.alpha
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""Distortions for human observers, which ``--human`` chooses from: how far a decoded picture is from its original."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beholder.codecs.rnn.optimise.ms_ssim import MsSsimDistortion
+from beholder.codecs.rnn.optimise.objective import MS_SSIM_LAMBDA
+from beholder.codecs.rnn.optimise.ssimulacra2 import Ssimulacra2Distortion
+
+Floats = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
+BLEND_WEIGHT = 0.3
+"""SSIMULACRA2's weight in the blend.  On five photographs the blend gains nearly all that SSIMULACRA2 alone gains, and
+MS-SSIM loses 1 % of rate (docs/log/2026-11-27-human-distances.md)."""
+LEAST_MSE = 0.05
+"""Added to the mean squared error, so that the distortion of equal pictures is finite."""
+
+
+class Distortion(Protocol):
+    """Distance of pictures from one original; pictures are (3, h, w) uint8."""
+
+    def distortion(self, decoded: Pixels) -> float:
+        """Logarithm of what a metric lacks of its best value."""
+
+    def gradient(self, decoded: Pixels) -> Floats:
+        """Gradient of :meth:`distortion` by each value, whose range is 0 to 255: (3, h, w)."""
+
+
+class MseDistortion:
+    """log(mean squared error) of pictures beside one original.
+
+    Args:
+        original: (3, h, w) uint8.
+    """
+
+    def __init__(self, original: Pixels) -> None:
+        self.original = original.astype(np.float32)
+
+    def distortion(self, decoded: Pixels) -> float:
+        return math.log(self._error(decoded)[1])
+
+    def gradient(self, decoded: Pixels) -> Floats:
+        difference, error = self._error(decoded)
+        difference *= np.float32(2 / (error * difference.size))
+        return difference
+
+    def _error(self, decoded: Pixels) -> tuple[Floats, float]:
+        difference = decoded - self.original
+        return difference, float(np.square(difference).mean(dtype=np.float64)) + LEAST_MSE
+
+
+class BlendDistortion:
+    """Weighted mean of the distortions of MS-SSIM and SSIMULACRA2.
+
+    Args:
+        original: (3, h, w) uint8.
+        weight: of SSIMULACRA2, 0 to 1.
+    """
+
+    def __init__(self, original: Pixels, weight: float = BLEND_WEIGHT) -> None:
+        self.parts: list[tuple[float, Distortion]] = [
+            (1 - weight, MsSsimDistortion(original)),
+            (weight, Ssimulacra2Distortion(original)),
+        ]
+
+    def distortion(self, decoded: Pixels) -> float:
+        return sum(weight * part.distortion(decoded) for weight, part in self.parts)
+
+    def gradient(self, decoded: Pixels) -> Floats:
+        return np.sum([np.float32(weight) * part.gradient(decoded) for weight, part in self.parts], 0)
+
+
+@dataclass(frozen=True)
+class HumanDistance:
+    """Settings of latent optimisation at alpha 0: what it minimises, and from which codes it begins.
+
+    Attributes:
+        make: the distortion of a picture (3, h, w) uint8.
+        lambdas: Lagrange multiplier times the picture's bits per pixel, for each number of iterations.
+        learned_step: whether the codes begin where the learned step, which serves MS-SSIM, leaves them.
+        activity: factor on the differences of the blocks' activity from their mean.  Quantiser steps grow with the
+            activity, which serves metrics that compare contrasts; 1 keeps it.
+    """
+
+    make: Callable[[Pixels], Distortion]
+    lambdas: tuple[float, ...]
+    learned_step: bool = True
+    activity: float = 1.0
+
+
+DEFAULT = "ms-ssim"
+HUMAN_DISTANCES = {
+    "ms-ssim": HumanDistance(MsSsimDistortion, MS_SSIM_LAMBDA),
+    "ssimulacra2": HumanDistance(Ssimulacra2Distortion, (0.5, 0.45, 0.4, 0.45, 0.55, 0.55, 0.5, 0.5)),
+    "psnr": HumanDistance(MseDistortion, (0.6, 0.8, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0), learned_step=False, activity=0.5),
+    "blend": HumanDistance(BlendDistortion, (0.85, 0.8, 0.89, 0.9, 1.07, 0.83, 0.75, 0.7)),
+}
+"""By the name that ``--human`` takes."""
