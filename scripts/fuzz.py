@@ -147,7 +147,7 @@ def alter_json(data: bytes, chance: random.Random) -> bytes:
     key = chance.choice(list(content))
     values: list[object] = [None, True, -1, 0, 1e400, 2**70, "", "x" * 300, [], [None], {}, [1, 2], [-1e30] * 3, "\0"]
     if chance.random() < 0.2:
-        content[alter(key.encode(), chance).decode(errors="replace")] = content.pop(key)
+        content[alter(key.encode(errors="replace"), chance).decode(errors="replace")] = content.pop(key)
     else:
         content[key] = chance.choice(values)
     return json.dumps(content).encode()
@@ -263,7 +263,7 @@ def fuzz(name: str, corpus: Path, chance: random.Random, until: float, most: int
             known.add(came)
             kept += 1
             pool.append(data)
-            (folder / f"{zlib.crc32(came.encode()):08x}").write_bytes(data)
+            (folder / f"{zlib.crc32(came.encode(errors='backslashreplace')):08x}").write_bytes(data)
     return count, kept, guilty
 
 

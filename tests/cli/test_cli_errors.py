@@ -295,3 +295,21 @@ def test_weights_to_start_from_that_are_not_there(fail: Fail) -> None:
     pytest.importorskip("torch")
     options = ("--train-data", ".", "--val-data", ".", "--alpha", "any", "--job-id", "mine")
     assert "--start-from" in fail("train", "codec", *options, "--start-from", "nowhere")
+
+
+@pytest.mark.parametrize(
+    "command", [["compress", "-", "-o", "a.bhd"], ["decompress", "-", "-o", "a.png"], ["info", "-"]]
+)
+def test_standard_input_has_the_limit_of_files(command: list[str], tmp_path: Path) -> None:
+    """No more is read than shows that it is too much."""
+    script = (
+        "import sys\nfrom beholder import limits\nlimits.MAX_FILE_BYTES = 1000\n"
+        "from beholder.cli import main\nsys.exit(main(sys.argv[1:]))"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", script, *command], cwd=tmp_path, input=b"\x89PNG" * 1000, capture_output=True, timeout=60
+    )
+    assert process.returncode == 2
+    assert b"larger than" in process.stderr
+    assert len(process.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())

@@ -2,6 +2,7 @@
 
 import random
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,10 @@ def test_crashes_and_new_answers_are_kept(tmp_path: Path, monkeypatch: pytest.Mo
     assert "ZeroDivisionError" in found[0].with_suffix(".txt").read_text()
     # What was kept is known in the next run.
     assert fuzz.fuzz("toy", tmp_path, random.Random(0), float("inf"), 50)[1] == 0
+
+
+def test_answers_may_quote_what_no_encoding_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as half a surrogate pair, which JSON lets through as ``\\udfff``."""
+    odd = fuzz.Target(lambda: [b"a"], lambda data, chance: data + b"a", lambda data: "\udfff" * len(data))
+    monkeypatch.setitem(fuzz.TARGETS, "odd", odd)
+    assert fuzz.fuzz("odd", tmp_path, random.Random(0), time.monotonic() + 60, 5)[2] == 0

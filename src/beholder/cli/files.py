@@ -9,16 +9,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from beholder.errors import BadOptionError, OutputError
+from beholder.errors import BadFileError, BadOptionError, OutputError
 
 STREAM = "-"
 
 
 def read_stdin() -> bytes:
-    """All bytes of standard input, or so many that whoever reads them says that they are too many."""
+    """All bytes of standard input.
+
+    Raises:
+        BadFileError: there are more than a file may have.
+    """
     from beholder.limits import MAX_FILE_BYTES
 
-    return sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+    data = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise BadFileError(f"Standard input is larger than {MAX_FILE_BYTES >> 20} MiB: give a smaller file.")
+    return data
 
 
 def choose_codec(codec: str | None, output: str | None) -> str:
