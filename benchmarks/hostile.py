@@ -21,7 +21,7 @@ from beholder.codecs.rnn import Rnn, bitstream
 from beholder.limits import limit_pixels
 
 MOST_PIXELS = 1 << 40
-"""Of a file whose header is read here."""
+"""Limit while a header is read here."""
 PICTURES = {".png", ".jpg", ".tif", ".webp"}
 
 

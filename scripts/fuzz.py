@@ -229,9 +229,9 @@ def answer(target: Target, data: bytes) -> str:
             warnings.simplefilter("ignore")
             return target.read(data)
     except BadFileError as error:
-        return "BadFileError: " + re.sub(r"[\d,.]+|\(.*?\)|'.*?'|/\S+", "#", str(error))
+        return "BadFileError: " + re.sub(r"[\d,.]+|\(.*?\)|'.*?'|\".*?\"|/\S+", "#", str(error))
     except BeholderError as error:
-        return f"{type(error).__name__}: " + re.sub(r"[\d,.]+|\(.*?\)|'.*?'|/\S+", "#", str(error))
+        return f"{type(error).__name__}: " + re.sub(r"[\d,.]+|\(.*?\)|'.*?'|\".*?\"|/\S+", "#", str(error))
 
 
 def fuzz(name: str, corpus: Path, chance: random.Random, until: float, most: int) -> tuple[int, int, int]:

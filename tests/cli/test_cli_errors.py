@@ -307,7 +307,11 @@ def test_standard_input_has_the_limit_of_files(command: list[str], tmp_path: Pat
         "from beholder.cli import main\nsys.exit(main(sys.argv[1:]))"
     )
     process = subprocess.run(
-        [sys.executable, "-c", script, *command], cwd=tmp_path, input=b"\x89PNG" * 1000, capture_output=True, timeout=60
+        [sys.executable, "-c", script, *command.split()],
+        cwd=tmp_path,
+        input=b"\x89PNG" * 1000,
+        capture_output=True,
+        timeout=60,
     )
     assert process.returncode == 2
     assert b"larger than" in process.stderr
