@@ -19,6 +19,8 @@ import numpy as np
 
 from beholder.observers import specs
 from beholder.observers.base import view
+from beholder.observers.gradient.build import build
+from beholder.observers.gradient.files import gradient_file
 from beholder.observers.keras import export as keras_export
 from beholder.observers.keras import zoo as keras_zoo
 from beholder.observers.onnx_observer import OnnxObserver
@@ -26,7 +28,7 @@ from beholder.reading import load
 
 
 def convert(name: str, folder: Path) -> Path:
-    """Write ``folder/NAME.onnx``; its path."""
+    """Write ``folder/NAME.onnx`` and its gradient graph; the former's path."""
     network = specs.get(name)
     if not isinstance(network.weights, specs.Package):
         raise SystemExit(f"{name} does not come from a package.")
@@ -35,6 +37,7 @@ def convert(name: str, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}.onnx"
     file.write_bytes(keras_export.to_bytes(model, network.info.input_size, int8=True, source=source))
+    gradient_file(file).write_bytes(build(file, network.info))
     return file
 
 

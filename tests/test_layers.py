@@ -30,8 +30,8 @@ LAYERS = (
 layers below its own."""
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 TORCH = ("codecs.rnn.torch", "training", "observers.keras", "metrics.vif")
-"""What may import torch or Keras; metrics.vif and codecs.rnn.encoder do it when they must."""
-RNN_TORCH = ("codecs.rnn.torch", "codecs.rnn.encoder", "training")
+"""What may import torch or Keras; metrics.vif does it when it must."""
+RNN_TORCH = ("codecs.rnn.torch", "training")
 """What may import the codec's torch modules."""
 
 

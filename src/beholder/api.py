@@ -72,8 +72,7 @@ def compress(
         alpha: the observer, 0 (human) to 1 (machine); for codecs that know one.
         quality: on the codec's own scale, a Python or NumPy integer; None for its default (``rnn``: 4 of 1..8).
         model: a folder with a trained ``rnn`` codec that ``beholder export`` wrote; None for ours.
-        effort: of ``rnn``: 0 is fast, 1 to 3 optimise the codes for the observer in ever more rounds (above alpha 0
-            they need torch).
+        effort: of ``rnn``: 0 is fast, 1 to 3 optimise the codes for the observer in ever more rounds.
         human: what effort 1 to 3 of ``rnn`` minimise at alpha 0: ``ms-ssim`` (the default), ``ssimulacra2``, ``psnr``
             or ``blend`` of the first two.
         target: instead of a quality, what the file must reach, such as ``beholder.Bpp(0.25)`` or

@@ -4,7 +4,7 @@
 
 Writes next to this script, for every case, the compressed file ``NAME.bhd``, the decoded pixels ``NAME.webp``
 (lossless) and ``golden.json`` with the SHA-256 of each file.  Run it after the shipped model has changed, and only
-then: any other change of these bytes breaks files that people have.  Cases with effort 1 above alpha 0 need torch.
+then: any other change of these bytes breaks files that people have.
 """
 
 from __future__ import annotations

@@ -49,8 +49,8 @@ class TargetSweep(Task):
 
     def check(self) -> None:
         """Raise BeholderError for what would fail with every image."""
-        for codec, alpha in self.contestants():
-            reason = codec.unavailable_for(alpha)
+        for codec, _ in self.contestants():
+            reason = codec.unavailable()
             if reason is not None:
                 raise NotAvailableError(reason)
         for target in self.targets:

@@ -120,7 +120,7 @@ class Compress(Task):
             raise BadOptionError("--codec auto chooses by a target: add one, such as --bpp 0.5 or --ms-ssim 0.97.")
         for codec in contestants:
             codecs.check_options(codec, self.alpha, self.quality)
-            reason = codec.unavailable_for(self.alpha)
+            reason = codec.unavailable()
             if reason is not None:
                 raise NotAvailableError(reason)
         if self.target is not None:

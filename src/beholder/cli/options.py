@@ -43,8 +43,7 @@ Effort = Annotated[
     typer.Option(
         "--effort",
         metavar="0|1|2|3",
-        help="Of rnn: 1 to 3 search for codes that serve the observer better; any decoder reads them. "
-        "Above alpha 0 they need torch.",
+        help="Of rnn: 1 to 3 search for codes that serve the observer better; any decoder reads them.",
     ),
 ]
 Human = Annotated[

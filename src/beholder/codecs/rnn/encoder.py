@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from beholder.codecs.rnn.layout import BLOCK, Layout
 from beholder.codecs.rnn.onnx_model import Model
-from beholder.codecs.rnn.optimise import adjust, loop
+from beholder.codecs.rnn.optimise import adjust, classifier, loop, machine
 from beholder.codecs.rnn.optimise.distortions import DEFAULT, HUMAN_DISTANCES, HumanDistance
 from beholder.codecs.rnn.optimise.human import HumanObjective, schedule_for
 from beholder.codecs.rnn.optimise.objective import Objective, OptimiserSchedule
@@ -156,6 +156,5 @@ def _objective(
     if alpha == 0:
         make = HUMAN_DISTANCES[human].make
         return functools.partial(HumanObjective, model, t, make), schedule_for(effort, human)
-    from beholder.codecs.rnn.torch import objective
-
-    return functools.partial(objective.load(model.folder), alpha, t), objective.schedule_for(effort, alpha)
+    observer = classifier.load(classifier.DEFAULT)
+    return functools.partial(machine.MachineObjective, model, observer, alpha, t), machine.schedule_for(effort, alpha)

@@ -8,6 +8,8 @@ A model is a folder.  C is 193 latent channels, K 96 of the hidden state, H and 
     eye.onnx          belief, row: the picture for alpha 0                                  -> (1, 3, 16H, 16W) uint8
     eye_slopes.onnx   as eye.onnx, and the derivatives of its activations
     eye_adjoint.onnx  vector-Jacobian product: gradient (1, 3, 16H, 16W), belief, row, derivatives  -> (1, C, H, W)
+    synthesis_slopes.onnx   as synthesis.onnx, where its weights lie, and the derivatives of its activations
+    synthesis_adjoint.onnx  vector-Jacobian product: gradient, belief, alpha, row, derivatives -> (1, C, H, W)
     linear.onnx, linear_adjoint.onnx   the human's linear reconstruction of y_hat alone, and its vector-Jacobian product
     step.onnx         the encoder's learned step: begun, place, gradient (1, C, H, W), t -> codes (1, C, H, W)
     eye.weights       weights that the graphs of the human's synthesis share
@@ -47,7 +49,9 @@ from beholder.errors import BadFileError, BadOptionError
 HUMAN_WEIGHTS = "eye.weights"
 DECODING = ("analysis.onnx", "recurrence.onnx", "synthesis.onnx", "entropy.npz", "eye.onnx", HUMAN_WEIGHTS)
 """Files that the identity covers, in the order of its hash."""
-FILES = (*DECODING, "eye_slopes.onnx", "eye_adjoint.onnx", "model.json")
+GRADIENTS = ("eye_slopes.onnx", "eye_adjoint.onnx", "synthesis_slopes.onnx", "synthesis_adjoint.onnx")
+"""What latent optimisation asks for."""
+FILES = (*DECODING, *GRADIENTS, "model.json")
 INPUTS = {"y_hat": "belief", "hidden": "memory", "film_index": "row"}
 """Our word -> the graphs' name of an input; other inputs have the same name in both."""
 STEP = ("linear.onnx", "linear_adjoint.onnx", "step.onnx")
@@ -181,7 +185,7 @@ class Model:
             if hidden is not None and alpha > 0:
                 inputs = {"y_hat": latent, "hidden": hidden[None, :, *tile.outer], "alpha": _scalar(alpha)}
                 machine = self._run("synthesis", **inputs, t=np.array([t]), film_index=index)
-                picture = _blend(picture, machine, alpha) if picture.size else machine
+                picture = blend(picture, machine, alpha) if picture.size else machine
             yield *tile.inner_pixels, picture[0].transpose(1, 2, 0)[tile.crop_pixels]
 
     def synthesise_with_slopes(
@@ -207,6 +211,26 @@ class Model:
         index = _film_index(t, optimised_for)
         named = {f"slope_{i}": slope for i, slope in enumerate(slopes)}
         return self._run("eye_adjoint", gradient=gradient[None], y_hat=y_hat[None], film_index=index, **named)[0]
+
+    def synthesise_machine_with_slopes(
+        self, y_hat: Floats, hidden: Floats, alpha: float, t: int, optimised_for: int
+    ) -> tuple[NDArray[np.uint8], list[Floats]]:
+        """The machine's picture (3, 16H, 16W), and what :meth:`synthesise_machine_vjp` needs to go back."""
+        inputs = {"y_hat": y_hat[None], "hidden": hidden[None], "alpha": _scalar(alpha), "t": np.array([t])}
+        index = _film_index(t, optimised_for)
+        image, *slopes = self._run_all("synthesis_slopes", **inputs, film_index=index)
+        return image[0], slopes
+
+    def synthesise_machine_vjp(
+        self, gradient: Floats, y_hat: Floats, alpha: float, t: int, optimised_for: int, slopes: list[Floats]
+    ) -> Floats:
+        """Vector-Jacobian product of the machine's synthesis: gradient (3, 16H, 16W) by pixels -> by y_hat (C, H, W).
+
+        The hidden state is held fixed; ``slopes`` are of :meth:`synthesise_machine_with_slopes` at ``y_hat``.
+        """
+        kept = {f"slope_{number}": slope for number, slope in enumerate(slopes)}
+        inputs = {"gradient": gradient[None], "y_hat": y_hat[None], "alpha": _scalar(alpha)}
+        return self._run("synthesis_adjoint", **inputs, film_index=_film_index(t, optimised_for), **kept)[0]
 
     def reconstruct(self, y_hat: Floats) -> NDArray[np.uint8]:
         """The human's linear reconstruction, without the network that refines it: (C, H, W) -> (3, 16H, 16W)."""
@@ -270,6 +294,7 @@ class Model:
             progress(done := done + 1, total)
 
     def _run(self, network: str, **inputs: NDArray[Any]) -> NDArray[Any]:
+        """The network's first output."""
         return self._run_all(network, **inputs)[0]
 
     def _run_all(self, network: str, **inputs: NDArray[Any]) -> list[NDArray[Any]]:
@@ -328,7 +353,7 @@ def check_model(model: Model, wanted: bytes) -> None:
         )
 
 
-def _blend(human: NDArray[np.uint8], machine: NDArray[np.uint8], alpha: float) -> NDArray[np.uint8]:
+def blend(human: NDArray[np.uint8], machine: NDArray[np.uint8], alpha: float) -> NDArray[np.uint8]:
     """Between the pictures of both observers, for alpha from 0 to ``HUMAN_BELOW``."""
     start, machine_weight = human.astype(np.float32), np.float32(alpha / HUMAN_BELOW)
     return np.round(start + machine_weight * (machine - start)).astype(np.uint8)
@@ -343,4 +368,4 @@ def _scalar(alpha: float) -> Floats:
     return np.array([alpha], np.float32)
 
 
-__all__ = ["Codes", "Floats", "Ints", "Model", "check_model", "identity", "load"]
+__all__ = ["Codes", "Floats", "Ints", "Model", "blend", "check_model", "identity", "load"]

@@ -70,12 +70,12 @@ class Steps:
         result: Floats = values * self._step(alpha, t, optimised_for)
         return result
 
-    def dequantise_gradient(self, q: Floats, t: int, optimised_for: int) -> Floats:
-        """Derivative of :meth:`dequantise` by each of ``q``, at alpha 0 in an optimised file."""
-        offset, extra = self._offsets(0.0, t, optimised=True)
+    def dequantise_gradient(self, q: Floats, alpha: float, t: int, optimised_for: int) -> Floats:
+        """Derivative of :meth:`dequantise` by each of ``q``, in an optimised file."""
+        offset, extra = self._offsets(alpha, t, optimised=True)
         size = np.abs(q)
         slope = 1 + offset * (size <= 1) + extra * ((size > 1) & (size <= 2))
-        result: Floats = slope * self._step(0.0, t, optimised_for)
+        result: Floats = slope * self._step(alpha, t, optimised_for)
         return result
 
     def _offsets(self, alpha: float, t: int, optimised: bool) -> tuple[Floats, Floats]:

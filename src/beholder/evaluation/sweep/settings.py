@@ -193,8 +193,7 @@ def prepare(
     watchers = open_observers(sources, None if labels is None else str(labels))
     _check_metrics(metrics, watchers)
     served = _alphas(alphas) if any(codec.takes_alpha for codec in chosen) else ()
-    most = max(served, default=0.0)
-    for reason in (*(codec.unavailable_for(most) for codec in chosen), *(o.unavailable() for o in watchers)):
+    for reason in (*(codec.unavailable() for codec in chosen), *(o.unavailable() for o in watchers)):
         if reason is not None:
             raise NotAvailableError(reason)
     source = data.open_source(location)

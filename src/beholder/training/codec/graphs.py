@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from beholder.codecs.rnn import onnx_model
 from beholder.codecs.rnn.layout import BLOCK
 from beholder.codecs.rnn.torch.model import LappedTransformCodec
+from beholder.observers.gradient.sharing import share
 
 HALF_FROM = 64
 """Tensors with at least this many values are stored as 16-bit floats."""
@@ -55,6 +56,26 @@ class _Synthesis(nn.Module):
     def forward(self, y_hat: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor, index: Tensor) -> Tensor:
         image = self.codec.synthesis.for_machine(y_hat, hidden, alpha, t, index)
         return torch.round(image.clamp(0, 1) * 255).to(torch.uint8)
+
+
+class _MachineWithSlopes(nn.Module):
+    def __init__(self, codec: LappedTransformCodec) -> None:
+        super().__init__()
+        self.codec = codec
+
+    def forward(self, y_hat: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor, index: Tensor) -> tuple[Tensor, ...]:
+        image, slopes = self.codec.synthesis.for_machine_with_slopes(y_hat, hidden, alpha, t, index)
+        return torch.round(image.clamp(0, 1) * 255).to(torch.uint8), *slopes
+
+
+class _MachineVjp(nn.Module):
+    def __init__(self, codec: LappedTransformCodec) -> None:
+        super().__init__()
+        self.codec = codec
+
+    def forward(self, gradient: Tensor, y_hat: Tensor, alpha: Tensor, index: Tensor, slopes: list[Tensor]) -> Tensor:
+        result: Tensor = self.codec.synthesis.for_machine_vjp(gradient, y_hat, alpha, index, slopes)
+        return result
 
 
 class _Human(nn.Module):
@@ -128,8 +149,7 @@ def write_networks(codec: LappedTransformCodec, folder: Path) -> None:
     blocks = {axis: BLOCK * count for axis, count in positions.items()}
     with torch.no_grad():
         _, slopes = codec.synthesis.for_human_with_slopes(y_hat, t)
-    sizes = [{axis: x.shape[axis] // y_hat.shape[axis] * count for axis, count in positions.items()} for x in slopes]
-    names = [f"slope_{i}" for i in range(len(slopes))]
+    sizes, names = _sizes(slopes, y_hat, positions), _slope_names(slopes)
     jobs: list[tuple[str, nn.Module, dict[str, Any], dict[str, Any], list[str]]] = [
         ("analysis", _Analysis(codec), {"image": image, "alpha": alpha}, {"image": blocks}, ["latent"]),
         (
@@ -176,24 +196,73 @@ def write_networks(codec: LappedTransformCodec, folder: Path) -> None:
         ]
     offsets: dict[bytes, int] = {}
     for name, module, inputs, dynamic, outputs in jobs:
-        with _quiet_exporter():
-            program = torch.onnx.export(
-                module.eval(),
-                tuple(inputs.values()),
-                input_names=[x for name in inputs for x in (names if name == "slopes" else [name])],
-                output_names=outputs,
-                dynamic_shapes=tuple(dynamic.get(key, {}) for key in inputs),
-                opset_version=OPSET,
-                dynamo=True,
-                optimize=False,  # ONNX Runtime does that; here weights would lose their names
-                verbose=False,
-            )
-        assert program is not None
-        model = _halved(program.model_proto)
+        model = _exported(module, inputs, dynamic, outputs)
         if name in ("eye", "eye_slopes", "eye_adjoint", "linear", "linear_adjoint"):
             _move_out(model, offsets)
         (folder / f"{name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
     (folder / onnx_model.HUMAN_WEIGHTS).write_bytes(b"".join(offsets))
+    write_machine_gradient(codec, folder)
+
+
+def write_machine_gradient(codec: LappedTransformCodec, folder: Path) -> None:
+    """The graphs of the machine's gradient, which find their weights in ``synthesis.onnx`` in ``folder``."""
+    y_hat, hidden = torch.zeros(1, codec.layout.latent, 6, 8), torch.zeros(1, codec.config.hidden, 6, 8)
+    alpha, t = torch.ones(1), torch.zeros(1, dtype=torch.long)
+    with torch.no_grad():
+        _, slopes = codec.synthesis.for_machine_with_slopes(y_hat, hidden, alpha, t, t)
+    axes = {axis: torch.export.Dim(f"blocks_{axis}") for axis in (2, 3)}
+    sizes, names = _sizes(slopes, y_hat, axes), _slope_names(slopes)
+    forward = _exported(
+        _MachineWithSlopes(codec),
+        {"belief": y_hat, "memory": hidden, "alpha": alpha, "t": t, "row": t.clone()},
+        {"belief": axes, "memory": axes},
+        ["image", *names],
+    )
+    back = _exported(
+        _MachineVjp(codec),
+        {"gradient": torch.zeros(1, 3, 96, 128), "belief": y_hat, "alpha": alpha, "row": t, "slopes": slopes},
+        {"gradient": {axis: BLOCK * size for axis, size in axes.items()}, "belief": axes, "slopes": sizes},
+        ["by_belief"],
+    )
+    decoder = (folder / "synthesis.onnx").read_bytes()
+    for name, model in (("synthesis_slopes", forward), ("synthesis_adjoint", back)):
+        model = share(model, "synthesis.onnx", decoder)
+        (folder / f"{name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _sizes(slopes: list[Tensor], y_hat: Tensor, axes: dict[int, Any]) -> list[dict[int, Any]]:
+    """Free height and width of each of ``slopes``, in terms of the latent's."""
+    return [{axis: x.shape[axis] // y_hat.shape[axis] * count for axis, count in axes.items()} for x in slopes]
+
+
+def _slope_names(slopes: list[Tensor]) -> list[str]:
+    return [f"slope_{i}" for i in range(len(slopes))]
+
+
+def _exported(module: nn.Module, inputs: dict[str, Any], dynamic: dict[str, Any], outputs: list[str]) -> Any:
+    """A module as an ONNX model.
+
+    Args:
+        module: to export.
+        inputs: examples by the name of the input; "slopes" are a list, of as many inputs.
+        dynamic: free axes, by the name of the input.
+        outputs: their names.
+    """
+    names = [_slope_names(value) if name == "slopes" else [name] for name, value in inputs.items()]
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            module.eval(),
+            tuple(inputs.values()),
+            input_names=[name for group in names for name in group],
+            output_names=outputs,
+            dynamic_shapes=tuple(dynamic.get(key, {}) for key in inputs),
+            opset_version=OPSET,
+            dynamo=True,
+            optimize=False,  # ONNX Runtime does that; here weights would lose their names
+            verbose=False,
+        )
+    assert program is not None
+    return _halved(program.model_proto)
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def test_slopes_of_centroids(plain: Rnn, t: int) -> None:
     rng = np.random.default_rng(t)
     codes = (rng.integers(-4, 4, (plain.model.latent, 5, 6)) + rng.uniform(0.1, 0.9, (5, 6))).astype(np.float32)
     after, before = (plain.model.steps.dequantise(codes + step, 0.0, t, t + 1) for step in (0.05, -0.05))
-    slopes = plain.model.steps.dequantise_gradient(codes, t, t + 1)
+    slopes = plain.model.steps.dequantise_gradient(codes, 0.0, t, t + 1)
     np.testing.assert_allclose((after - before) / 0.1, slopes, rtol=1e-3, atol=1e-3)
 
 

@@ -36,6 +36,25 @@ def drawn_inputs(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
     return y_hat, torch.randn(2, SMALL.hidden, height, width, generator=generator)
 
 
+@pytest.mark.parametrize("alpha", [1.0, 0.7, 0.2])
+def test_the_gradient_by_hand_is_autograds(codec: LappedTransformCodec, alpha: float) -> None:
+    drawn(codec.synthesis)
+    codec.double()
+    y_hat, memory = (x.double() for x in drawn_inputs(4, 6))
+    y_hat.requires_grad_(True)
+    settings = (memory, torch.full((2,), alpha).double(), T, ROW)
+    gradient = torch.randn(2, 3, 4 * BLOCK, 6 * BLOCK, generator=torch.Generator().manual_seed(2)).double()
+    image = codec.synthesis.for_machine(y_hat, *settings)
+    (wanted,) = torch.autograd.grad((image * gradient).sum(), y_hat)
+    with torch.no_grad():
+        again, slopes = codec.synthesis.for_machine_with_slopes(y_hat, *settings)
+        found = codec.synthesis.for_machine_vjp(gradient, y_hat, settings[1], ROW, slopes)
+    torch.testing.assert_close(again, image, rtol=1e-3, atol=1e-3)  # parts of it are float32
+    assert float(wanted[:, 1:].abs().max()) > 1
+    torch.testing.assert_close(found[:, 1:], wanted[:, 1:], rtol=1e-5, atol=1e-3)
+    assert not found[:, 0].any()
+
+
 def test_it_begins_as_the_eyes_and_only_once(codec: LappedTransformCodec) -> None:
     eye, machine = codec.synthesis.eye_network, codec.synthesis.machine_network
     assert eye is not None

@@ -69,5 +69,5 @@ def propose(model: Model, pixels: NDArray[np.uint8], latent: Floats, gains: Sequ
     place[0] = begun[0]
     y_hat = model.steps.dequantise(begun, 0.0, t, t + 1)
     by_pixel = MsSsimDistortion(pixels, keep=False).gradient(model.reconstruct(y_hat)) * np.float32(255)
-    gradient = model.reconstruct_vjp(by_pixel, y_hat) * model.steps.dequantise_gradient(begun, t, t + 1)
+    gradient = model.reconstruct_vjp(by_pixel, y_hat) * model.steps.dequantise_gradient(begun, 0.0, t, t + 1)
     return model.step_codes(begun, place, gradient, t)

@@ -54,7 +54,7 @@ class HumanObjective:
         by_pixel = self.human.gradient(decoded) * np.float32(255)
         by_pixel[(decoded == 0) | (decoded == 255)] = 0  # cut off there
         by_y_hat = self.model.synthesise_vjp(by_pixel, y_hat, self.t, self.t + 1, slopes)
-        result: Floats = (by_y_hat * self.model.steps.dequantise_gradient(soft[0], self.t, self.t + 1))[None]
+        result: Floats = (by_y_hat * self.model.steps.dequantise_gradient(soft[0], 0.0, self.t, self.t + 1))[None]
         return result
 
     def _picture(self, y_hat: Floats) -> NDArray[np.uint8]:

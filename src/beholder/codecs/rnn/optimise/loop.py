@@ -13,8 +13,8 @@ During optimisation codes are real numbers.  The decoder sees them rounded softl
 quantized neural compression", 2020), closer to whole numbers in later rounds.  Their rate is that of the nearest whole
 number, with the difference to the other neighbour as its gradient.
 
-An :class:`~.objective.Objective` gives distortion and rate: :mod:`.human` for alpha 0 with NumPy and ONNX Runtime,
-:mod:`beholder.codecs.rnn.torch.objective` for any alpha with torch and a classifier (the extra ``train``).
+An :class:`~.objective.Objective` gives distortion and rate: :mod:`.human` for alpha 0 and :mod:`.machine` above it with
+NumPy and ONNX Runtime, :mod:`beholder.codecs.rnn.torch.objective` for any alpha with torch in training.
 """
 
 from __future__ import annotations

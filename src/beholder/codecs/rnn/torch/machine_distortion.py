@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from beholder import weights
-from beholder.codecs.rnn.torch.model import mixed_precision
+from beholder.codecs.rnn.torch.layers import mixed_precision
 from beholder.errors import BadFileError, BadOptionError, NotAvailableError
 from beholder.extras import install_command
 

@@ -6,6 +6,8 @@ them from scratch on classifiers' features takes far longer (docs/codec.md).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -41,9 +43,28 @@ class MachineRefinement(Refinement):
             index: (b,) as :func:`~beholder.codecs.rnn.torch.refinement.film_index` gives it.
             alpha: (b,).
         """
-        codes = self.mid(F.silu(self.code(y_hat / self.spread) + self.memory(hidden)))
-        factors = self.film[index] + (1 - alpha)[:, None] * self.film_human
-        return self.correct(codes, y_hat, reconstruction, index, factors)
+        codes = self.mid(F.silu(self._entered(y_hat, hidden)))
+        return self.correct(codes, y_hat, reconstruction, index, self._factors(index, alpha))
+
+    def with_slopes(
+        self, y_hat: Tensor, hidden: Tensor, reconstruction: Tensor, index: Tensor, alpha: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        """As :meth:`forward`, with the derivatives of all activations for :meth:`vjp`."""
+        factors = self._factors(index, alpha)
+        return self.correct_with_slopes(self._entered(y_hat, hidden), y_hat, reconstruction, index, factors)
+
+    def vjp(
+        self, y_hat: Tensor, index: Tensor, alpha: Tensor, gradient: Tensor, slopes: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Vector-Jacobian product of :meth:`forward`: by y_hat (but its activity) and by the reconstruction."""
+        return self.correct_vjp(gradient, y_hat, index, self._factors(index, alpha), slopes)
+
+    def _entered(self, y_hat: Tensor, hidden: Tensor) -> Tensor:
+        entered: Tensor = self.code(y_hat / self.spread) + self.memory(hidden)
+        return entered
+
+    def _factors(self, index: Tensor, alpha: Tensor) -> Tensor:
+        return self.film[index] + (1 - alpha)[:, None] * self.film_human
 
     def begin(self, human: HumanRefinement) -> None:
         """Copy the weights of the network for people, if nothing has been learned yet."""

@@ -24,9 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +34,7 @@ from torch.nn import functional as F
 from beholder.codecs.rnn.layout import HUMAN_BELOW, ITERATIONS, LAYOUT, MASKING_POWER, Layout
 from beholder.codecs.rnn.torch.amortised_step import AmortisedStep
 from beholder.codecs.rnn.torch.human_refinement import HumanRefinement
+from beholder.codecs.rnn.torch.layers import ConvGRU, Film, mixed_precision
 from beholder.codecs.rnn.torch.machine_refinement import MachineRefinement
 from beholder.codecs.rnn.torch.quantiser import Quantiser
 from beholder.codecs.rnn.torch.refinement import film_index
@@ -76,40 +75,6 @@ class CodecConfig:
         return asdict(self)
 
 
-class Film(nn.Module):
-    """Scale and shift by observer and, where ``iterations`` is given, by iteration (Perez et al., 2018)."""
-
-    def __init__(self, channels: int, iterations: int = 1) -> None:
-        super().__init__()
-        self.by_alpha = nn.Parameter(torch.zeros(2, 2 * channels))
-        self.by_iteration = nn.Parameter(torch.zeros(iterations, 2 * channels))
-
-    def forward(self, x: Tensor, alpha: Tensor, t: Tensor | None = None) -> Tensor:
-        """x: (b, c, h, w); alpha: (b,) in [0, 1]; t: (b,) 0-based iteration."""
-        powers = torch.stack([alpha, alpha * alpha], 1)
-        scale_shift = powers @ self.by_alpha
-        scale_shift = scale_shift + (self.by_iteration[0] if t is None else self.by_iteration[t])
-        scale, shift = scale_shift[:, :, None, None].chunk(2, 1)
-        return x * (1 + scale) + shift
-
-
-class ConvGRU(nn.Module):
-    """Convolutional GRU, input kernel 3, hidden kernel 1 (Ballas et al., 2016)."""
-
-    def __init__(self, inputs: int, hidden: int) -> None:
-        super().__init__()
-        self.inputs = _conv(inputs, 3 * hidden)
-        self.gates = nn.Conv2d(hidden, 2 * hidden, 1, bias=False)
-        self.candidate = nn.Conv2d(hidden, hidden, 1, bias=False)
-
-    def forward(self, x: Tensor, h: Tensor) -> Tensor:
-        r, z, c = self.inputs(x).chunk(3, 1)
-        hr, hz = self.gates(h).chunk(2, 1)
-        candidate = torch.tanh(c + self.candidate(torch.sigmoid(r + hr) * h))
-        z = torch.sigmoid(z + hz)
-        return h + z * (candidate - h)
-
-
 class Analysis(nn.Module):
     """Image to latent: (b, 3, 16a, 16b) in [0, 1] -> (b, latent, a, b)."""
 
@@ -131,11 +96,6 @@ class Analysis(nn.Module):
         activity = block_activity(coefficients, self.luma)
         y = coefficients / self.step / masking(activity)
         return torch.cat([activity, y], 1)
-
-
-def mixed_precision(on: bool, like: Tensor) -> AbstractContextManager[Any]:
-    """Where ``on``, networks compute with 16-bit floats (bfloat16 has float32's range: no loss scaling)."""
-    return torch.autocast(like.device.type, torch.bfloat16) if on else nullcontext()
 
 
 class Recurrence(nn.Module):
@@ -207,15 +167,54 @@ class Synthesis(nn.Module):
     def for_machine(self, y_hat: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor, index: Tensor) -> Tensor:
         """The machine's picture: :meth:`forward` from ``HUMAN_BELOW`` on; ``index`` (N,) of :func:`film_index`."""
         machine_weight = _machine_weight(alpha)
-        with mixed_precision(self.mixed, y_hat):
-            missed = self.head(self.film_head(hidden, alpha, t)).float()
-        y_hat = y_hat + machine_weight * self.cell[t][:, :, None, None] * missed
+        y_hat = self._found(y_hat, hidden, alpha, t)
         reconstruction = self.linear_reconstruction(y_hat, machine_weight)
         if self.machine_network is not None:
             with mixed_precision(self.mixed, y_hat):
                 correction = self.machine_network(y_hat, hidden, reconstruction, index, alpha).float()
             reconstruction = reconstruction + machine_weight * correction
         return from_ycc(reconstruction)
+
+    def for_machine_with_slopes(
+        self, y_hat: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor, index: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        """As :meth:`for_machine`, with the derivatives of all activations for :meth:`for_machine_vjp`."""
+        machine_weight, slopes = _machine_weight(alpha), list[Tensor]()
+        y_hat = self._found(y_hat, hidden, alpha, t)
+        reconstruction = self.linear_reconstruction(y_hat, machine_weight)
+        if self.machine_network is not None:
+            correction, slopes = self.machine_network.with_slopes(y_hat, hidden, reconstruction, index, alpha)
+            reconstruction = reconstruction + machine_weight * correction
+        return from_ycc(reconstruction), slopes
+
+    def for_machine_vjp(
+        self, gradient: Tensor, y_hat: Tensor, alpha: Tensor, index: Tensor, slopes: Sequence[Tensor]
+    ) -> Tensor:
+        """Vector-Jacobian product of :meth:`for_machine`, the hidden state held fixed.
+
+        Args:
+            gradient: (N, 3, 16H, 16W).
+            y_hat: (N, C, H, W); the activity's own gradient in the result is 0.
+            alpha, index: (N,).
+            slopes: of :meth:`for_machine_with_slopes`.
+        """
+        machine_weight, activity = _machine_weight(alpha), y_hat[:, :1]
+        by_reconstruction = from_ycc_adjoint(gradient)
+        more: Tensor | None = None
+        if self.machine_network is not None:
+            by_correction = machine_weight * by_reconstruction
+            more, corrected = self.machine_network.vjp(y_hat, index, alpha, by_correction, slopes)
+            by_reconstruction = by_reconstruction + corrected
+        by_y_hat = self._linear_vjp(by_reconstruction, activity, machine_weight)
+        if more is not None:
+            by_y_hat = by_y_hat + more[:, 1:]
+        return torch.cat([torch.zeros_like(activity), by_y_hat], 1)
+
+    def _found(self, y_hat: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
+        """y_hat and what the hidden state estimates that quantisation lost; the activity stays."""
+        with mixed_precision(self.mixed, y_hat):
+            missed = self.head(self.film_head(hidden, alpha, t)).float()
+        return y_hat + _machine_weight(alpha) * self.cell[t][:, :, None, None] * missed
 
     def begin_machine(self) -> None:
         """Initialise a machine's network that has learned nothing with the human's weights."""
@@ -280,24 +279,30 @@ class Synthesis(nn.Module):
         by_activity = (by_y_hat * y_hat[:, 1:]).sum(1, keepdim=True) * (math.log(2) * MASKING_POWER)
         return torch.cat([by_activity, by_y_hat], 1)
 
-    def _linear_vjp(self, gradient: Tensor, activity: Tensor) -> Tensor:
+    def _linear_vjp(self, gradient: Tensor, activity: Tensor, machine_weight: Tensor | None = None) -> Tensor:
         """Vector-Jacobian product of :meth:`linear_reconstruction` for all channels but the activity."""
-        borders = self.eye_borders.T[None].expand(len(gradient), -1, -1)
+        linear, borders = self._linear_filters(machine_weight)
+        borders = borders.transpose(1, 2).expand(len(gradient), -1, -1)
         patches = F.pixel_unshuffle(F.pixel_unshuffle(self.borders(gradient, borders), PATCH), 2)
         b, _, height, width = patches.shape
-        coefficients = (self.eye_linear.T[None] @ patches.flatten(2)).reshape(b, -1, height, width)
+        coefficients = (linear.transpose(1, 2) @ patches.flatten(2)).reshape(b, -1, height, width)
         return coefficients * self.step * masking(activity)
 
     def linear_reconstruction(self, y_hat: Tensor, machine_weight: Tensor | None = None) -> Tensor:
         """The linear synthesis, (N, 3, 16H, 16W) YCbCr; the human's without ``machine_weight`` (N, 1, 1, 1)."""
         b, _, height, width = y_hat.shape
         coefficients = y_hat[:, 1:] * self.step * masking(y_hat[:, :1])
+        linear, borders = self._linear_filters(machine_weight)
+        patches = (linear @ coefficients.flatten(2)).reshape(b, -1, height, width)
+        return self.borders(F.pixel_shuffle(F.pixel_shuffle(patches, 2), PATCH), borders)
+
+    def _linear_filters(self, machine_weight: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Matrices of the inverse transform and of the border filter, (N or 1, ...) each."""
         linear, borders = self.eye_linear[None], self.eye_borders[None]
         if machine_weight is not None:
             linear = torch.lerp(linear, self.linear.weight[None, :, :, 0, 0], machine_weight[:, :, 0])
             borders = torch.lerp(borders, self.borders.weight[None], machine_weight[:, :, 0])
-        patches = (linear @ coefficients.flatten(2)).reshape(b, -1, height, width)
-        return self.borders(F.pixel_shuffle(F.pixel_shuffle(patches, 2), PATCH), borders)
+        return linear, borders
 
 
 class LappedTransformCodec(nn.Module):

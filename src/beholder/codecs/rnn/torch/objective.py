@@ -1,15 +1,13 @@
-"""Objective of latent optimisation for any alpha, with torch: in the encoder, and for batches in training.
+"""Objective of latent optimisation for any alpha, with torch: for batches in training.
 
-The machine is EfficientNet-Lite0, which sees two views of the picture that change each round: what holds for one view
-of one network only does not transfer to others.  Small pictures are enlarged a little; of large ones one view is the
-whole picture, shrunk to the network's input, and one a part.
+The machine is EfficientNet-Lite0, which sees two views of the picture that change each round, as
+:mod:`beholder.codecs.rnn.optimise.views` describes them.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,29 +15,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from beholder.codecs.rnn import onnx_model
 from beholder.codecs.rnn.optimise import human, loop
-from beholder.codecs.rnn.optimise.objective import Floats, OptimiserSchedule, RateEstimate, SinglePictureRate
+from beholder.codecs.rnn.optimise.objective import Floats, OptimiserSchedule, RateEstimate
+from beholder.codecs.rnn.optimise.views import ENLARGED, PART, SHIFT, SMALL, WHOLE
 from beholder.codecs.rnn.torch.entropy.models import ContextModel
 from beholder.codecs.rnn.torch.human_distortion import human_distortion
 from beholder.codecs.rnn.torch.machine_distortion import FeatureDistortion
 from beholder.codecs.rnn.torch.model import LappedTransformCodec
-from beholder.codecs.rnn.torch.weights import exported
 
 NETWORKS, LOGITS = ("efficientnet_lite0",), 0.05
 """The weight of the logits is small: matching one network's logits does not transfer to others."""
-SCHEDULES = {0: (4, 0.25, 0.15, 1), 1: (12, 0.2, 0.18, 4), 2: (24, 0.25, 0.2, 4), 3: (48, 0.25, 0.2, 4)}
-"""Effort (0: in training between alpha 0 and 1) -> rounds, first step size for humans and for machines, refresh."""
-SMALL = 400 * 400
-"""Pixels up to which both views are enlarged parts; of larger pictures one is the whole and one a part."""
-SHIFT = 16
-"""Largest shift of a view, in pixels."""
-ENLARGED = 0.25
-"""Largest enlargement of the views of small pictures, less 1."""
-WHOLE = (224, 320)
-"""Short side that large pictures are shrunk to: the inputs of common classifiers, and more."""
-PART = 352
-"""Side of the square that is shown of a large picture as it is."""
+BETWEEN = OptimiserSchedule(rounds=4, rate=0.2)
+"""Schedule between alpha 0 and 1."""
+MACHINE = OptimiserSchedule(rounds=12, rate=0.18, refresh=4)
+"""Schedule at alpha 1."""
 
 Pair = tuple[Tensor, Tensor]
 """Decoded pictures and their originals, (N, 3, H, W) each."""
@@ -56,27 +45,12 @@ class TorchObjectives:
     def __init__(self, codec: LappedTransformCodec, rate_estimate: Callable[[list[Floats]], RateEstimate]) -> None:
         self.codec, self.rate_estimate = codec, rate_estimate
 
-    @classmethod
-    def exported(cls, folder: Path) -> TorchObjectives:
-        """For the codec that `beholder export` wrote to ``folder``; the rate is estimated with the file's tables."""
-        config, (state, _) = exported(folder)
-        codec = LappedTransformCodec(config)
-        codec.load_state_dict(codec.state_dict() | state)
-        codec.eval().requires_grad_(False)
-        _speed_up(codec)
-        entropy = onnx_model.load(folder).entropy
-        return cls(codec, lambda latents: SinglePictureRate(entropy.rate_estimate([latent[0] for latent in latents])))
-
     @functools.cached_property
     def machine(self) -> FeatureDistortion:
         """Loaded for alpha > 0 only."""
         networks = FeatureDistortion(NETWORKS, LOGITS).to(self.codec.analysis.step.device)
-        _speed_up(networks)
-        return networks
-
-    def __call__(self, alpha: float, t: int, pixels: NDArray[np.uint8]) -> TorchObjective:
-        """The objective of a picture (3, 16H, 16W) whose last iteration sent is ``t``, 0-based."""
-        return TorchObjective(self, torch.from_numpy(pixels).float()[None] / 255, alpha, t)
+        # Weights lie in memory as a processor's convolutions read them.
+        return networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.no_grad()
     def improve(
@@ -89,10 +63,10 @@ class TorchObjectives:
             latent: (N, C, H, W); so is the result.
             alpha: the observer, the same for all.
             t: the last iteration that is sent, 0-based.
-            schedule: None for that of effort 1 at alpha 0 and 1, of effort 0 between them.
+            schedule: None for that of effort 2 at alpha 0, of ``MACHINE`` at 1, of ``BETWEEN`` else.
         """
         if schedule is None:
-            schedule = human.SCHEDULES[2] if alpha == 0 else schedule_for(1 if alpha == 1 else 0, alpha)
+            schedule = human.SCHEDULES[2] if alpha == 0 else MACHINE if alpha == 1 else BETWEEN
         objective = TorchObjective(self, image, alpha, t)
         gains = [
             self.codec.quantiser.gain(objective.observer[:1], i[:1], objective.optimised_for[:1])[0].cpu().numpy()
@@ -208,25 +182,8 @@ def varied_views(decoded: Tensor, original: Tensor, chance: np.random.Generator)
     return [(view[:n], view[n:]) for view in mirrored]
 
 
-def schedule_for(effort: int, alpha: float) -> OptimiserSchedule:
-    """The schedule of an effort above alpha 0."""
-    rounds, human_rate, machine_rate, refresh = SCHEDULES[effort]
-    return OptimiserSchedule(rounds, human_rate + alpha * (machine_rate - human_rate), refresh)
-
-
-@functools.lru_cache(maxsize=2)
-def load(folder: Path) -> TorchObjectives:
-    """The objectives for the codec in ``folder``, loaded once."""
-    return TorchObjectives.exported(folder)
-
-
 def _cut(pictures: Tensor, height: int, width: int, chance: np.random.Generator) -> Tensor:
     """A random part of at most that size."""
     spare = (max(have - want, 0) for have, want in zip(pictures.shape[2:], (height, width), strict=True))
     y, x = (int(chance.integers(max(left, 1))) for left in spare)
     return pictures[:, :, y : y + height, x : x + width]
-
-
-def _speed_up(network: torch.nn.Module) -> None:
-    """Lay weights out in memory as a processor's convolutions read them."""
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -6,10 +6,14 @@
 
 Humans (:mod:`.human_refinement`) and machines (:mod:`.machine_refinement`) have one network each.  Attribute names are
 those of the stored weights.
+
+The encoder's latent optimisation needs gradients without torch: :meth:`Refinement.correct_vjp` is the vector-Jacobian
+product, written by hand, so that it can be a graph of its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -88,6 +92,57 @@ class Refinement(nn.Module):
         h = F.silu(self.modulate(self.join(codes, reconstruction), factors))
         return F.pixel_shuffle(self.scale(y_hat, index) * self.leave(self.body(h)), STRIDE)
 
+    def correct_with_slopes(
+        self, entered: Tensor, y_hat: Tensor, reconstruction: Tensor, index: Tensor, factors: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Correction as :meth:`correct` gives it, and the derivatives of all activations for :meth:`correct_vjp`.
+
+        Args:
+            entered: (N, codes, H, W) features at stride 16 before the first activation.
+            y_hat, reconstruction, index, factors: as for :meth:`correct`.
+        """
+        slopes: list[Tensor] = []
+
+        def bent(x: Tensor) -> Tensor:
+            gate = torch.sigmoid(x)
+            slopes.append(gate * (1 + x * (1 - gate)))
+            return x * gate
+
+        def through(blocks: nn.Sequential, x: Tensor) -> Tensor:
+            for block in blocks:
+                assert isinstance(block, Residual)
+                x = x + block.second(bent(block.first(x)))
+            return x
+
+        codes = through(self.mid, bent(entered))
+        h = through(self.body, bent(self.modulate(self.join(codes, reconstruction), factors)))
+        return F.pixel_shuffle(self.scale(y_hat, index) * self.leave(h), STRIDE), slopes
+
+    def correct_vjp(
+        self, gradient: Tensor, y_hat: Tensor, index: Tensor, factors: Tensor, slopes: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Vector-Jacobian product: by y_hat (but its activity) and by the reconstruction.
+
+        Args:
+            gradient: by the correction, (N, 3, 16H, 16W).
+            y_hat, index, factors: as for :meth:`correct`.
+            slopes: of :meth:`correct_with_slopes`.
+        """
+        left = list(slopes)
+
+        def back(blocks: nn.Sequential, g: Tensor) -> Tensor:
+            for block in reversed(list(blocks)):
+                assert isinstance(block, Residual)
+                g = g + _back(block.first, _back(block.second, g) * left.pop())
+            return g
+
+        g = self.scale(y_hat, index) * F.pixel_unshuffle(gradient, STRIDE)
+        g = back(self.body, _back(self.leave, g)) * left.pop()
+        g = g * (1 + factors[:, :, None, None].chunk(2, 1)[0])
+        by_reconstruction = F.pixel_shuffle(_back(self.enter, g), STRIDE) / DEVIATION
+        g = back(self.mid, _back(self.up, F.pixel_unshuffle(g, UP))) * left.pop()
+        return _back(self.code, g) / self.spread, by_reconstruction
+
     def join(self, codes: Tensor, reconstruction: Tensor) -> Tensor:
         """Sum of both inputs at stride 4."""
         entered: Tensor = self.enter(F.pixel_unshuffle(reconstruction / DEVIATION, STRIDE))
@@ -112,6 +167,15 @@ def film_index(t: Any, optimised_for: Any) -> Any:
         optimised_for: the number of iterations that latent optimisation served, 0 without it.
     """
     return t + ITERATIONS * (optimised_for == 0)
+
+
+def _back(conv: nn.Module, gradient: Tensor) -> Tensor:
+    """Adjoint of a convolution of stride 1 that keeps the size."""
+    assert isinstance(conv, nn.Conv2d)
+    weight = conv.weight.transpose(0, 1)
+    if weight.shape[-1] > 1:
+        weight = weight.flip(2, 3)
+    return F.conv2d(gradient, weight, padding=weight.shape[-1] // 2)
 
 
 def conv3(inputs: int, outputs: int) -> nn.Conv2d:
