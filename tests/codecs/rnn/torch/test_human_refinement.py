@@ -13,7 +13,7 @@ from beholder.codecs.rnn.torch.human_refinement import HumanRefinement  # noqa: 
 from beholder.codecs.rnn.torch.model import CodecConfig, LappedTransformCodec  # noqa: E402
 from beholder.codecs.rnn.torch.refinement import film_index  # noqa: E402
 
-SMALL = CodecConfig(n=8, m=8, hidden=8, context=8, eye_width=8, eye_blocks=4, eye_codes=8)
+SMALL = CodecConfig(hidden=8, context=8, eye_width=8, eye_blocks=4, eye_codes=8)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from beholder.codecs.rnn import onnx_model  # noqa: E402
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS  # noqa: E402
 from beholder.codecs.rnn.torch.model import CodecConfig, LappedTransformCodec  # noqa: E402
 
-SMALL = CodecConfig(n=8, m=8, hidden=8, context=8, eye_width=8, eye_blocks=4, eye_codes=8, machine_network=1)
+SMALL = CodecConfig(hidden=8, context=8, eye_width=8, eye_blocks=4, eye_codes=8, machine_network=1)
 T = torch.tensor([2, 5])
 ROW = T + torch.tensor([0, ITERATIONS])
 
