@@ -50,7 +50,7 @@ HUMAN_WEIGHTS = "eye.weights"
 DECODING = ("analysis.onnx", "recurrence.onnx", "synthesis.onnx", "entropy.npz", "eye.onnx", HUMAN_WEIGHTS)
 """Files that the identity covers, in the order of its hash."""
 GRADIENTS = ("eye_slopes.onnx", "eye_adjoint.onnx", "synthesis_slopes.onnx", "synthesis_adjoint.onnx")
-"""What latent optimisation asks for."""
+"""Gradients for latent optimisation."""
 FILES = (*DECODING, *GRADIENTS, "model.json")
 INPUTS = {"y_hat": "belief", "hidden": "memory", "film_index": "row"}
 """Our word -> the graphs' name of an input; other inputs have the same name in both."""
