@@ -67,17 +67,17 @@ export class Decoder {
     return new ProgressivePicture(this);
   }
 
-  /** Bring `now` from before iteration `t` to after it. */
-  decode(segment: Uint8Array, now: Latent, t: number): void {
+  /** Bring `state` from before iteration `t` to after it. */
+  decode(segment: Uint8Array, state: Latent, t: number): void {
     const { heap } = this;
-    this.checkLength(segment, now.height * now.width, t);
+    this.checkLength(segment, state.height * state.width, t);
     const mark = heap.mark();
     const count = Math.ceil(segment.length / 4) + BEYOND / 4;
     const words = heap.allocate(4 * count, true);
     new Uint8Array(heap.call.memory.buffer, words, segment.length).set(segment);
     heap.call.start(words, count);
     this.model.header.stages.forEach((stage, number) => {
-      if (stage.iteration === t) this.#decodeStage(this.#stages[number]!, now, t);
+      if (stage.iteration === t) this.#decodeStage(this.#stages[number]!, state, t);
     });
     heap.release(mark);
   }
@@ -87,18 +87,18 @@ export class Decoder {
     if (this.model.header.least_bits[t]! * positions > 8 * (segment.length + BEYOND)) throw tooShort(t);
   }
 
-  #decodeStage(network: StageNetwork | PyramidNetwork, now: Latent, t: number): void {
-    const count = now.height * now.width;
+  #decodeStage(network: StageNetwork | PyramidNetwork, state: Latent, t: number): void {
+    const count = state.height * state.width;
     const channels = network.stage.channels.length;
     const shifts = this.model.header.adapts && count >= LEAST_POSITIONS ? this.tables.shifts(channels) : null;
     const codes = new Int32Array(channels * count);
-    for (const { positions, choice } of network.passes(codes, now, shifts)) {
+    for (const { positions, choice } of network.passes(codes, state, shifts)) {
       const found = this.tables.decode(choice);
       if (this.heap.call.broken()) throw new BhdError(`The codes of iteration ${t + 1} are damaged: get the file anew.`);
       if (this.heap.call.exhausted()) throw tooShort(t);
       for (let c = 0, i = 0; c < channels; c++) for (const p of positions) codes[c * count + p] = found[i++]!;
     }
-    network.take(codes, now);
+    network.apply(codes, state);
   }
 }
 
@@ -164,8 +164,8 @@ export class ProgressivePicture {
   /** The picture as it stands; without `correct`, the quick linear part alone. */
   render(correct = true): Picture {
     if (!this.segments || !this.header) throw new BhdError("The file ends before its first segment is complete: get the whole file.");
-    const { width, height, grey, searched, iterations } = this.header;
-    const padded = this.decoder.synthesis.render(this.#latent!, this.segments - 1, searched ? iterations : 0, correct);
+    const { width, height, grey, optimised, iterations } = this.header;
+    const padded = this.decoder.synthesis.render(this.#latent!, this.segments - 1, optimised ? iterations : 0, correct);
     const row = 4 * BLOCK * this.#latent!.width;
     const data = new Uint8ClampedArray(4 * width * height);
     for (let y = 0; y < height; y++) data.set(padded.subarray(y * row, y * row + 4 * width), 4 * y * width);
@@ -185,7 +185,7 @@ export class ProgressivePicture {
       throw new BhdError(`The file was written by codec model ${header.model}, and this decoder has ${identity}: decode it with the beholder that wrote it.`);
     }
     if (header.alpha !== 0) {
-      throw new BhdError(`The file was made for a machine (alpha ${header.alpha}), and the browser decodes files for the eye (alpha 0): use \`beholder decompress\`.`);
+      throw new BhdError(`The file was made for a machine (alpha ${header.alpha}), and the browser decodes files for people (alpha 0): use \`beholder decompress\`.`);
     }
   }
 

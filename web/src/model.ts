@@ -9,14 +9,14 @@ export interface Stage {
   /** 0: a pyramid; else the number of interleaved sub-lattices. */
   passes: number;
   /** Channels coded before, a prefix. */
-  seen: number;
+  prior_channels: number;
   /** By how many levels each channel is refined, -1 where it is coded first. */
   refinement: number[];
   /** Each earlier channel's step in units of the finest. */
-  worth: number[];
+  step_in_finest_units: number[];
   /** Family of probability tables where a channel is 0 so far. */
   family: number[];
-  /** Of a pyramid: channels of the thumbnail that are coded before. */
+  /** Of a pyramid: low-frequency channels that are coded before. */
   earlier: number[];
 }
 

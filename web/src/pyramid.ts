@@ -63,15 +63,15 @@ export class PyramidNetwork {
     this.#zeros = heap.put(new Float64Array(8), "f64");
   }
 
-  take(codes: Int32Array, now: Latent): void {
-    now.values.set(codes, this.stage.channels[0]! * now.height * now.width);
+  apply(codes: Int32Array, state: Latent): void {
+    state.values.set(codes, this.stage.channels[0]! * state.height * state.width);
   }
 
-  *passes(codes: Int32Array, now: Latent, shifts: number[] | null): Generator<{ positions: number[]; choice: Choice }> {
-    const count = now.height * now.width;
-    const planes = [...this.stage.earlier.map((c) => now.values.subarray(c * count, (c + 1) * count)), codes];
+  *passes(codes: Int32Array, state: Latent, shifts: number[] | null): Generator<{ positions: number[]; choice: Choice }> {
+    const count = state.height * state.width;
+    const planes = [...this.stage.earlier.map((c) => state.values.subarray(c * count, (c + 1) * count)), codes];
     let number = 0;
-    for (const pass of pyramid(now.height, now.width)) {
+    for (const pass of pyramid(state.height, state.width)) {
       if (pass.positions.length) yield { positions: pass.positions, choice: this.#choose(planes, pass, number, shifts ? shifts[0]! : 0) };
       number++;
     }
@@ -82,11 +82,11 @@ export class PyramidNetwork {
     const mark = heap.mark();
     const count = pass.positions.length;
     const { references, differences, inputs } = this.#inputs(planes, pass);
-    const seen = heap.put(inputs, "f64");
+    const known = heap.put(inputs, "f64");
     const { address: enter, inputs: size } = this.#layers["enter.weight"]!;
     const byPass = this.#layers["by_pass"]!;
     const width = byPass.inputs;
-    const hidden = this.#product(seen, count, size, enter + 8 * pass.kind * width * size, byPass.address + 8 * number * width, width, true);
+    const hidden = this.#product(known, count, size, enter + 8 * pass.kind * width * size, byPass.address + 8 * number * width, width, true);
     const mixed = this.#layer("mix", hidden, count, true);
     const out = this.#layer("out", mixed, count, false);
     const linear = this.#layers["linear.weight"]!;
@@ -135,7 +135,7 @@ export class PyramidNetwork {
     const contrast = (p: number) => Math.min(Math.max(planes[0]![p]!, 0), MOST_CONTRAST);
     const mask = (p: number) => (first ? 1 : masks[contrast(p)]!);
     // A truncated code stands for the middle of its cell.
-    const worth = (plane: Int32Array, p: number, own: number) => {
+    const rescaled = (plane: Int32Array, p: number, own: number) => {
       const code = plane[p]!;
       return Math.floor(((MEAN_SCALE / 2) * ((first ? 2 * code : 2 * code + Math.sign(code)) * mask(p))) / own);
     };
@@ -145,7 +145,7 @@ export class PyramidNetwork {
     const references = new Int32Array(count);
     const differences = new Float64Array(count * number);
     const inputs = new Float64Array(count * size);
-    const target = planes[planes.length - 1]!;
+    const coded = planes[planes.length - 1]!;
     for (let i = 0; i < count; i++) {
       const p = pass.positions[i]!;
       const own = mask(p);
@@ -153,16 +153,16 @@ export class PyramidNetwork {
       let [sum, valid] = [0, 0];
       for (const n of near) {
         if (n < 0) continue;
-        sum += worth(target, n, own);
+        sum += rescaled(coded, n, own);
         valid++;
       }
       const reference = Math.floor(sum / Math.max(valid, 1));
       references[i] = reference;
       let at = i * number;
-      for (const n of near) differences[at++] = n < 0 ? 0 : worth(target, n, own) - reference;
+      for (const n of near) differences[at++] = n < 0 ? 0 : rescaled(coded, n, own) - reference;
       for (const plane of between) {
-        const here = worth(plane, p, own);
-        for (const n of near) differences[at++] = n < 0 ? 0 : worth(plane, n, own) - here;
+        const here = rescaled(plane, p, own);
+        for (const n of near) differences[at++] = n < 0 ? 0 : rescaled(plane, n, own) - here;
       }
       differences[at] = reference;
       for (let k = 0; k < number; k++) {

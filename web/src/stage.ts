@@ -40,42 +40,42 @@ export class StageNetwork {
   }
 
   /** What takes the stage's channels up to date, given its codes in the order (channel, position). */
-  take(codes: Int32Array, now: Latent): void {
+  apply(codes: Int32Array, state: Latent): void {
     const { channels, refinement } = this.stage;
-    const count = now.height * now.width;
+    const count = state.height * state.width;
     channels.forEach((channel, c) => {
       const factor = 1 << Math.max(refinement[c]!, 0);
       for (let p = 0; p < count; p++) {
         const at = channel * count + p;
-        const [old, code] = [now.values[at]!, codes[c * count + p]!];
-        now.values[at] = old === 0 ? code : Math.sign(old) * (factor * Math.abs(old) + code);
+        const [old, code] = [state.values[at]!, codes[c * count + p]!];
+        state.values[at] = old === 0 ? code : Math.sign(old) * (factor * Math.abs(old) + code);
       }
     });
   }
 
   /** For each pass: its positions, in rows, and the choice of tables; `codes` holds those of the passes before. */
-  *passes(codes: Int32Array, now: Latent, shifts: number[] | null): Generator<{ positions: number[]; choice: Choice }> {
+  *passes(codes: Int32Array, state: Latent, shifts: number[] | null): Generator<{ positions: number[]; choice: Choice }> {
     const { heap, stage } = this;
     const mark = heap.mark();
-    const { height, width } = now;
+    const { height, width } = state;
     const count = height * width;
     const channels = stage.channels.length;
     const which = lattice(height, width, stage.passes);
-    const before = this.#before(now);
+    const before = this.#before(state);
     const old = new Int32Array(channels * count);
     stage.channels.forEach((channel, c) => {
-      for (let p = 0; p < count; p++) old[c * count + p] = Math.abs(now.values[channel * count + p]!);
+      for (let p = 0; p < count; p++) old[c * count + p] = Math.abs(state.values[channel * count + p]!);
     });
-    const own = this.#refines ? this.#depthwise("own", old, (v) => this.#log[Math.min(v, INPUT_LIMIT)]!, now) : null;
+    const own = this.#refines ? this.#depthwise("own", old, (v) => this.#log[Math.min(v, INPUT_LIMIT)]!, state) : null;
     const inner = heap.mark();
     for (let pass = 0; pass < stage.passes; pass++) {
       const positions: number[] = [];
       for (let p = 0; p < count; p++) if (which[p] === pass) positions.push(p);
       if (!positions.length) continue;
       const known = codes.map((code, i) => (which[i % count]! < pass ? code : 0));
-      const out = this.#network(known, which, positions, pass, before, now);
-      const values = pass ? this.#depthwise("neighbours", known, (v) => clip(v, INPUT_LIMIT), now) : null;
-      const activity = pass ? this.#depthwise("activity", known, (v) => this.#log[Math.min(Math.abs(v), INPUT_LIMIT)]!, now) : null;
+      const out = this.#network(known, which, positions, pass, before, state);
+      const values = pass ? this.#depthwise("neighbours", known, (v) => clip(v, INPUT_LIMIT), state) : null;
+      const activity = pass ? this.#depthwise("activity", known, (v) => this.#log[Math.min(Math.abs(v), INPUT_LIMIT)]!, state) : null;
       yield { positions, choice: this.#choose(out, positions, count, old, own, values, activity, shifts) };
       heap.release(inner);
     }
@@ -83,11 +83,11 @@ export class StageNetwork {
   }
 
   /** What all stages before tell, or null in the first one. */
-  #before(now: Latent): Plane | null {
+  #before(state: Latent): Plane | null {
     const dense = this.#convs.get("before");
     if (!dense) return null;
     const { heap, stage } = this;
-    const { height, width } = now;
+    const { height, width } = state;
     const count = height * width;
     const first = new Plane(heap, height, width, dense.outputs);
     const gathered = new Plane(heap, height, width, dense.outputs);
@@ -96,16 +96,16 @@ export class StageNetwork {
     first.every("one");
     gathered.every("one");
     const mark = heap.mark();
-    const features = new Plane(heap, height, width, 2 * stage.seen);
+    const features = new Plane(heap, height, width, 2 * stage.prior_channels);
     const values = features.values;
-    for (let c = 0; c < stage.seen; c++) {
-      const worth = stage.worth[c]!;
+    for (let c = 0; c < stage.prior_channels; c++) {
+      const step = stage.step_in_finest_units[c]!;
       for (let y = 0, p = c * count; y < height; y++) {
         for (let x = 0, at = features.at(y, 0) + c; x < width; x++, p++, at += features.stride) {
-          const value = clip(now.values[p]! * worth, INPUT_LIMIT);
+          const value = clip(state.values[p]! * step, INPUT_LIMIT);
           if (value) {
             values[at] = value;
-            values[at + stage.seen] = this.#log[Math.abs(value)]!;
+            values[at + stage.prior_channels] = this.#log[Math.abs(value)]!;
           }
         }
       }
@@ -119,15 +119,15 @@ export class StageNetwork {
   }
 
   /** Means and scales (positions, 2 x channels, padded) in units of 1 / 8192, as the network alone gives them. */
-  #network(known: Int32Array, which: Int32Array, positions: number[], pass: number, before: Plane | null, now: Latent): { values: Float32Array; stride: number } {
+  #network(known: Int32Array, which: Int32Array, positions: number[], pass: number, before: Plane | null, state: Latent): { values: Float32Array; stride: number } {
     const { heap } = this;
-    const { height, width } = now;
+    const { height, width } = state;
     const count = height * width;
     const chosen = positions.length;
     const mix = this.#convs.get("mix")!;
     const last = this.#convs.get("out")!;
-    const spread = this.#convs.get("spread_current")!;
-    const hidden = new Plane(heap, 1, chosen, spread.outputs);
+    const neighbourhood = this.#convs.get("spread_current")!;
+    const hidden = new Plane(heap, 1, chosen, neighbourhood.outputs);
     const mixed = new Plane(heap, 1, chosen, mix.outputs);
     const result = new Plane(heap, 1, chosen, last.outputs);
     const rows = hidden.values;
@@ -169,7 +169,7 @@ export class StageNetwork {
       }
       dense.at(features, from, number, current.address, place);
       this.#relu(current);
-      spread.at(current, offsets(current), chosen, hidden.address, to, true);
+      neighbourhood.at(current, offsets(current), chosen, hidden.address, to, true);
     }
     this.#relu(hidden);
     mix.run(hidden, mixed);

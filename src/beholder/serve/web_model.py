@@ -1,4 +1,4 @@
-"""A codec model for the browser's decoder: one file with all that decodes pictures for the human eye.
+"""A codec model for the browser's decoder: one file with all that decodes pictures for people.
 
     4 bytes   "BHW1"
     4 bytes   length of the header, little-endian
@@ -76,16 +76,16 @@ def _stage(layout: Layout, number: int) -> dict[str, Any]:
         "iteration": stage.iteration,
         "channels": stage.channels.tolist(),
         "passes": stage.passes,
-        "seen": prior,
+        "prior_channels": prior,
         "refinement": layout.refinement(number).tolist(),
-        "worth": layout.step_in_finest_units(number)[:prior].tolist(),
+        "step_in_finest_units": layout.step_in_finest_units(number)[:prior].tolist(),
         "family": family(layout, number).tolist(),
         "earlier": before(layout, number) if stage.pyramid else [],
     }
 
 
 def _picture(folder: Path) -> dict[str, NDArray[Any]]:
-    """The weights that draw pictures for the eye, by their names in the codec's synthesis."""
+    """The weights that draw pictures for people, by their names in the codec's synthesis."""
     weights = read_weights(folder / HUMAN_GRAPH)
     found = {
         name.removeprefix(PREFIX).removesuffix(HALF): values

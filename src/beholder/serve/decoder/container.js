@@ -71,18 +71,18 @@ export class Container {
             throw new BhdError("The file ends before its first segment is complete: get the whole file.");
     }
     #readHeader() {
-        this.#take(MAGIC.length);
-        const version = this.#take(1)[0];
+        this.#read(MAGIC.length);
+        const version = this.#read(1)[0];
         if (version !== VERSION)
             throw new BhdError(`This .bhd file has version ${version}, and this decoder reads version ${VERSION}.`);
-        const model = [...this.#take(8)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+        const model = [...this.#read(8)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
         const [width, height] = [this.#varint(), this.#varint()];
         if (width < 1 || height < 1)
             throw new BhdError(`The file claims an image of ${width} x ${height} pixels: it is damaged.`);
         const padded = (side) => Math.ceil(side / BLOCK) * BLOCK;
         if (padded(width) * padded(height) > MOST_PIXELS)
             throw new BhdError(`An image of ${width} x ${height} pixels is too large to be decoded.`);
-        const [alpha, flags] = this.#take(2);
+        const [alpha, flags] = this.#read(2);
         const iterations = flags & 15;
         const damaged = new BhdError("The header of this .bhd file is damaged: get the file anew.");
         if (iterations < 1 || iterations > MOST_ITERATIONS || flags & 0x80 || alpha > ALPHA_STEPS)
@@ -93,24 +93,24 @@ export class Container {
             if (count > MOST_CHUNKS)
                 throw damaged;
             for (let i = 0; i < count; i++) {
-                const tag = this.#take(1)[0];
+                const tag = this.#read(1)[0];
                 const length = this.#varint();
                 const checksum = this.#checksum();
-                const chunk = this.#take(length).slice();
+                const chunk = this.#read(length).slice();
                 if (crc32(chunk) !== checksum)
                     throw new BhdError("The checksum of the metadata is wrong: the file is damaged, get it anew.");
                 chunks.set(tag, chunk);
             }
         }
-        const [grey, searched] = [Boolean(flags & 0x10), Boolean(flags & 0x40)];
-        return { model, width, height, alpha: alpha / ALPHA_STEPS, iterations, grey, searched, chunks };
+        const [grey, optimised] = [Boolean(flags & 0x10), Boolean(flags & 0x40)];
+        return { model, width, height, alpha: alpha / ALPHA_STEPS, iterations, grey, optimised, chunks };
     }
     #readSegment() {
         const start = this.#position;
         try {
             const length = this.#varint();
             const checksum = this.#checksum();
-            const segment = this.#take(length).slice();
+            const segment = this.#read(length).slice();
             if (crc32(segment, this.#seed) !== checksum) {
                 throw new BhdError(`The checksum of segment ${this.segments.length + 1} is wrong: the file is damaged, get it anew.`);
             }
@@ -122,20 +122,20 @@ export class Container {
             throw error;
         }
     }
-    #take(count) {
+    #read(count) {
         if (this.#position + count > this.#length)
             throw MORE;
         this.#position += count;
         return this.#bytes.subarray(this.#position - count, this.#position);
     }
     #checksum() {
-        const [a, b, c, d] = this.#take(4);
+        const [a, b, c, d] = this.#read(4);
         return (a | (b << 8) | (c << 16) | (d << 24)) >>> 0;
     }
     #varint() {
         let value = 0;
         for (let factor = 1; factor < 2 ** 35; factor *= 128) {
-            const byte = this.#take(1)[0];
+            const byte = this.#read(1)[0];
             value += (byte & 127) * factor;
             if (byte < 128)
                 return value;

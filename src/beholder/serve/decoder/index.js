@@ -39,9 +39,9 @@ export class Decoder {
     open() {
         return new ProgressivePicture(this);
     }
-    decode(segment, now, t) {
+    decode(segment, state, t) {
         const { heap } = this;
-        this.checkLength(segment, now.height * now.width, t);
+        this.checkLength(segment, state.height * state.width, t);
         const mark = heap.mark();
         const count = Math.ceil(segment.length / 4) + BEYOND / 4;
         const words = heap.allocate(4 * count, true);
@@ -49,7 +49,7 @@ export class Decoder {
         heap.call.start(words, count);
         this.model.header.stages.forEach((stage, number) => {
             if (stage.iteration === t)
-                this.#decodeStage(this.#stages[number], now, t);
+                this.#decodeStage(this.#stages[number], state, t);
         });
         heap.release(mark);
     }
@@ -57,12 +57,12 @@ export class Decoder {
         if (this.model.header.least_bits[t] * positions > 8 * (segment.length + BEYOND))
             throw tooShort(t);
     }
-    #decodeStage(network, now, t) {
-        const count = now.height * now.width;
+    #decodeStage(network, state, t) {
+        const count = state.height * state.width;
         const channels = network.stage.channels.length;
         const shifts = this.model.header.adapts && count >= LEAST_POSITIONS ? this.tables.shifts(channels) : null;
         const codes = new Int32Array(channels * count);
-        for (const { positions, choice } of network.passes(codes, now, shifts)) {
+        for (const { positions, choice } of network.passes(codes, state, shifts)) {
             const found = this.tables.decode(choice);
             if (this.heap.call.broken())
                 throw new BhdError(`The codes of iteration ${t + 1} are damaged: get the file anew.`);
@@ -72,7 +72,7 @@ export class Decoder {
                 for (const p of positions)
                     codes[c * count + p] = found[i++];
         }
-        network.take(codes, now);
+        network.apply(codes, state);
     }
 }
 function tooShort(t) {
@@ -119,8 +119,8 @@ export class ProgressivePicture {
     render(correct = true) {
         if (!this.segments || !this.header)
             throw new BhdError("The file ends before its first segment is complete: get the whole file.");
-        const { width, height, grey, searched, iterations } = this.header;
-        const padded = this.decoder.synthesis.render(this.#latent, this.segments - 1, searched ? iterations : 0, correct);
+        const { width, height, grey, optimised, iterations } = this.header;
+        const padded = this.decoder.synthesis.render(this.#latent, this.segments - 1, optimised ? iterations : 0, correct);
         const row = 4 * BLOCK * this.#latent.width;
         const data = new Uint8ClampedArray(4 * width * height);
         for (let y = 0; y < height; y++)
@@ -138,7 +138,7 @@ export class ProgressivePicture {
             throw new BhdError(`The file was written by codec model ${header.model}, and this decoder has ${identity}: decode it with the beholder that wrote it.`);
         }
         if (header.alpha !== 0) {
-            throw new BhdError(`The file was made for a machine (alpha ${header.alpha}), and the browser decodes files for the eye (alpha 0): use \`beholder decompress\`.`);
+            throw new BhdError(`The file was made for a machine (alpha ${header.alpha}), and the browser decodes files for people (alpha 0): use \`beholder decompress\`.`);
         }
     }
     #begin(segment) {

@@ -77,37 +77,37 @@ export class PictureSynthesis {
         this.#transposed = heap.put(borders.map((_, i) => borders[BLOCK * (i % BLOCK) + Math.floor(i / BLOCK)]), "f32");
         this.#network = model.has("eye_network.code.weight") ? new Network(heap, model) : null;
     }
-    render(latent, t, target, correct) {
+    render(latent, t, optimisedFor, correct) {
         const { height, width } = latent;
-        const values = this.#dequantise(latent, t, target);
+        const values = this.#dequantise(latent, t, optimisedFor);
         const pixels = new Uint8ClampedArray(4 * BLOCK * BLOCK * height * width);
         for (let top = 0; top < height; top += TILE) {
             for (let left = 0; left < width; left += TILE) {
                 const [bottom, right] = [Math.min(top + TILE, height), Math.min(left + TILE, width)];
                 const [y0, x0] = [Math.max(top - MARGIN, 0), Math.max(left - MARGIN, 0)];
                 const [y1, x1] = [Math.min(bottom + MARGIN, height), Math.min(right + MARGIN, width)];
-                const tile = this.#tile(cut(values, latent, y0, x0, y1, x1), target ? t : t + ITERATIONS, correct);
+                const tile = this.#tile(cut(values, latent, y0, x0, y1, x1), optimisedFor ? t : t + ITERATIONS, correct);
                 this.#paint(tile, (top - y0) * BLOCK, (left - x0) * BLOCK, pixels, width * BLOCK, top * BLOCK, left * BLOCK, (bottom - top) * BLOCK, (right - left) * BLOCK);
             }
         }
         return pixels;
     }
-    #dequantise({ height, width, values }, t, target) {
+    #dequantise({ height, width, values }, t, optimisedFor) {
         const { model } = this;
         const channels = model.header.latent;
         const count = height * width;
         const result = new Float32Array(channels * count);
         const levels = model.integers("levels");
-        const searched = target > 0 && model.has("searched");
-        const centroids = searched ? model.floats("searched") : model.floats("centroid");
-        const ratios = target > 0 && model.has("searched_ratio") ? model.floats("searched_ratio").subarray((target - 1) * channels) : model.floats("log_ratio");
+        const optimised = optimisedFor > 0 && model.has("searched");
+        const centroids = optimised ? model.floats("searched") : model.floats("centroid");
+        const ratios = optimisedFor > 0 && model.has("searched_ratio") ? model.floats("searched_ratio").subarray((optimisedFor - 1) * channels) : model.floats("log_ratio");
         for (let c = 0; c < channels; c++) {
             const level = levels[t * channels + c];
             if (level < 0)
                 continue;
             const step = 1 / (Math.exp(ratios[c]) * 2 ** level);
             const centroid = centroids[t * channels + c];
-            const beyond = searched ? centroids[(ITERATIONS + t) * channels + c] : 0;
+            const beyond = optimised ? centroids[(ITERATIONS + t) * channels + c] : 0;
             for (let p = c * count; p < (c + 1) * count; p++) {
                 const code = values[p];
                 if (!code)
@@ -118,12 +118,12 @@ export class PictureSynthesis {
         }
         return result;
     }
-    #tile(part, row, correct) {
+    #tile(part, filmIndex, correct) {
         const { heap } = this;
         const mark = heap.mark();
         const ycc = this.#draw(part);
         if (correct && this.#network)
-            this.#correct(this.#network, part, ycc, row);
+            this.#correct(this.#network, part, ycc, filmIndex);
         heap.release(mark);
         return ycc;
     }
@@ -162,11 +162,11 @@ export class PictureSynthesis {
         heap.release(mark);
         return ycc;
     }
-    #correct(network, { height, width, values }, ycc, row) {
+    #correct(network, { height, width, values }, ycc, filmIndex) {
         const { heap, model } = this;
         const count = height * width;
         const latent = model.header.latent;
-        const spread = model.floats("eye_network.spread");
+        const channelRms = model.floats("eye_network.spread");
         const [tall, wide] = [height * UP, width * UP];
         const state = new Plane(heap, tall, wide, network.width);
         const scratch = new Plane(heap, tall, wide, network.width);
@@ -175,16 +175,16 @@ export class PictureSynthesis {
         scratch.every("one");
         scratch.every("in9");
         const mark = heap.mark();
-        const belief = new Plane(heap, height, width, latent);
-        const input = belief.values;
+        const yHat = new Plane(heap, height, width, latent);
+        const input = yHat.values;
         for (let p = 0; p < count; p++) {
-            const at = belief.at(Math.floor(p / width), p % width);
+            const at = yHat.at(Math.floor(p / width), p % width);
             for (let c = 0; c < latent; c++)
-                input[at + c] = values[c * count + p] / spread[c];
+                input[at + c] = values[c * count + p] / channelRms[c];
         }
         const codes = new Plane(heap, height, width, network.codes);
         const other = new Plane(heap, height, width, network.codes);
-        network.code.run(belief, codes);
+        network.code.run(yHat, codes);
         heap.call.silu(codes.address, codes.size);
         for (const block of network.mid)
             block.run(codes, other);
@@ -200,7 +200,7 @@ export class PictureSynthesis {
         const patches = new Plane(heap, tall, wide, COLOURS * STRIDE * STRIDE);
         unshuffle(ycc, patches);
         network.enter.run(patches, state, true);
-        const factors = model.floats("eye_network.film").subarray(row * 2 * network.width, (row + 1) * 2 * network.width);
+        const factors = model.floats("eye_network.film").subarray(filmIndex * 2 * network.width, (filmIndex + 1) * 2 * network.width);
         const scale = heap.put(factors.slice(0, network.width).map((v) => 1 + v), "f32");
         const shift = heap.put(factors.slice(network.width), "f32");
         for (let y = 0; y < tall; y++)
@@ -209,8 +209,8 @@ export class PictureSynthesis {
         for (const block of network.body)
             block.run(state, scratch);
         network.leave.run(state, patches);
-        const reach = model.floats("eye_network.reach")[row];
-        const scales = Float32Array.from({ length: count }, (_, p) => reach * 2 ** (values[p] * MASKING_POWER));
+        const residualScale = model.floats("eye_network.reach")[filmIndex];
+        const scales = Float32Array.from({ length: count }, (_, p) => residualScale * 2 ** (values[p] * MASKING_POWER));
         addShuffled(patches, ycc, scales);
     }
     #paint(tile, top, left, pixels, width, y0, x0, height, wide) {

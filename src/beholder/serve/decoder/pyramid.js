@@ -3,7 +3,7 @@ const SPACING = 32;
 const NEAR = 4;
 const LINEAR_LIMIT = 2047;
 const INPUT_LIMIT = 511;
-const MOST_ACTIVITY = 15;
+const MOST_CONTRAST = 15;
 const MEAN_SCALE = 16;
 const UNIT = 256 * 32;
 const MEAN_LIMIT = 127 * MEAN_SCALE;
@@ -52,14 +52,14 @@ export class PyramidNetwork {
         }
         this.#zeros = heap.put(new Float64Array(8), "f64");
     }
-    take(codes, now) {
-        now.values.set(codes, this.stage.channels[0] * now.height * now.width);
+    apply(codes, state) {
+        state.values.set(codes, this.stage.channels[0] * state.height * state.width);
     }
-    *passes(codes, now, shifts) {
-        const count = now.height * now.width;
-        const planes = [...this.stage.earlier.map((c) => now.values.subarray(c * count, (c + 1) * count)), codes];
+    *passes(codes, state, shifts) {
+        const count = state.height * state.width;
+        const planes = [...this.stage.earlier.map((c) => state.values.subarray(c * count, (c + 1) * count)), codes];
         let number = 0;
-        for (const pass of pyramid(now.height, now.width)) {
+        for (const pass of pyramid(state.height, state.width)) {
             if (pass.positions.length)
                 yield { positions: pass.positions, choice: this.#choose(planes, pass, number, shifts ? shifts[0] : 0) };
             number++;
@@ -70,11 +70,11 @@ export class PyramidNetwork {
         const mark = heap.mark();
         const count = pass.positions.length;
         const { references, differences, inputs } = this.#inputs(planes, pass);
-        const seen = heap.put(inputs, "f64");
+        const known = heap.put(inputs, "f64");
         const { address: enter, inputs: size } = this.#layers["enter.weight"];
         const byPass = this.#layers["by_pass"];
         const width = byPass.inputs;
-        const hidden = this.#product(seen, count, size, enter + 8 * pass.kind * width * size, byPass.address + 8 * number * width, width, true);
+        const hidden = this.#product(known, count, size, enter + 8 * pass.kind * width * size, byPass.address + 8 * number * width, width, true);
         const mixed = this.#layer("mix", hidden, count, true);
         const out = this.#layer("out", mixed, count, false);
         const linear = this.#layers["linear.weight"];
@@ -118,9 +118,9 @@ export class PyramidNetwork {
         const count = pass.positions.length;
         const masks = this.model.integers("masks");
         const log = this.model.integers("log_table");
-        const activity = (p) => Math.min(Math.max(planes[0][p], 0), MOST_ACTIVITY);
-        const mask = (p) => (first ? 1 : masks[activity(p)]);
-        const worth = (plane, p, own) => {
+        const contrast = (p) => Math.min(Math.max(planes[0][p], 0), MOST_CONTRAST);
+        const mask = (p) => (first ? 1 : masks[contrast(p)]);
+        const rescaled = (plane, p, own) => {
             const code = plane[p];
             return Math.floor(((MEAN_SCALE / 2) * ((first ? 2 * code : 2 * code + Math.sign(code)) * mask(p))) / own);
         };
@@ -130,7 +130,7 @@ export class PyramidNetwork {
         const references = new Int32Array(count);
         const differences = new Float64Array(count * number);
         const inputs = new Float64Array(count * size);
-        const target = planes[planes.length - 1];
+        const coded = planes[planes.length - 1];
         for (let i = 0; i < count; i++) {
             const p = pass.positions[i];
             const own = mask(p);
@@ -139,18 +139,18 @@ export class PyramidNetwork {
             for (const n of near) {
                 if (n < 0)
                     continue;
-                sum += worth(target, n, own);
+                sum += rescaled(coded, n, own);
                 valid++;
             }
             const reference = Math.floor(sum / Math.max(valid, 1));
             references[i] = reference;
             let at = i * number;
             for (const n of near)
-                differences[at++] = n < 0 ? 0 : worth(target, n, own) - reference;
+                differences[at++] = n < 0 ? 0 : rescaled(coded, n, own) - reference;
             for (const plane of between) {
-                const here = worth(plane, p, own);
+                const here = rescaled(plane, p, own);
                 for (const n of near)
-                    differences[at++] = n < 0 ? 0 : worth(plane, n, own) - here;
+                    differences[at++] = n < 0 ? 0 : rescaled(plane, n, own) - here;
             }
             differences[at] = reference;
             for (let k = 0; k < number; k++) {
@@ -159,9 +159,9 @@ export class PyramidNetwork {
                 inputs[i * size + number + k] = log[Math.floor(Math.abs(difference) / 4)];
             }
             if (!first) {
-                const here = activity(p);
+                const here = contrast(p);
                 inputs[i * size + 2 * number] = 16 * here;
-                near.forEach((n, k) => (inputs[i * size + 2 * number + 1 + k] = 16 * (n < 0 ? here : activity(n))));
+                near.forEach((n, k) => (inputs[i * size + 2 * number + 1 + k] = 16 * (n < 0 ? here : contrast(n))));
             }
         }
         return { references, differences, inputs };

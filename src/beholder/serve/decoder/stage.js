@@ -33,32 +33,32 @@ export class StageNetwork {
         this.#byPass = byPass.data;
         this.#width = byPass.shape[1];
     }
-    take(codes, now) {
+    apply(codes, state) {
         const { channels, refinement } = this.stage;
-        const count = now.height * now.width;
+        const count = state.height * state.width;
         channels.forEach((channel, c) => {
             const factor = 1 << Math.max(refinement[c], 0);
             for (let p = 0; p < count; p++) {
                 const at = channel * count + p;
-                const [old, code] = [now.values[at], codes[c * count + p]];
-                now.values[at] = old === 0 ? code : Math.sign(old) * (factor * Math.abs(old) + code);
+                const [old, code] = [state.values[at], codes[c * count + p]];
+                state.values[at] = old === 0 ? code : Math.sign(old) * (factor * Math.abs(old) + code);
             }
         });
     }
-    *passes(codes, now, shifts) {
+    *passes(codes, state, shifts) {
         const { heap, stage } = this;
         const mark = heap.mark();
-        const { height, width } = now;
+        const { height, width } = state;
         const count = height * width;
         const channels = stage.channels.length;
         const which = lattice(height, width, stage.passes);
-        const before = this.#before(now);
+        const before = this.#before(state);
         const old = new Int32Array(channels * count);
         stage.channels.forEach((channel, c) => {
             for (let p = 0; p < count; p++)
-                old[c * count + p] = Math.abs(now.values[channel * count + p]);
+                old[c * count + p] = Math.abs(state.values[channel * count + p]);
         });
-        const own = this.#refines ? this.#depthwise("own", old, (v) => this.#log[Math.min(v, INPUT_LIMIT)], now) : null;
+        const own = this.#refines ? this.#depthwise("own", old, (v) => this.#log[Math.min(v, INPUT_LIMIT)], state) : null;
         const inner = heap.mark();
         for (let pass = 0; pass < stage.passes; pass++) {
             const positions = [];
@@ -68,20 +68,20 @@ export class StageNetwork {
             if (!positions.length)
                 continue;
             const known = codes.map((code, i) => (which[i % count] < pass ? code : 0));
-            const out = this.#network(known, which, positions, pass, before, now);
-            const values = pass ? this.#depthwise("neighbours", known, (v) => clip(v, INPUT_LIMIT), now) : null;
-            const activity = pass ? this.#depthwise("activity", known, (v) => this.#log[Math.min(Math.abs(v), INPUT_LIMIT)], now) : null;
+            const out = this.#network(known, which, positions, pass, before, state);
+            const values = pass ? this.#depthwise("neighbours", known, (v) => clip(v, INPUT_LIMIT), state) : null;
+            const activity = pass ? this.#depthwise("activity", known, (v) => this.#log[Math.min(Math.abs(v), INPUT_LIMIT)], state) : null;
             yield { positions, choice: this.#choose(out, positions, count, old, own, values, activity, shifts) };
             heap.release(inner);
         }
         heap.release(mark);
     }
-    #before(now) {
+    #before(state) {
         const dense = this.#convs.get("before");
         if (!dense)
             return null;
         const { heap, stage } = this;
-        const { height, width } = now;
+        const { height, width } = state;
         const count = height * width;
         const first = new Plane(heap, height, width, dense.outputs);
         const gathered = new Plane(heap, height, width, dense.outputs);
@@ -90,16 +90,16 @@ export class StageNetwork {
         first.every("one");
         gathered.every("one");
         const mark = heap.mark();
-        const features = new Plane(heap, height, width, 2 * stage.seen);
+        const features = new Plane(heap, height, width, 2 * stage.prior_channels);
         const values = features.values;
-        for (let c = 0; c < stage.seen; c++) {
-            const worth = stage.worth[c];
+        for (let c = 0; c < stage.prior_channels; c++) {
+            const step = stage.step_in_finest_units[c];
             for (let y = 0, p = c * count; y < height; y++) {
                 for (let x = 0, at = features.at(y, 0) + c; x < width; x++, p++, at += features.stride) {
-                    const value = clip(now.values[p] * worth, INPUT_LIMIT);
+                    const value = clip(state.values[p] * step, INPUT_LIMIT);
                     if (value) {
                         values[at] = value;
-                        values[at + stage.seen] = this.#log[Math.abs(value)];
+                        values[at + stage.prior_channels] = this.#log[Math.abs(value)];
                     }
                 }
             }
@@ -111,15 +111,15 @@ export class StageNetwork {
         this.#relu(gathered);
         return gathered;
     }
-    #network(known, which, positions, pass, before, now) {
+    #network(known, which, positions, pass, before, state) {
         const { heap } = this;
-        const { height, width } = now;
+        const { height, width } = state;
         const count = height * width;
         const chosen = positions.length;
         const mix = this.#convs.get("mix");
         const last = this.#convs.get("out");
-        const spread = this.#convs.get("spread_current");
-        const hidden = new Plane(heap, 1, chosen, spread.outputs);
+        const neighbourhood = this.#convs.get("spread_current");
+        const hidden = new Plane(heap, 1, chosen, neighbourhood.outputs);
         const mixed = new Plane(heap, 1, chosen, mix.outputs);
         const result = new Plane(heap, 1, chosen, last.outputs);
         const rows = hidden.values;
@@ -163,7 +163,7 @@ export class StageNetwork {
             }
             dense.at(features, from, number, current.address, place);
             this.#relu(current);
-            spread.at(current, offsets(current), chosen, hidden.address, to, true);
+            neighbourhood.at(current, offsets(current), chosen, hidden.address, to, true);
         }
         this.#relu(hidden);
         mix.run(hidden, mixed);

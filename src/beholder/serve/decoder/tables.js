@@ -21,21 +21,21 @@ function cumulate(counts, from, to, bits, out, place) {
 export class Tables {
     heap;
     #first;
-    #reach;
+    #halfWidth;
     #last;
     #cumulative;
     #shift;
     constructor(heap, model) {
         this.heap = heap;
-        const reach = model.integers("reach");
+        const halfWidths = model.integers("reach");
         const counts = model.integers("tables");
         const first = new Int32Array(NUMBER + 1);
         const last = new Int32Array(NUMBER);
         const cumulative = new Int32Array(counts.length + NUMBER);
         for (let table = 0, from = 0; table < NUMBER; table++) {
             const family = Math.floor(table / (SCALES * MEANS));
-            const size = 2 * reach[table] + (family === EVEN ? 4 : family === DEAD_ZONE ? 3 : 1);
-            last[table] = 2 * reach[table] + (family === EVEN ? 1 : 0);
+            const size = 2 * halfWidths[table] + (family === EVEN ? 4 : family === DEAD_ZONE ? 3 : 1);
+            last[table] = 2 * halfWidths[table] + (family === EVEN ? 1 : 0);
             cumulate(counts, from, from + size, PROBABILITY_BITS, cumulative, first[table]);
             first[table + 1] = first[table] + size + 1;
             from += size;
@@ -43,7 +43,7 @@ export class Tables {
         const shift = new Int32Array(SHIFT_COUNTS.length + 1);
         cumulate(SHIFT_COUNTS, 0, SHIFT_COUNTS.length, SHIFT_BITS, shift, 0);
         this.#first = heap.put(first, "i32");
-        this.#reach = heap.put(reach, "i32");
+        this.#halfWidth = heap.put(halfWidths, "i32");
         this.#last = heap.put(last, "i32");
         this.#cumulative = heap.put(cumulative, "i32");
         this.#shift = heap.put(shift, "i32");
@@ -60,7 +60,7 @@ export class Tables {
         const [places, added, order, starts, codes] = [2 * count, 4 * count, 4 * count, 4 * NUMBER + 4, 4 * count].map((n) => heap.allocate(n));
         heap.u16(places, count).set(tables);
         heap.i32(added, count).set(wholes);
-        heap.call.decodePass(count, places, added, NUMBER, this.#first, this.#reach, this.#last, this.#cumulative, order, starts, codes);
+        heap.call.decodePass(count, places, added, NUMBER, this.#first, this.#halfWidth, this.#last, this.#cumulative, order, starts, codes);
         const result = heap.i32(codes, count).slice();
         heap.release(mark);
         return result;
