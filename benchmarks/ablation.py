@@ -3,7 +3,7 @@
     beholder prepare efficientnet_lite1
     python benchmarks/ablation.py --train-data PHOTOS --val-data PHOTOS --photos MORE --output results [--minutes 8]
 
-All codecs begin untrained.  Those of the first kind learn rate (the entropy model, then the eye's centroids) and are
+All codecs begin untrained.  Those of the first kind learn rate (the entropy model, then centroids for people) and are
 compared by BD-rate on the validation photographs; those of the second learn the decoder's networks for machines, for
 the same codes, and are compared by what a classifier that training never asks makes of ``--photos`` at qualities 2
 and 3.  Each is exported, and measured on its files.  The learning rate falls over the time given, which is the
@@ -41,14 +41,14 @@ from beholder.evaluation import protocol
 from beholder.metrics import bd_rate, ms_ssim
 from beholder.reading import load
 from beholder.training.codec import export
-from beholder.training.codec import module as swift
+from beholder.training.codec import module as training_module
 from beholder.training.codec.run import CodecJob, CodecTraining, read_settings
 from beholder.training.photos import PhotoCrops, find_photos
 
-JUDGE = "efficientnet_lite1"
+OBSERVER = "efficientnet_lite1"
 SMALL = {"hidden": 48, "context": 48}
-INTEGERS_FROM, EYE_FROM = 0.55, 0.85
-"""Shares of the time after which the entropy model learns in integers, and after which the eye's centroids do."""
+INTEGERS_FROM, HUMAN_FROM = 0.55, 0.85
+"""Fractions of the time after which the entropy model learns in integers, and centroids for people learn."""
 CROPS = {"entropy": (192, 6), "eye": (192, 8), "decoder": (160, 8)}
 """Side and number of crops of a step."""
 Settings = dict[str, Any]
@@ -60,13 +60,13 @@ class Variant:
     title: what differs.
     part: "entropy" or "decoder", what learns.
     change: applied to the settings, and to the package, before anything is built.
-    share: of the time that the others have.
+    fraction: of the time that the others have.
     """
 
     title: str
     part: str
     change: Callable[[Settings], None] = lambda settings: None
-    share: float = 1.0
+    fraction: float = 1.0
 
 
 def _small(settings: Settings) -> None:
@@ -115,12 +115,12 @@ def _machine(**options: Any) -> Callable[[Settings], None]:
 
 def _human_loss(settings: Settings) -> None:
     """Networks at alpha 1 that learn MS-SSIM."""
-    swift.CodecModule.distortion = (  # type: ignore[method-assign]
+    training_module.CodecModule.distortion = (  # type: ignore[method-assign]
         lambda self, decoded, image, alpha: human_distortion(decoded, image)
     )
 
 
-def _no_memory(settings: Settings) -> None:
+def _no_hidden_state(settings: Settings) -> None:
     """The last iteration's latent alone reaches the synthesis."""
     forward = model.Recurrence.forward
 
@@ -133,8 +133,8 @@ def _no_memory(settings: Settings) -> None:
 VARIANTS: dict[str, Variant] = {
     "rate": Variant("as it ships", "entropy"),
     "rate-small": Variant("half as wide (48 activations)", "entropy", _small),
-    "rate-half": Variant("as it ships", "entropy", share=0.5),
-    "rate-quarter": Variant("as it ships", "entropy", share=0.25),
+    "rate-half": Variant("as it ships", "entropy", fraction=0.5),
+    "rate-quarter": Variant("as it ships", "entropy", fraction=0.25),
     "rate-small-half": Variant("half as wide (48 activations)", "entropy", _small, 0.5),
     "rate-small-quarter": Variant("half as wide (48 activations)", "entropy", _small, 0.25),
     "no-masking": Variant("activity coarsens no steps", "entropy", _no_masking),
@@ -146,16 +146,16 @@ VARIANTS: dict[str, Variant] = {
     ),
     "machine": Variant("as it ships", "decoder"),
     "machine-small": Variant("half as wide", "decoder", _small),
-    "machine-half": Variant("as it ships", "decoder", share=0.5),
-    "machine-quarter": Variant("as it ships", "decoder", share=0.25),
+    "machine-half": Variant("as it ships", "decoder", fraction=0.5),
+    "machine-quarter": Variant("as it ships", "decoder", fraction=0.25),
     "machine-small-half": Variant("half as wide", "decoder", _small, 0.5),
     "machine-small-quarter": Variant("half as wide", "decoder", _small, 0.25),
-    "no-networks": Variant("not trained: centroids and linear synthesis alone", "decoder", share=0.0),
+    "no-networks": Variant("not trained: centroids and linear synthesis alone", "decoder", fraction=0.0),
     "no-logits": Variant("features alone, no Kullback-Leibler divergence", "decoder", _machine(logits=0.0)),
     "lite0": Variant("EfficientNet-Lite0 alone in the loss", "decoder", _machine(networks=["efficientnet_lite0"])),
     "squeezenet": Variant("SqueezeNet alone in the loss", "decoder", _machine(networks=["squeezenet"])),
     "human": Variant("MS-SSIM in the loss instead of classifiers", "decoder", _human_loss),
-    "no-memory": Variant("no recurrent memory", "decoder", _no_memory),
+    "no-hidden-state": Variant("no hidden state", "decoder", _no_hidden_state),
 }
 FIELDS = ("name", "title", "part", "minutes", "steps", "quality", "bpp", "ms_ssim", "divergence", "agreement")
 
@@ -197,10 +197,10 @@ def learn(variant: Variant, options: argparse.Namespace, folder: Path) -> int:
         settings.pop("machine")
     alpha = 0.0 if variant.part == "entropy" else None
     run = Timed(CodecJob(options.train_data, options.val_data, "ablation", alpha, settings, folder))
-    seconds = 60 * options.minutes * variant.share
+    seconds = 60 * options.minutes * variant.fraction
     if variant.part == "entropy":
-        run.learn(options.train_data, "entropy", seconds * EYE_FROM)
-        run.learn(options.train_data, "eye", seconds * (1 - EYE_FROM))
+        run.learn(options.train_data, "entropy", seconds * HUMAN_FROM)
+        run.learn(options.train_data, "eye", seconds * (1 - HUMAN_FROM))
     elif seconds:
         run.learn(options.train_data, "decoder", seconds)
     if variant.part == "decoder":  # the codes are those of the codec that ships: so is their entropy model
@@ -229,17 +229,17 @@ def measure_rate(codec: Codec, photos: Path) -> Iterator[dict[str, Any]]:
 
 
 def measure_machine(codec: Codec, photos: Path, most: int) -> Iterator[dict[str, Any]]:
-    """Qualities 2 and 3 at alpha 1: how far the objective's opinion moves (divergence in nats), how often its first
+    """Qualities 2 and 3 at alpha 1: divergence of the observer's probabilities in nats, and how often its first
     choice stays."""
-    paper, objective = protocol.get("paper"), observers.get(JUDGE)
+    squares, observer = protocol.get("paper"), observers.get(OBSERVER)
     rows: dict[int, list[tuple[float, ...]]] = {2: [], 3: []}
     for path in find_photos(photos)[:most]:
-        image = paper.prepare(load(path), objective.info.input_size)
-        before = objective.predict([paper.view(image, objective)])[0]
+        image = squares.prepare(load(path), observer.info.input_size)
+        before = observer.predict([squares.view(image, observer)])[0]
         files = codec.encode_many(image, list(rows), alpha=1.0)
         for quality, data in zip(rows, files, strict=True):
             decoded = codec.decode(data)
-            after = objective.predict([paper.view(decoded, objective)])[0]
+            after = observer.predict([squares.view(decoded, observer)])[0]
             divergence = float(np.sum(before * np.log((before + 1e-6) / (after + 1e-6))))
             bpp = 8 * len(data) / (image.width * image.height)
             same = float(before.argmax() == after.argmax())
@@ -269,7 +269,7 @@ def run_one(name: str, options: argparse.Namespace) -> None:
         else:
             rows = list(measure_machine(codec, options.photos, options.most))
     shared = {"name": name, "title": variant.title, "part": variant.part}
-    shared |= {"minutes": f"{options.minutes * variant.share:g}", "steps": str(steps)}
+    shared |= {"minutes": f"{options.minutes * variant.fraction:g}", "steps": str(steps)}
     target = options.output / "ablation.csv"
     new = not target.exists()
     with target.open("a", newline="", encoding="utf-8") as file:
@@ -298,7 +298,7 @@ def tables(measured: dict[str, list[dict[str, str]]]) -> str:
 
     base = measured.get("rate")
     if base:
-        lines += ["| rate and the eye | minutes | steps | BD-rate against the first line |", "|---|---|---|---|"]
+        lines += ["| rate and people | minutes | steps | BD-rate against the first line |", "|---|---|---|---|"]
         for rows in measured.values():
             first = rows[0]
             if first["part"] == "entropy":
@@ -324,7 +324,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--train-data", type=Path, required=True)
     parser.add_argument("--val-data", type=Path, required=True, help="photographs for BD-rates")
-    parser.add_argument("--photos", type=Path, required=True, help=f"photographs for {JUDGE}")
+    parser.add_argument("--photos", type=Path, required=True, help=f"photographs for {OBSERVER}")
     parser.add_argument("--most", type=int, default=96, help="of those")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=8.0, help="of processor time for each variant")

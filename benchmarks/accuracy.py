@@ -25,7 +25,7 @@ import numpy as np
 UNSEEN = ("efficientnet_lite1", "efficientnet_lite2")
 SEEN = ("efficientnet_lite0", "squeezenet")
 GRID = "rnn=1,2,3,4,6;jpeg=5,10,20,40;webp=1,10,30;bpg=45,40,35,30;avif=10,25,45"
-SEARCHED = "rnn=2,3"
+OPTIMISED = "rnn=2,3"
 CODECS = "rnn,jpeg,webp,bpg,avif"
 
 NEAR = 1.02
@@ -39,8 +39,8 @@ Curves = dict[tuple[str, str], dict[str, list[Point]]]
 def sweep(options: argparse.Namespace) -> int:
     """Run `beholder evaluate`; its exit code."""
     command = [sys.executable, "-m", "beholder", "evaluate", "--data", str(options.data)]
-    if options.effort:  # minutes of search: only what the table needs
-        command += ["--codecs", "rnn", "--alpha", "1", "--qualities", SEARCHED]
+    if options.effort:  # minutes of optimisation: only what the table needs
+        command += ["--codecs", "rnn", "--alpha", "1", "--qualities", OPTIMISED]
     else:
         command += ["--codecs", CODECS, "--alpha", "0,0.5,1", "--qualities", GRID]
     command += ["--classifiers", ",".join((*SEEN, *UNSEEN))]

@@ -1,4 +1,4 @@
-"""Crops of a photograph at equal file size: `rnn` for the eye and for a machine, JPEG, WebP, BPG.
+"""Crops of a photograph at equal file size: `rnn` for people and for a machine, JPEG, WebP, BPG.
 
     python benchmarks/gallery.py [--bpp 0.25] [--output docs/images/gallery.jpg]
 

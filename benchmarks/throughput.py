@@ -64,12 +64,12 @@ class Costs:
     stages: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     @contextmanager
-    def timed(self, stage: str, share: float) -> Iterator[None]:
-        """Add what happens inside, times ``share``, to ``stage``."""
+    def timed(self, stage: str, fraction: float) -> Iterator[None]:
+        """Add what happens inside, times ``fraction``, to ``stage``."""
         # Of the processor, so that whatever else runs here counts little.
         start = time.process_time()
         yield
-        self.stages[stage] += share * (time.process_time() - start)
+        self.stages[stage] += fraction * (time.process_time() - start)
 
     @property
     def total(self) -> float:
@@ -139,19 +139,19 @@ def warm_up(chosen: list[Codec], watchers: list[Observer]) -> None:
         watcher.predict([watcher.view(grey)])
 
 
-def compress(costs: Costs, codec: Codec, original: Image.Image, share: float) -> list[Image.Image]:
+def compress(costs: Costs, codec: Codec, original: Image.Image, fraction: float) -> list[Image.Image]:
     """The decoded image at each quality."""
-    with costs.timed(f"encode {codec.name}", share):
+    with costs.timed(f"encode {codec.name}", fraction):
         files = codec.encode_many(original, GRIDS[codec.name])
-    with costs.timed(f"decode {codec.name}", share):
+    with costs.timed(f"decode {codec.name}", fraction):
         return [codec.decode(file) for file in files]
 
 
-def classify(costs: Costs, group: list[Observer], pictures: list[Image.Image], share: float) -> None:
+def classify(costs: Costs, group: list[Observer], pictures: list[Image.Image], fraction: float) -> None:
     """Show pictures to the observers of one square."""
     rules = protocols.get("paper")
     for observer in group:
-        with costs.timed(f"classify {observer.info.name}", share):
+        with costs.timed(f"classify {observer.info.name}", fraction):
             observer.predict([rules.view(picture, observer) for picture in pictures])
 
 
@@ -229,7 +229,7 @@ def stage_table(costs: Costs) -> str:
         for stage, seconds in costs.stages.items()
     ]
     rows.append(["**all**", f"{1000 * costs.total:.1f}", f"{1 / costs.total:.3f}", "100 %"])
-    return table(["stage (all qualities, both squares)", "ms an image", "images/s a core", "share"], rows)
+    return table(["stage (all qualities, both squares)", "ms an image", "images/s a core", "fraction"], rows)
 
 
 def projection_table(costs: Costs, shared: Shared, cores: int, network: float) -> str:

@@ -1,4 +1,4 @@
-"""Beholder: lossy image compression for whoever looks, the human eye, a machine, or both.
+"""Beholder: lossy image compression for whoever looks: people, machines, or both.
 
     import beholder
 

@@ -10,7 +10,7 @@ export interface Header {
   model: string;
   width: number;
   height: number;
-  /** The observer: 0 the human eye, 1 a machine. */
+  /** The observer: 0 people, 1 a machine. */
   alpha: number;
   /** Number of segments of the whole file, 1 to 8. */
   iterations: number;

@@ -1,4 +1,4 @@
-// Decodes .bhd files for the human eye (alpha 0), segment by segment, as their bytes arrive.
+// Decodes .bhd files for people (alpha 0), segment by segment, as their bytes arrive.
 //
 //     const decoder = await Decoder.load("model.bin", "./");
 //     const picture = decoder.open();

@@ -1,4 +1,4 @@
-// From dequantised latents to pixels, for the human eye: linear synthesis, then the network that corrects it.
+// From dequantised latents to pixels, for people: linear synthesis, then the network that corrects it.
 
 import { BhdError } from "./container.js";
 import { Conv, FastConv, Heap, Plane } from "./kernels.js";

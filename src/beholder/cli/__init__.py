@@ -55,7 +55,7 @@ def _root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", "-V", help="Print the version and exit.")] = False,
 ) -> None:
-    """Lossy image compression for whoever looks: the human eye, a machine, or both."""
+    """Lossy image compression for whoever looks: people, machines, or both."""
     if version:
         print(f"{PROGRAM} {__version__}")
         raise typer.Exit

@@ -16,7 +16,7 @@ Codec = Annotated[
 ]
 Alpha = Annotated[
     float,
-    typer.Option("--alpha", "-a", metavar="A", help="Who looks: 0 the human eye, 1 a machine, or between. For rnn."),
+    typer.Option("--alpha", "-a", metavar="A", help="Who looks: 0 people, 1 a machine, or between. For rnn."),
 ]
 Quality = Annotated[
     int | None,
@@ -43,7 +43,7 @@ Effort = Annotated[
     typer.Option(
         "--effort",
         metavar="0|1|2|3",
-        help="Of rnn: 1 to 3 search for codes that serve the observer better; any decoder reads them.",
+        help="Of rnn: 1 to 3 optimise the codes for the observer; any decoder reads them.",
     ),
 ]
 Human = Annotated[

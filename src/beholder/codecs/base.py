@@ -66,7 +66,7 @@ class Codec(ABC):
     oriented_by_exif: bool = True
     """Whether the EXIF orientation of a file applies to its pixels; some formats have another way and ignore it."""
     takes_alpha: bool = False
-    """Whether ``alpha`` (0 = the human eye, 1 = a machine) steers this codec."""
+    """Whether ``alpha`` (0 = people, 1 = a machine) steers this codec."""
     progressive: bool = False
     """Whether one encoding yields the files of all lower qualities: ``encode_many`` then costs no more than one."""
 
@@ -208,5 +208,5 @@ def check_alpha(alpha: float) -> float:
     if isinstance(alpha, bool | str) or not hasattr(alpha, "__float__"):
         raise BadOptionError(f"Alpha is a number from 0 to 1, not {alpha!r}.")
     if not 0.0 <= alpha <= 1.0:
-        raise BadOptionError(f"Alpha {alpha:g} is outside [0, 1]: 0 is the human eye, 1 is a machine.")
+        raise BadOptionError(f"Alpha {alpha:g} is outside [0, 1]: 0 serves people, 1 a machine.")
     return alpha

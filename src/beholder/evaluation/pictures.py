@@ -41,7 +41,7 @@ class Panel:
     facts: str = ""
     prediction: Prediction | None = None
     agrees: bool = True
-    """Whether the prediction is that of the original; if not, a cross stands before it, for eyes that miss colours."""
+    """Whether the prediction is that of the original; if not, a cross stands before it, for people who miss colours."""
 
 
 def original_panel(evaluation: Evaluation) -> Panel:

@@ -2,7 +2,7 @@
 
 H. R. Sheikh, A. C. Bovik, "Image information and visual quality", IEEE Transactions on Image Processing 15(2), 2006,
 in the multi-scale pixel version (VIFp) that its authors released: how much of the information that a picture holds for
-the eye is left in its copy.  Each RGB channel by itself, then their mean.
+a person is left in its copy.  Each RGB channel by itself, then their mean.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from beholder.evaluation.one_image import Evaluation
 from beholder.reading import open_image
 
 OBSERVERS = (0.0, 1.0)
-"""The alphas at which ``rnn`` is shown unless the user names one: the human eye and a machine."""
+"""The alphas at which ``rnn`` is shown unless the user names one: people and a machine."""
 RIVALS = ("jpeg", "webp", "bpg")
 
 

@@ -40,7 +40,7 @@ def evaluate(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where results go.")],
     codecs: Annotated[str, typer.Option(metavar="C,C,...", help="`beholder codecs` lists them.")] = "rnn,jpeg,webp,bpg",
     alpha: Annotated[
-        str, typer.Option(metavar="A,A,...", help="Who looks, for codecs that take it: 0 the human eye, 1 a machine.")
+        str, typer.Option(metavar="A,A,...", help="Who looks, for codecs that take it: 0 people, 1 a machine.")
     ] = "0,0.5,1",
     qualities: Annotated[
         str,

@@ -83,7 +83,7 @@ def summary_table(summary: Summary, view: str | None = None) -> Grid:
 
 
 def comparison_table(summary: Summary) -> Grid | None:
-    """Every codec against the first that knows no alpha, in the eyes of all classifiers; None if there is but one."""
+    """Every codec against the first that knows no alpha, by all classifiers; None if there is but one."""
     from beholder.cli import tables
     from beholder.evaluation.plots.style import styles
 

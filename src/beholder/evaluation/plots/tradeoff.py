@@ -40,7 +40,7 @@ def trade_off(summary: Summary) -> Any | None:
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     for axes in grid[-1]:
-        axes.set_xlabel("human eye: MS-SSIM  \u2192")
+        axes.set_xlabel("people: MS-SSIM  \u2192")
     for axes in grid[:, 0]:
         axes.set_ylabel(f"machines: {title(measure).lower()} (%)  \u2192")
     handles = {

@@ -320,8 +320,8 @@ def _grid(codec: Codec, qualities: Mapping[str, Sequence[int]]) -> tuple[int, ..
     if codec.name in DEFAULT_QUALITIES:
         return DEFAULT_QUALITIES[codec.name]
     scale, steps = codec.scale, _GRID_OF_OTHERS - 1
-    spread = (scale.lowest + round(step * (scale.highest - scale.lowest) / steps) for step in range(steps + 1))
-    return tuple(_unique(spread))
+    steps_taken = (scale.lowest + round(step * (scale.highest - scale.lowest) / steps) for step in range(steps + 1))
+    return tuple(_unique(steps_taken))
 
 
 def _check_names(qualities: Mapping[str, Sequence[int]], chosen: Sequence[str]) -> None:
@@ -342,7 +342,7 @@ def _check_metrics(names: Sequence[str], watchers: Sequence[Observer]) -> None:
 def _alphas(values: Sequence[float]) -> tuple[float, ...]:
     alphas = tuple(_unique(check_alpha(float(value)) for value in values))
     if not alphas:
-        raise BadOptionError("No alpha is given: give one or more from 0 (the human eye) to 1 (a machine).")
+        raise BadOptionError("No alpha is given: give one or more from 0 (people) to 1 (a machine).")
     return alphas
 
 

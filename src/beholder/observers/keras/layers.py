@@ -65,9 +65,9 @@ def _depthwise(writer: Writer, layer: Any, inputs: Sequence[Tensor]) -> Tensor:
 
 def _separable(writer: Writer, layer: Any, inputs: Sequence[Tensor]) -> Tensor:
     kernel = _depthwise_kernel(layer.depthwise_kernel)
-    spread = _convolve(writer, layer, f"{layer.name}.depthwise", inputs[0], kernel, None, inputs[0].shape[0])
+    depthwise = _convolve(writer, layer, f"{layer.name}.depthwise", inputs[0], kernel, None, inputs[0].shape[0])
     pointwise = np.asarray(layer.pointwise_kernel).transpose(3, 2, 0, 1)
-    return _with_bias(writer, layer, spread, pointwise, 1, pointwise=True)
+    return _with_bias(writer, layer, depthwise, pointwise, 1, pointwise=True)
 
 
 def _dense(writer: Writer, layer: Any, inputs: Sequence[Tensor]) -> Tensor:

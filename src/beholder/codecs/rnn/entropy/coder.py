@@ -242,7 +242,7 @@ class EntropyModel:
         return moved
 
     def _choose(self, net: Network, codes: Ints, passes: list[Pass]) -> tuple[Ints, float]:
-        """The number of each channel's shift, none where they are not worth it, and what it costs to tell.
+        """The number of each channel's shift, none where they do not pay, and what it costs to tell.
 
         What the codes cost is nearly a parabola in the shift: three points on it tell the lowest."""
         every = max(1, codes[0].size // SAMPLE)

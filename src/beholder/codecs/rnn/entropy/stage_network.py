@@ -87,14 +87,14 @@ class StageNetwork:
             return arrays[f"{stage}.{name}"].astype(np.int64)
 
         self.current = _Dense(get("current.weight"), get("current.bias"), INPUT_LIMIT)
-        spread_current = _Spread(get("spread_current.weight"))
+        spread_current = _Convolution3x3(get("spread_current.weight"))
         self.by_pass = get("by_pass").astype(np.float32)
         bound = np.abs(get("by_pass")).max(0) + spread_current.bound
         self.before = self.gather_before = self.spread_before = None
         if self.prior_channels:
             self.before = _Dense(get("before.weight"), get("before.bias"), INPUT_LIMIT)
-            self.gather_before = _Spread(get("gather_before.weight"), get("gather_before.bias"))
-            self.spread_before = _Spread(get("spread_before.weight"))
+            self.gather_before = _Convolution3x3(get("gather_before.weight"), get("gather_before.bias"))
+            self.spread_before = _Convolution3x3(get("spread_before.weight"))
             bound = bound + self.spread_before.bound
         _check(bound)
         self.mix = _Dense(get("mix.weight"), get("mix.bias"), ACTIVATION_MAX)
@@ -252,7 +252,7 @@ class _Dense:
         return product
 
 
-class _Spread:
+class _Convolution3x3:
     """3x3 convolution of a padded (h + 2, w + 2, inputs) map, evaluated at chosen positions only."""
 
     def __init__(self, weight: NDArray[np.int64], bias: NDArray[np.int64] | None = None) -> None:
@@ -264,9 +264,9 @@ class _Spread:
         # (outputs, inputs, 3, 3) -> nine (inputs, outputs) matrices in one
         self.weight = np.ascontiguousarray(weight.transpose(2, 3, 1, 0).reshape(-1, len(weight)), np.float32)
 
-    def only(self, taps: list[int]) -> _Spread:
+    def only(self, taps: list[int]) -> _Convolution3x3:
         """Sum for maps that are zero, or count as zero, everywhere but at these taps."""
-        result = object.__new__(_Spread)
+        result = object.__new__(_Convolution3x3)
         result.bias, result.bound, result.inputs = self.bias, self.bound, self.inputs
         result.offsets = tuple(OFFSETS[tap] for tap in taps)
         nine = self.weight.reshape(len(OFFSETS), self.inputs, -1)

@@ -1,6 +1,6 @@
 """The human's side of the loss: differentiable MS-SSIM; the machine's is in :mod:`.machine_distortion`.
 
-Blend: ``d = (1 - alpha) d_human + alpha d_machine``, so alpha = 0 is the human eye and alpha = 1 a machine.
+Blend: ``d = (1 - alpha) d_human + alpha d_machine``, so alpha = 0 is people and alpha = 1 a machine.
 """
 
 from __future__ import annotations

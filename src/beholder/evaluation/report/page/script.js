@@ -195,7 +195,7 @@
     const [left, right] = range(found.map((p) => p.human), 2), [low, high] = range(found.map((p) => p.machine), 10);
     const x = scale(left, right, M.left, W - M.right, false), y = scale(low, high, H - M.bottom, M.top, false);
     const title = data.measures[measure].title;
-    const svg = frame($("tradeoff-plot"), `MS-SSIM against ${title} at ${$("rate").textContent} bits per pixel`, "human eye: MS-SSIM \u2192", `machines: ${title} (%) \u2192`,
+    const svg = frame($("tradeoff-plot"), `MS-SSIM against ${title} at ${$("rate").textContent} bits per pixel`, "people: MS-SSIM \u2192", `machines: ${title} (%) \u2192`,
       x, y, similarityTicks(left, right, 6), ticks(low, high, 6));
     const paths = {};
     for (const p of found) if (data.series[p.series].main) (paths[data.series[p.series].codec] ??= []).push(p);
