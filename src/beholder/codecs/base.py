@@ -71,7 +71,7 @@ class Codec(ABC):
     """Whether one encoding yields the files of all lower qualities: ``encode_many`` then costs no more than one."""
 
     fine: bool = False
-    """Whether :meth:`encode_between` writes files of sizes between those of two qualities."""
+    """Whether :meth:`encode_between` writes files of sizes between two qualities."""
 
     progress: Callable[[int, int], None] = staticmethod(lambda done, total: None)
     """Called while an encoding takes its time: how many of how many steps are done.  Set it on your own instance."""
@@ -133,7 +133,7 @@ class Codec(ABC):
         return [self.encode(image, quality, alpha=alpha) for quality in qualities]
 
     def encode_between(self, image: Image.Image, quality: float, *, alpha: float = 0.0) -> bytes:
-        """A file whose size lies between those of the two whole qualities around ``quality``; any decoder reads it.
+        """Return a file of a size between two whole qualities; any decoder reads it.
 
         At a whole quality, and with codecs that are not ``fine``, it is the file of the nearest whole quality.
 

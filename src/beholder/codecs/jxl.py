@@ -1,7 +1,7 @@
 """JPEG XL (ISO/IEC 18181) with libjxl: imagecodecs encodes at effort 7, pyjpegxl decodes.
 
-The plug-in pillow-jxl-plugin 1.3.8 is no substitute: it decodes before a size can be refused (28 KB of 20,000 x 20,000
-pixels took 2.3 GB), returns the last frame of an animation, and writes no quality 100.
+The plug-in pillow-jxl-plugin 1.3.8 is no substitute: it allocates before a size can be refused (2.3 GB for 28 KB) and
+returns an animation's last frame.
 """
 
 from __future__ import annotations

@@ -1,11 +1,14 @@
 """Multi-scale structural similarity.
 
 Z. Wang, E. P. Simoncelli, A. C. Bovik, "Multi-scale structural similarity for image quality assessment",
-Asilomar Conference on Signals, Systems and Computers 2003.  Conventions are those of the implementations
-that published learned-compression results use (pytorch_msssim in CompressAI): 11 x 11 Gaussian window of
-sigma 1.5, only where it lies inside the picture; K1 = 0.01, K2 = 0.03, range 255; 2 x 2 averaging between
-scales, where an odd side gets one row or column of zeros in front; negative terms count as 0; each
-RGB channel by itself, then their mean.
+Asilomar Conference on Signals, Systems and Computers 2003.  Conventions follow pytorch_msssim, which CompressAI and
+published learned-compression results use:
+
+- an 11 x 11 Gaussian window of sigma 1.5, only where it lies inside the picture,
+- K1 = 0.01, K2 = 0.03, range 255,
+- 2 x 2 averaging between scales, where an odd side gets one row or column of zeros in front,
+- negative terms count as 0,
+- each RGB channel by itself, then their mean.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class MetricInfo:
     unit: str = ""
     higher_is_better: bool = True
     entry_point: str = ""
-    """``module:function``; empty for what is not measured on two pictures alone."""
+    """``module:function``; empty for metrics that need more than two pictures."""
     needs: str = ""
     """The package that must be installed."""
     extra: str = ""
@@ -54,7 +54,7 @@ _REGISTRY = {
 
 
 def names() -> list[str]:
-    """The metrics that :func:`get` knows: those of two pictures."""
+    """Return the metrics that :func:`get` knows, which compare two pictures."""
     return [info.name for info in _REGISTRY.values() if info.entry_point]
 
 

@@ -1,9 +1,9 @@
 """Structural similarity.
 
 Z. Wang, A. C. Bovik, H. R. Sheikh, E. P. Simoncelli, "Image quality assessment: from error visibility to structural
-similarity", IEEE Transactions on Image Processing 13(4), 2004: 11 x 11 Gaussian window of sigma 1.5, only where it
-lies inside the picture; K1 = 0.01, K2 = 0.03, range 255; the mean over the picture at full resolution.  Each RGB
-channel by itself, then their mean, as in :mod:`beholder.metrics.ms_ssim`.
+similarity", IEEE Transactions on Image Processing 13(4), 2004. The window is an 11 x 11 Gaussian of sigma 1.5, only
+where it lies inside the picture. K1 = 0.01, K2 = 0.03, range 255. The result is the mean over the picture at full
+resolution. Each RGB channel is compared by itself, and their mean is taken, as in :mod:`beholder.metrics.ms_ssim`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,11 @@
 """Observers: image classifiers that judge what a compressed image still shows.
 
-There are those of :mod:`.specs`, which Keras can build (two ship, the others are made by ``beholder prepare``),
-those of other packages, those that were trained on this computer, and any ONNX file.
+An observer is one of these:
+
+- a network of :mod:`.specs`, which Keras can build: two ship, ``beholder prepare`` makes the others,
+- an entry point of another package,
+- a classifier that was trained on this computer,
+- any ONNX file.
 
 To add one that Keras builds, write its line in :mod:`.specs`.  A package adds observers by entry points in the group
 ``beholder.observers``, each a function without arguments, or a class, that gives an :class:`Observer`::

@@ -4,8 +4,8 @@ ImageNet's (ILSVRC-2012) are numbered in the order of their sorted WordNet ids, 
 TensorFlow.  The table lies in ``weights/observers/imagenet_labels.tsv``; its model card there names source
 and licence.
 
-A label file has one class a line, in the order of the classifier's outputs: a readable name, or a WordNet id,
-a space or tab, and a readable name (``n02123045 tabby cat``).
+A label file has one class a line, in the order of the classifier's outputs. A line holds a readable name, or a
+WordNet id, a space or tab, and a readable name (``n02123045 tabby cat``).
 """
 
 from __future__ import annotations

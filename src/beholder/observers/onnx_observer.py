@@ -65,7 +65,7 @@ class OnnxObserver(Observer):
         self._size = size
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but what is open."""
+        """Return the attributes without open sessions."""
         return {key: value for key, value in self.__dict__.items() if key not in _OPENED}
 
     def unavailable(self) -> str | None:

@@ -1,8 +1,7 @@
 """The networks that Keras can build: how each wants its pixels, and where its ImageNet weights are published.
 
-Light to import: no Keras.  Sizes, preprocessing, addresses and checksums of the eight are those of
-``keras.applications``; top-1 is of its documentation (keras.io/api/applications), licences are those of the
-weights as its documentation of each network names them.
+Light to import: no Keras. Sizes, preprocessing, addresses and checksums of the eight come from
+``keras.applications``. Top-1 and the licences of the weights come from its documentation (keras.io/api/applications).
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def room(parent: Path | None = None) -> Iterator[Path]:
     """A temporary folder in ``parent`` (None: that of the installed observers), from which files can be moved at once.
 
     Raises:
-        OutputError: it cannot be made, or what is done in it fails for the disk's sake.
+        OutputError: it cannot be made, or the disk fails within the block.
     """
     parent = parent or observers_dir()
     try:

@@ -94,7 +94,7 @@ def _finest(
 
 
 def optimised_for(model: Model, alpha: float, effort: int, iterations: int, size: tuple[int, int]) -> int:
-    """Number of iterations that :func:`encode` optimises codes for; 0 where codes are those of the analysis.
+    """Return the number of iterations that :func:`encode` optimises codes for, 0 where it codes the plain analysis.
 
     Args:
         model, alpha, effort, iterations: as for :func:`encode`.

@@ -27,7 +27,7 @@ class Steps:
 
     Raises:
         KeyError: an array is missing.
-        ValueError: the arrays are not those of the layout's channels.
+        ValueError: the arrays have another number of channels than the layout.
     """
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]], layout: Layout) -> None:

@@ -1,7 +1,7 @@
 """Threads of our own instead of the BLAS library's, for the small products of the entropy model.
 
-A BLAS library splits every product among all processors and waits for the slowest: where another program keeps one
-of them busy, products of a few hundred positions take ten times as long.  Windows of a picture need nothing of each
+A BLAS library splits every product among all processors and waits for the slowest. Where another program keeps one of
+them busy, products of a few hundred positions take ten times as long. Windows of a picture need nothing of each
 other, so threads that take one window after another lose nothing.
 """
 

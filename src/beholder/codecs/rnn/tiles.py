@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from beholder.codecs.rnn.layout import BLOCK
 
 TILE = 96
-"""Side of a tile in latent positions: 1536 pixels.  The larger it is, the less is spent on margins (29 % here on large
-pictures) and the more memory a network takes (270 MB for the largest)."""
+"""Side of a tile in latent positions: 1536 pixels. Larger tiles spend less on margins (29 % here on large pictures).
+They take more memory: 270 MB for the largest network."""
 
 Area = tuple[slice, slice]
 """Rows and columns of positions."""
@@ -30,7 +30,7 @@ class Pixels(Protocol):
 
 
 class Tile:
-    """One tile: ``outer`` is what a network is shown, ``inner`` what is kept; in positions and in pixels."""
+    """One tile: a network sees ``outer``, and ``inner`` of its output is kept; both are in positions and in pixels."""
 
     def __init__(self, row: int, column: int, height: int, width: int, margin: int, side: int) -> None:
         bottom, right = min(row + side, height), min(column + side, width)
@@ -44,7 +44,7 @@ class Tile:
 
 
 def tiles(height: int, width: int, margin: int, top: int | None = None, side: int | None = None) -> Iterator[Tile]:
-    """All tiles, or those of the row of tiles that begins at ``top``; ``side`` None stands for ``TILE``."""
+    """Yield all tiles, or one row of tiles that begins at ``top``; ``side`` None stands for ``TILE``."""
     side = TILE if side is None else side
     for row in range(0, height, side) if top is None else (top,):
         for column in range(0, width, side):

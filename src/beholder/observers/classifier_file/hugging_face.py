@@ -1,7 +1,7 @@
 """Files that Optimum writes beside ``model.onnx``: ``preprocessor_config.json`` and ``config.json``.
 
-They say how the network wants its pixels and what its classes are called, in the words of the library transformers,
-so that a folder from ``optimum-cli export onnx`` needs no sidecar.
+They describe the network's input and name its classes, in the words of the library transformers. So a folder from
+``optimum-cli export onnx`` needs no sidecar.
 """
 
 from __future__ import annotations

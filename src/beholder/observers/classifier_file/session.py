@@ -1,7 +1,7 @@
 """ONNX Runtime sessions, one for each file in this process.
 
-Opening a network takes longer than one answer of it, so observers of the same file share its session: every call of
-``beholder.evaluate`` with a path would open it anew.  Sessions may be used from several threads.
+To open a network takes longer than to run it once. So observers of the same file share its session. Sessions may be
+used from several threads.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Signature:
     channels: int
     """3, or 1 for grey."""
     rank: int
-    """Axes of the input: 4; 3 for one picture without a batch; 2 for rows of pixels."""
+    """Axes of the input: 4, or 3 for one picture without a batch, or 2 for rows of pixels."""
     batch: int | None
     """The only batch size that it takes; None for any."""
     answers: tuple[str, ...]

@@ -1,8 +1,9 @@
 """Writing ONNX files: nodes, constants, and weights in few bytes.
 
-Small weights (``int8=True``): large tensors become 8-bit integers with one scale an output channel, small ones float16.
-In the graph they pass through Cast and Mul, which ONNX Runtime folds into float32 constants when it opens the file: the
-network runs as fast as with float32 weights.  (It does not fold DequantizeLinear, which costs a tenth of the speed.)
+Small weights (``int8=True``): large tensors become 8-bit integers with one scale an output channel, small ones
+float16. In the graph they pass through Cast and Mul, which ONNX Runtime folds into float32 constants when it opens
+the file. So the network runs as fast as with float32 weights. (It does not fold DequantizeLinear, which costs a tenth
+of the speed.)
 """
 
 from __future__ import annotations

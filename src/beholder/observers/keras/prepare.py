@@ -45,7 +45,7 @@ def prepare(name: str, weights: Path | None = None, *, say: Callable[[str], None
     Args:
         weights: a file of Keras weights (``.weights.h5``, ``.h5`` of any age, ``.keras``) of this network for
             ImageNet's 1000 classes; None to download the published ones.
-        say: is told what is being done.
+        say: called with a sentence at the beginning of each step.
 
     Raises:
         BadOptionError: nobody has this name, or it ships with Beholder.

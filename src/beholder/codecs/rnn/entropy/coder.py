@@ -1,13 +1,13 @@
 """The entropy model in integers, and the range coder behind it: the same bits on every machine.
 
-A learned entropy model that computes in floating point fails when another processor rounds otherwise.  This one
-reads only codes (integers), its weights are integers, and every sum stays below 2^24 in magnitude (checked when
-weights are loaded), so float32 matrix products are exact in whatever order they are summed.  Per stage a network
-(:mod:`.stage_network`, :mod:`.pyramid`) predicts a mean and a scale for every code; they choose a table of integer
-probabilities (:mod:`.tables`), and `constriction`'s range coder does the rest.
+A learned entropy model that computes in floating point fails when another processor rounds otherwise. This one reads
+codes, which are integers, and has integer weights. Every sum stays below 2^24 in magnitude, which is checked when
+weights are loaded. So float32 matrix products are exact in any order of summation. For each stage a network
+(:mod:`.stage_network`, :mod:`.pyramid`) predicts a mean and a scale for every code. They choose a table of integer
+probabilities (:mod:`.tables`) for `constriction`'s range coder.
 
-Pictures differ in more than a network can see around a block: the encoder may tell, stage by stage, by how much each
-channel's scales are to be shifted (0.1 to 1.5 % of a file).
+Pictures differ in more than a network sees around a block. So the encoder may shift the scales of each channel of a
+stage, which saves 0.1 to 1.5 % of a file.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ NONE = SHIFTS.index(0)
 LEAST_POSITIONS = 100
 """Smaller pictures, in blocks, have no shifts: they would cost more than they save."""
 BEYOND = 64
-"""Bytes that decoding may need beyond a segment's end, where they count as zero: range coders look ahead by 8, and zero
-bytes at the end are not stored, of which 56 are as likely as any 448 random bits being zero."""
+"""Zero bytes that decoding may read beyond a segment's end. Range coders look ahead by 8 bytes. The others stand for
+zeros that are not stored at a segment's end; more than 56 are as unlikely as 448 random bits all being zero."""
 SAMPLE = 600
 """Shifts are chosen by about so many codes of each channel."""
 
@@ -95,7 +95,7 @@ class EntropyModel:
 
         Args:
             latent: (latent, h, w) quantised latent.
-            state: (latent, h, w) the same before iteration ``t``; what is coded is brought up to date.
+            state: (latent, h, w) quantised latent before iteration ``t``; it is brought up to date.
             finer: (latent,) by how many levels ``latent`` is finer than after the iteration; None where it is not.
         """
         import constriction

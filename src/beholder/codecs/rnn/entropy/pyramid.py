@@ -1,8 +1,8 @@
 """The entropy model of a block's activity, mean colours and slopes: interpolation from coarse to fine, in integers.
 
-These six low-frequency channels show the picture at 1/16 of its size.  Its positions are coded as in a pyramid: first
-every 32nd in both directions, then, as the distance ``s`` halves from 16 to 1, the centres of the squares that are
-known, from their corners, and the middles of their sides, from the four next to them.
+These six low-frequency channels show the picture at 1/16 of its size. Its positions are coded as in a pyramid. Every
+32nd in both directions comes first. Then the distance ``s`` halves from 16 to 1. For each ``s``, the centres of the
+known squares are predicted from their corners, and the middles of the sides from the four positions next to them.
 
     x    = a channel's values in sixteenths of this very block's step
     ref  = mean of x over the neighbours that lie in the picture
@@ -12,8 +12,7 @@ known, from their corners, and the middles of their sides, from the four next to
     mean += ref + W4[kind] . clip(d)              kind: corners or sides
 
 Steps grow with a block's activity, so what neighbours hold is worth a different number of steps here: only in one
-unit can they predict (docs/codec.md).  ``relu`` and the units of the weights are those of
-:mod:`.stage_network`.
+unit can they predict (docs/codec.md). :mod:`.stage_network` defines ``relu`` and the units of the weights.
 """
 
 from __future__ import annotations

@@ -120,7 +120,8 @@ class StageNetwork:
         return np.where(state == 0, latent, np.abs(latent) - self.factor[number].astype(state.dtype) * np.abs(state))
 
     def apply(self, codes: Ints, state: Ints) -> None:
-        """Bring ``state``, (latent, h, w), up to date with the stage's codes; what no file of ours holds is clipped."""
+        """Bring ``state``, (latent, h, w), up to date with the stage's codes. Values beyond ``CODE_LIMIT``, which
+        encoders never write, are clipped."""
         for channel, factor, code in zip(self.channels, self.factor[:, 0, 0], codes, strict=True):
             old = state[channel].astype(np.int32)
             new = np.where(old == 0, code, np.sign(old) * (factor * np.abs(old) + code))

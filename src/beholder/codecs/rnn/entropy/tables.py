@@ -32,8 +32,7 @@ LOG_SCALE_RANGE = (-3.2, 4.2)
 PROBABILITY_BITS = 16
 MOST_SYMBOLS = 600
 SHIFTS = (-6, -4, -2, 0, 2, 4, 6)
-"""By how much a picture may shift the scale index of each channel of a stage: its own are flatter or steeper than the
-network can know."""
+"""Shifts of the scale index of a stage's channel, which a picture may choose."""
 SHIFT_PROBABILITIES = (2 / 64, 3 / 64, 8 / 64, 29 / 64, 12 / 64, 7 / 64, 3 / 64)
 
 

@@ -1,8 +1,8 @@
 """Latent optimisation in the encoder (``--effort``) and in training: better codes in files that any decoder reads.
 
-Gradients through the decoder show which codes lower the observer's distortion in this very image (Campos et al.,
-"Content adaptive optimization for neural image compression", 2019; Yang, Bamler and Mandt, "Improving inference for
-neural image compression", 2020).  Adam minimises
+Gradients through the decoder show which codes lower the observer's distortion in this very image. See Campos et al.,
+"Content adaptive optimization for neural image compression", 2019, and Yang, Bamler and Mandt, "Improving inference
+for neural image compression", 2020. Adam minimises
 
     d(alpha) + lambda_rd * bits per pixel,    d(alpha) = (1 - alpha) d_human + alpha d_machine
 

@@ -1,8 +1,8 @@
 """One learned step of the encoder's latent optimisation, as a torch module.
 
-Iterative amortised inference (Marino, Yue and Mandt, 2018): a network gets the codes and the gradient of the distortion
-with respect to them, and proposes better codes at once.  The gradient is that of MS-SSIM through the linear
-reconstruction, which costs a fraction of the picture network's.  Without it a network has to guess what this image
+This is iterative amortised inference (Marino, Yue and Mandt, 2018). A network gets the codes and the gradient of the
+distortion with respect to them. It proposes better codes at once. The gradient is that of MS-SSIM through the linear
+reconstruction, which costs a fraction of the picture network's. Without it a network has to guess what this image
 needs, and fails (docs/codec.md).
 
     v     = |code|, its distance from the middle of its cell, and its logarithm

@@ -1,7 +1,7 @@
 """The machine's side of the loss: how differently image classifiers see two pictures.
 
-Several classifiers that do not resemble each other stand in for those that will read the files one day: what both
-EfficientNet-Lite0 and SqueezeNet need, others need too.  VGG-16 is there for the `paper` architecture.
+Several classifiers that do not resemble each other stand in for unknown classifiers. Features that both
+EfficientNet-Lite0 and SqueezeNet need transfer to others. VGG-16 is there for the `paper` architecture.
 """
 
 from __future__ import annotations

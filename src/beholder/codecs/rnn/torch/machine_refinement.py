@@ -1,7 +1,7 @@
 """Refinement of a machine's picture: :mod:`.refinement` on the dequantised latent, the hidden state and alpha.
 
-Its weights begin as those of the human's network: most errors of a picture are errors for every observer, and learning
-them from scratch on classifiers' features takes far longer (docs/codec.md).
+Its weights begin as a copy of the human's network, since most errors of a picture are errors for every observer. To
+learn them from scratch on classifiers' features takes far longer (docs/codec.md).
 """
 
 from __future__ import annotations

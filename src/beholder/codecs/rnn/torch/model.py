@@ -12,8 +12,8 @@ Analysis and synthesis are linear transforms (transform.py: initially a lapped D
 block's activity), so training starts from a working codec.  Codes depend on the image and on the analysis alone: the
 decoder's networks can be replaced without touching the entropy coder.
 
-Alpha enters the quantiser's steps and offsets, the recurrence and the machine's refinement; for alpha 0 the picture is
-the human's linear synthesis with the human's refinement, and the hidden state has no part in it.  Between alpha 0 and
+Alpha enters the quantiser's steps and offsets, the recurrence and the machine's refinement. At alpha 0 the picture is
+the human's linear synthesis with the human's refinement. The hidden state has no part in it. Between alpha 0 and
 ``HUMAN_BELOW`` the pictures of human and machine are blended.
 
 Every residual branch is scaled to the error that it may correct.  With larger scales the noise of its weights, a

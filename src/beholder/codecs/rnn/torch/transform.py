@@ -34,7 +34,7 @@ ACTIVITY_FLOOR = 0.0015
 ACTIVITY_RATE = 0.7
 """Activity codes for each doubling of the variance."""
 ACTIVITY_SMOOTHING = 0.2
-"""Fraction of the four neighbours in what is rounded to a block's activity: smoother ones are cheaper to tell, and
+"""Weight of the four neighbours in a block's activity before it is rounded. Smoother activities take fewer bits, and
 MS-SSIM's window sees beyond the block."""
 MASKING = 2 * ACTIVITY_RATE * MASKING_POWER
 """The step grows with (1 + variance / ACTIVITY_FLOOR) to half this power."""

@@ -1,9 +1,9 @@
 """The entropy model in its trainable form: predicts a Laplace distribution for every code of a stage.
 
-It may read only what the decoder already has in integers: codes of earlier stages, and those passes of the
-same stage that come before.  Its layers are shaped so that they can be frozen to integer arithmetic
-(:mod:`beholder.codecs.rnn.entropy.stage_network` runs them): inputs are integers, activations are clamped and, when
-``quantise`` is on, rounded to multiples of 1/32, weights to multiples of 1/256.
+It may read only what the decoder already has in integers: codes of earlier stages, and those passes of the same stage
+that come before. Its layers can be frozen to integer arithmetic, in which
+:mod:`beholder.codecs.rnn.entropy.stage_network` runs them. Inputs are integers and activations are clamped. When
+``quantise`` is on, activations are rounded to multiples of 1/32, and weights to multiples of 1/256.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ class ContextModel(nn.Module):
         return result
 
     def _steps(self, latents: list[Tensor], predictions: list[Prediction] | None = None) -> Iterator[_Step]:
-        """The stages in coding order, each with its codes and what is, or was, predicted for them."""
+        """Yield the stages in coding order, each with its codes and their predictions."""
         state = torch.zeros_like(latents[0])
         for i, (stage, model) in enumerate(zip(self.layout.stages, self.stages, strict=True)):
             if stage.iteration == len(latents):
@@ -221,8 +221,8 @@ class ContextModel(nn.Module):
 
 @dataclass(frozen=True)
 class _Step:
-    """One stage: ``old`` is what its channels held before, ``factor`` (k, 1, 1) into how many cells that is split, 1
-    where nothing was known; the rest is as :class:`StageContext` takes and gives it."""
+    """One stage: ``old`` holds the values of its channels before the stage. ``factor`` (k, 1, 1) is the number of
+    cells into which the stage splits one cell, 1 where nothing was known. The rest is as in :class:`StageContext`."""
 
     model: StageContext | PyramidContext
     iteration: int
