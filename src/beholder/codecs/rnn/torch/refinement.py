@@ -4,8 +4,8 @@
     h = silu(film(enter(unshuffle(reconstruction)) + c))                  film: by iteration and latent optimisation
     correction = shuffle(reach * leave(blocks(h)))                        reach: expected size of the errors
 
-Humans (:mod:`.human_refinement`) and machines (:mod:`.machine_refinement`) have one network each.  Attribute names are
-those of the stored weights.
+Humans (:mod:`.human_refinement`) and machines (:mod:`.machine_refinement`) have one network each. Attributes are
+named like the stored weights.
 
 The encoder's latent optimisation needs gradients without torch: :meth:`Refinement.correct_vjp` is the vector-Jacobian
 product, written by hand, so that it can be a graph of its own.
@@ -29,8 +29,8 @@ UP = BLOCK // STRIDE
 PIXELS = 3 * STRIDE**2
 CODE_BLOCKS = 2
 RESIDUAL_SCALE = 0.04
-"""Scale of corrections after the first iteration, for pixels in [0, 1]; each further iteration divides it by the square
-root of 2, as the quantiser's errors shrink."""
+"""Scale of corrections after the first iteration, for pixels in [0, 1]. Each further iteration divides it by the
+square root of 2, as the quantiser's errors shrink."""
 DEVIATION = 0.25
 """Standard deviation of the pixels of photographs, in [0, 1]."""
 
