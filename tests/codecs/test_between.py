@@ -1,11 +1,14 @@
 """Files between two qualities: any decoder reads them, and sizes lie where they should."""
 
+import math
+
 import pytest
 from helpers.photos import make_photo
 from PIL import Image
 
 from beholder import codecs
 from beholder.codecs.base import Codec
+from beholder.errors import BadOptionError
 from beholder.metrics import psnr
 
 FINE = [name for name in codecs.names() if codecs.get(name).unavailable() is None and codecs.get(name).fine]
@@ -43,16 +46,27 @@ def test_a_whole_quality_is_the_usual_file(name: str, photo: Image.Image) -> Non
     assert codec.encode_between(photo, float(start)) == codec.encode(photo, start) == before
 
 
-def test_rnn_begins_with_the_segments_of_the_lower_quality(photo: Image.Image) -> None:
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_rnn_scales_its_steps_between_qualities_and_beyond_them(alpha: float, photo: Image.Image) -> None:
     codec = codecs.get("rnn")
-    between = codec.encode_between(photo, 2.6, alpha=1)
-    assert codec.decode(between, 2).tobytes() == codec.decode(codec.encode(photo, 2, alpha=1)).tobytes()
-    for alpha in (0.0, 1.0):
-        between = codec.encode_between(photo, 2.6, alpha=alpha)
-        assert len(codec.encode(photo, 2, alpha=alpha)) < len(between) < len(codec.encode(photo, 3, alpha=alpha))
-    sizes = [len(codec.encode_between(photo, 2 + share)) for share in (0.25, 0.5, 0.75, 1)]
-    assert sizes == sorted(sizes)
-    assert len(set(sizes)) == 4
+    low, high = (len(codec.encode(photo, quality, alpha=alpha)) for quality in (1, 8))
+    coarse, fine = (codec.encode_between(photo, quality, alpha=alpha) for quality in (0, 9))
+    assert len(coarse) < low < high < len(fine)
+    assert psnr(photo, codec.decode(coarse)) < psnr(photo, codec.decode(fine))
+    between = codec.encode_between(photo, 2.6, alpha=alpha)
+    header = codec.describe(between)
+    assert header["iterations"] == 3
+    assert 0 < header["step_scale"] < 64
+    # A prefix is a file here, too.
+    assert codec.decode(between, 2).size == photo.size
+    for quality in (-0.1, 9.1, math.inf, math.nan):
+        with pytest.raises(BadOptionError, match=r"(outside the scale|is not possible)"):
+            codec.encode_between(photo, quality, alpha=alpha)
+
+
+def test_other_codecs_end_with_their_scale(photo: Image.Image) -> None:
+    with pytest.raises(BadOptionError, match="outside the scale of webp"):
+        codecs.get("webp").encode_between(photo, 100.5)
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA"])

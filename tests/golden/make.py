@@ -37,17 +37,18 @@ class Case:
 
     Args:
         photo: name of a function in ``PHOTOGRAPHS``.
-        quality, alpha, effort: as for :func:`beholder.compress`.
+        quality: as for :meth:`Codec.encode_between`.
+        alpha, effort: as for :func:`beholder.compress`.
     """
 
     photo: str
-    quality: int
+    quality: float
     alpha: float = 0.0
     effort: int = 0
 
     @property
     def name(self) -> str:
-        return f"{self.photo}-q{self.quality}-alpha{self.alpha:g}-effort{self.effort}"
+        return f"{self.photo}-q{self.quality:g}-alpha{self.alpha:g}-effort{self.effort}"
 
 
 def _cases() -> list[Case]:
@@ -56,7 +57,8 @@ def _cases() -> list[Case]:
     optimised += [Case("cat", 1, 1.0, 1), Case("cat", 4, 1.0, 1)]
     kinds = [Case(photo, 4, alpha) for photo in ("grey", "opacity", "profile") for alpha in (0.0, 1.0)]
     sizes = [Case("one-pixel", 1), Case("one-pixel", 8, 1.0), Case("odd-sides", 4), Case("odd-sides", 4, 1.0)]
-    return plain + optimised + kinds + sizes
+    between = [Case("coffee", 2.6), Case("coffee", 2.6, 1.0), Case("odd-sides", 0.3), Case("coffee", 8.4)]
+    return plain + optimised + kinds + sizes + between
 
 
 CASES = _cases()
@@ -108,7 +110,7 @@ def main() -> None:
     for case in CASES:
         codec = Rnn(effort=case.effort)
         image = photograph(case.photo, offsets[case.photo])
-        data = codec.encode(image, case.quality, alpha=case.alpha)
+        data = codec.encode_between(image, case.quality, alpha=case.alpha)
         (FOLDER / f"{case.name}.bhd").write_bytes(data)
         decoded = codec.decode(data)
         decoded.save(FOLDER / f"{case.name}.webp", lossless=True, exact=True, method=6)

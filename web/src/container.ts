@@ -17,6 +17,8 @@ export interface Header {
   grey: boolean;
   /** Whether the encoder optimised the codes. */
   optimised: boolean;
+  /** Quantiser steps are multiplied by 2 to the power of this / 64, but for low-frequency channels. */
+  stepScale: number;
   /** Metadata by tag: 1 ICC profile, 2 EXIF, 3 opacity (a lossless WebP or PNG). */
   chunks: Map<number, Uint8Array>;
 }
@@ -110,7 +112,8 @@ export class Container {
     const [alpha, flags] = this.#read(2) as unknown as [number, number];
     const iterations = flags & 15;
     const damaged = new BhdError("The header of this .bhd file is damaged: get the file anew.");
-    if (iterations < 1 || iterations > MOST_ITERATIONS || flags & 0x80 || alpha > ALPHA_STEPS) throw damaged;
+    if (iterations < 1 || iterations > MOST_ITERATIONS || alpha > ALPHA_STEPS) throw damaged;
+    const stepScale = flags & 0x80 ? (this.#read(1)[0]! << 24) >> 24 : 0;
     const chunks = new Map<number, Uint8Array>();
     if (flags & 0x20) {
       const count = this.#varint();
@@ -125,7 +128,7 @@ export class Container {
       }
     }
     const [grey, optimised] = [Boolean(flags & 0x10), Boolean(flags & 0x40)];
-    return { model, width, height, alpha: alpha / ALPHA_STEPS, iterations, grey, optimised, chunks };
+    return { model, width, height, alpha: alpha / ALPHA_STEPS, iterations, grey, optimised, stepScale, chunks };
   }
 
   #readSegment(): void {

@@ -164,8 +164,8 @@ export class ProgressivePicture {
   /** The picture as it stands; without `correct`, the quick linear part alone. */
   render(correct = true): Picture {
     if (!this.segments || !this.header) throw new BhdError("The file ends before its first segment is complete: get the whole file.");
-    const { width, height, grey, optimised, iterations } = this.header;
-    const padded = this.decoder.synthesis.render(this.#latent!, this.segments - 1, optimised ? iterations : 0, correct);
+    const { width, height, grey, optimised, iterations, stepScale } = this.header;
+    const padded = this.decoder.synthesis.render(this.#latent!, this.segments - 1, optimised ? iterations : 0, stepScale, correct);
     const row = 4 * BLOCK * this.#latent!.width;
     const data = new Uint8ClampedArray(4 * width * height);
     for (let y = 0; y < height; y++) data.set(padded.subarray(y * row, y * row + 4 * width), 4 * y * width);

@@ -13,6 +13,9 @@ const UP = BLOCK / STRIDE;
 const COLOURS = 3;
 const DEVIATION = 0.25;
 const MASKING_POWER = 0.8 / 1.4;
+/** Step scales to an octave, and the channels that they do not apply to. */
+const STEP_SCALES = 64;
+const LOW_FREQUENCY = [0, 1, 7, 8, 2, 3];
 /** Side of a tile in latent positions, and how far beyond it the network sees. */
 const TILE = 64;
 const MARGIN = 10;
@@ -108,11 +111,12 @@ export class PictureSynthesis {
    *
    * @param latent integers after iteration `t`
    * @param optimisedFor the number of iterations that the codes were optimised for, 0 where they were not
+   * @param stepScale of the file
    * @param correct whether the network corrects the linear synthesis
    */
-  render(latent: Latent, t: number, optimisedFor: number, correct: boolean): Uint8ClampedArray<ArrayBuffer> {
+  render(latent: Latent, t: number, optimisedFor: number, stepScale: number, correct: boolean): Uint8ClampedArray<ArrayBuffer> {
     const { height, width } = latent;
-    const values = this.#dequantise(latent, t, optimisedFor);
+    const values = this.#dequantise(latent, t, optimisedFor, stepScale);
     const pixels = new Uint8ClampedArray(4 * BLOCK * BLOCK * height * width);
     for (let top = 0; top < height; top += TILE) {
       for (let left = 0; left < width; left += TILE) {
@@ -127,7 +131,7 @@ export class PictureSynthesis {
   }
 
   /** Centroids of the cells, (latent, height, width). */
-  #dequantise({ height, width, values }: Latent, t: number, optimisedFor: number): Float32Array {
+  #dequantise({ height, width, values }: Latent, t: number, optimisedFor: number, stepScale: number): Float32Array {
     const { model } = this;
     const channels = model.header.latent;
     const count = height * width;
@@ -139,7 +143,8 @@ export class PictureSynthesis {
     for (let c = 0; c < channels; c++) {
       const level = levels[t * channels + c]!;
       if (level < 0) continue;
-      const step = 1 / (Math.exp(ratios[c]!) * 2 ** level);
+      const scale = LOW_FREQUENCY.includes(c) ? 0 : stepScale / STEP_SCALES;
+      const step = 2 ** (scale - level) / Math.exp(ratios[c]!);
       const centroid = centroids[t * channels + c]!;
       const beyond = optimised ? centroids[(ITERATIONS + t) * channels + c]! : 0;
       for (let p = c * count; p < (c + 1) * count; p++) {

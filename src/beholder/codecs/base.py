@@ -6,6 +6,7 @@ one of the four modes of :mod:`beholder.pictures.modes` (``L``, ``LA``, ``RGB``,
 
 from __future__ import annotations
 
+import math
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -72,6 +73,8 @@ class Codec(ABC):
 
     fine: bool = False
     """Whether :meth:`encode_between` writes files of sizes between two qualities."""
+    beyond: int = 0
+    """By how many qualities :meth:`encode_between` goes on below the lowest of the scale and above the highest."""
 
     progress: Callable[[int, int], None] = staticmethod(lambda done, total: None)
     """Called while an encoding takes its time: how many of how many steps are done.  Set it on your own instance."""
@@ -135,15 +138,20 @@ class Codec(ABC):
     def encode_between(self, image: Image.Image, quality: float, *, alpha: float = 0.0) -> bytes:
         """Return a file of a size between two whole qualities; any decoder reads it.
 
-        At a whole quality, and with codecs that are not ``fine``, it is the file of the nearest whole quality.
+        At a whole quality of the scale, and with codecs that are not ``fine``, it is the file of the nearest whole
+        quality.  Codecs with ``beyond`` go on for so many qualities below and above their scale.
 
         Raises:
             BadOptionError, NotAvailableError: as :meth:`encode`.
         """
+        if not math.isfinite(quality):
+            raise BadOptionError(f"A quality of {quality} is not possible: give a finite number.")
         nearest = min(max(round(quality), self.scale.lowest), self.scale.highest)
         if not self.fine or abs(quality - nearest) < _WHOLE:
             return self.encode(image, nearest, alpha=alpha)
-        self.scale.check(self.name, int(quality))
+        if not self.scale.lowest - self.beyond <= quality <= self.scale.highest + self.beyond:
+            self.scale.check(self.name, math.floor(quality))
+            self.scale.check(self.name, math.ceil(quality))
         check_alpha(alpha)
         self._require(self.unavailable())
         return self._encode_between(self._storable(image), quality, alpha)

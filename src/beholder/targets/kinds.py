@@ -30,6 +30,9 @@ class Score:
     reached: bool
     rank: float
     """Larger is nearer to the target, among files that miss it."""
+    distance: float | None = None
+    """Signed distance from the target, above 0 for better pictures and larger files, on a scale that is nearly linear
+    in quality; None where there is no such scale."""
     facts: dict[str, Any] = field(default_factory=dict)
     """More about it, ready for JSON."""
 
@@ -43,6 +46,9 @@ class Target(ABC):
 
     name: ClassVar[str]
     """The option of the command line without its dashes."""
+    close: ClassVar[float | None] = None
+    """``Score.distance`` of files that reach the target so closely that better ones are not worth a try: about half a
+    per cent of the rate.  None where scores have no distance, since quality may fall where files grow."""
 
     @abstractmethod
     def describe(self) -> str:
@@ -59,13 +65,21 @@ class Target(ABC):
 class RateTarget(Target):
     """An upper limit on the size of the whole file: the best quality that fits is wanted."""
 
+    close: ClassVar[float | None] = 0.005
+
     @abstractmethod
     def limit(self, width: int, height: int) -> int:
         """The largest number of bytes allowed for an image of this size in pixels."""
 
     @abstractmethod
+    def value(self, size: int, width: int, height: int) -> float:
+        """The size of a file of ``size`` bytes in the target's unit."""
+
     def score(self, size: int, width: int, height: int) -> Score:
         """The score of a file of ``size`` bytes."""
+        limit = self.limit(width, height)
+        distance = math.log(size / max(limit, 1))
+        return Score(self.value(size, width, height), size <= limit, -size, distance)
 
 
 class QualityTarget(Target):
@@ -104,8 +118,8 @@ class MaxBytes(RateTarget):
     def limit(self, width: int, height: int) -> int:
         return self.bytes
 
-    def score(self, size: int, width: int, height: int) -> Score:
-        return Score(size, size <= self.bytes, -size)
+    def value(self, size: int, width: int, height: int) -> float:
+        return size
 
 
 @dataclass(frozen=True)
@@ -127,8 +141,8 @@ class Bpp(RateTarget):
     def limit(self, width: int, height: int) -> int:
         return math.floor(self.bpp * width * height / 8)
 
-    def score(self, size: int, width: int, height: int) -> Score:
-        return Score(8 * size / (width * height), size <= self.limit(width, height), -size)
+    def value(self, size: int, width: int, height: int) -> float:
+        return 8 * size / (width * height)
 
 
 class _Metric(QualityTarget):
@@ -162,9 +176,13 @@ class _Metric(QualityTarget):
                 size = f"{original.width} x {original.height}"
                 title = metrics.describe(self.metric).title
                 raise BadImageError(f"{title} is not defined for {size} pixels: choose another target.")
-            return Score(value, value >= self.least, value)
+            return Score(value, value >= self.least, value, self._linear(value) - self._linear(self.least))
 
         return score
+
+    def _linear(self, value: float) -> float:
+        """A value on a scale that is nearly linear in quality."""
+        return min(value, 1e3)  # the PSNR of equal pictures is infinite
 
     def _unit(self) -> str:
         unit = metrics.describe(self.metric).unit
@@ -178,12 +196,16 @@ class MsSsim(_Metric):
     ms_ssim: float
     name: ClassVar[str] = "ms-ssim"
     metric: ClassVar[str] = "ms_ssim"
+    close: ClassVar[float | None] = 0.005
     digits: ClassVar[int] = 4
 
     def __post_init__(self) -> None:
         _positive(self.ms_ssim, "MS-SSIM", "to 1, such as 0.97")
         if self.ms_ssim > 1:
             raise BadOptionError(f"MS-SSIM {self.ms_ssim:g} is not possible: it ends at 1; give a value such as 0.97.")
+
+    def _linear(self, value: float) -> float:
+        return -math.log(max(1 - value, 1e-9))
 
 
 @dataclass(frozen=True)
@@ -193,6 +215,7 @@ class Ssimulacra2(_Metric):
     ssimulacra2: float
     name: ClassVar[str] = "ssimulacra2"
     metric: ClassVar[str] = "ssimulacra2"
+    close: ClassVar[float | None] = 0.2
 
     def __post_init__(self) -> None:
         if not self.ssimulacra2 <= 100 or not math.isfinite(self.ssimulacra2):
@@ -208,6 +231,7 @@ class Psnr(_Metric):
     psnr: float
     name: ClassVar[str] = "psnr"
     metric: ClassVar[str] = "psnr"
+    close: ClassVar[float | None] = 0.03
 
     def __post_init__(self) -> None:
         _positive(self.psnr, "PSNR", "decibels, such as 32")
@@ -283,7 +307,7 @@ class KeepLabel(QualityTarget):
                 "label": after.label,
                 "confidence": after.probability,
             }
-            return Score(value, same and value >= least, value + same, facts)
+            return Score(value, same and value >= least, value + same, facts=facts)
 
         return score
 

@@ -1,10 +1,9 @@
 """The search over one codec's qualities for the file that a target asks for.
 
-``rnn`` writes all its qualities in one encoding, so each prefix is judged from the smallest on: the first that reaches
-the target is the smallest, whatever larger ones do.  As it has eight qualities only, the search then halves the gap
-between the last that fails and the first that succeeds: ``Codec.encode_between`` writes files between them.
+``rnn`` above alpha 0 writes all its qualities in one encoding, so to keep a label each prefix is judged from the
+smallest on: the first that reaches the target is the smallest, whatever larger ones do.
 
-Other codecs make a file for each quality, and the search bisects.  Bisection takes files to get better and larger with
+Other files are made for each quality, and the search bisects.  Bisection takes files to get better and larger with
 quality, and they do not always: a classifier may lose a label and find it again.  Hence
 
 - a best quality that fails does not end the search: it looks at qualities spread over the scale first;
@@ -13,6 +12,9 @@ quality, and they do not always: a classifier may lose a label and find it again
 - of all files that were judged and reach the target, the one with the fewest bytes wins.
 
 An island of success narrower than the gaps between those qualities stays unseen below a longer stretch of failures.
+
+Where a codec has few qualities and writes files between them (``rnn``), the search ends in the gap between the best
+file and its neighbour: by interpolation for sizes and metrics, by halving for labels.
 """
 
 from __future__ import annotations
@@ -24,9 +26,13 @@ from dataclasses import dataclass, field
 from PIL import Image
 
 from beholder.codecs.base import Codec
+from beholder.codecs.between import close_in
 from beholder.targets.kinds import QualityTarget, RateTarget, Score, Target
 
-_HALVINGS = 4  # of the gap between two qualities of rnn: the rest is 2 % of the rate
+_COARSE = 16  # qualities: scales with more need no files between them
+_CLOSE = 0.005  # relative difference of two sizes at which the search between them ends
+_TRIES = 6  # files between two qualities
+_HALVINGS = 4  # the same for labels, which have nothing to interpolate
 _SAMPLES = 10  # qualities that are looked at where the best one fails
 _RATE_PATIENCE = 2  # sizes of neighbouring qualities are out of order by no more, in files of eight codecs
 
@@ -76,13 +82,13 @@ def find(codec: Codec, image: Image.Image, target: Target, *, alpha: float = 0.0
     files = _Files(codec, image, alpha, _measure(target, image, codec))
     if isinstance(target, RateTarget):
         _largest(files)
-    elif files.at_once:
+    elif files.at_once and target.close is None:
         _first(files)
     else:
         assert isinstance(target, QualityTarget)
         _smallest(files, max(1, math.ceil(target.patience * files.count)))
-    if files.at_once and codec.fine:
-        files.refine(higher=isinstance(target, RateTarget))
+    if codec.fine and files.count <= _COARSE:
+        files.refine(isinstance(target, RateTarget), target.close)
     reached = [file for file in files.tried if file.score.reached]
     if not reached:
         best = max(files.tried, key=lambda file: (file.score.rank, -len(file.data)))
@@ -107,7 +113,7 @@ class _Files:
 
     def __init__(self, codec: Codec, image: Image.Image, alpha: float, measure: Callable[[bytes], Score]) -> None:
         scale = codec.scale
-        self.ladder = list(range(scale.lowest, scale.highest + 1))
+        self.ladder = list(range(scale.lowest - codec.beyond, scale.highest + codec.beyond + 1))
         if not scale.higher_is_better:
             self.ladder.reverse()
         # An encoder that optimises each quality on its own makes no file for nothing.
@@ -117,7 +123,9 @@ class _Files:
         self._judged: dict[int, _File] = {}
         self._between: list[_File] = []
         if self.at_once:
-            self._data = dict(enumerate(codec.encode_many(image, self.ladder, alpha=alpha)))
+            qualities = list(range(scale.lowest, scale.highest + 1))
+            files = codec.encode_many(image, qualities, alpha=alpha)
+            self._data = {self.ladder.index(q): data for q, data in zip(qualities, files, strict=True)}
 
     @property
     def count(self) -> int:
@@ -130,29 +138,40 @@ class _Files:
     def __getitem__(self, step: int) -> _File:
         if step not in self._judged:
             if step not in self._data:
-                self._data[step] = self._codec.encode(self._image, self.ladder[step], alpha=self._alpha)
+                self._data[step] = self._codec.encode_between(self._image, self.ladder[step], alpha=self._alpha)
             data = self._data.pop(step)
             self._judged[step] = _File(step, self.ladder[step], data, self._measure(data))
         return self._judged[step]
 
-    def refine(self, *, higher: bool) -> None:
-        """Judge files between the best that was found and its neighbour, above it if ``higher``, halving the gap."""
+    def refine(self, larger: bool, close: float | None) -> None:
+        """Judge files between the best that was found and its neighbour, the larger one or the smaller one."""
         reached = [step for step, file in self._judged.items() if file.score.reached]
         if not reached:
             return
-        end = max(reached) if higher else min(reached)
-        other = end + 1 if higher else end - 1
-        if not 0 <= other < self.count:
+        end = max(reached) if larger else min(reached)
+        other = end + 1 if larger else end - 1
+        if not 0 <= other < self.count or self.reaches(other):
             return
-        good, bad = float(self.ladder[end]), float(self.ladder[other])
-        for _ in range(_HALVINGS):
-            middle = (good + bad) / 2
-            data = self._codec.encode_between(self._image, middle, alpha=self._alpha)
-            file = _File(
-                end + abs(middle - self.ladder[end]) * (1 if higher else -1), middle, data, self._measure(data)
-            )
+        ends = {True: self[end], False: self[other]}  # by whether they reach the target
+
+        def enough() -> bool:
+            sizes = [len(file.data) for file in ends.values()]
+            near = ends[True].score.distance
+            if close is not None and near is not None and abs(near) <= close:
+                return True
+            return abs(sizes[0] - sizes[1]) <= _CLOSE * max(sizes)
+
+        def distance(quality: float) -> tuple[bool, float | None]:
+            step = end + abs(quality - self.ladder[end]) * (1 if larger else -1)
+            data = self._codec.encode_between(self._image, quality, alpha=self._alpha)
+            file = _File(step, quality, data, self._measure(data))
             self._between.append(file)
-            good, bad = (middle, bad) if file.score.reached else (good, middle)
+            ends[file.score.reached] = file
+            return file.score.reached is not larger, file.score.distance
+
+        below, above = sorted(ends.values(), key=lambda file: file.place)
+        tries = _HALVINGS if below.score.distance is None else _TRIES
+        close_in(distance, (below.quality, below.score.distance), (above.quality, above.score.distance), enough, tries)
 
     def reaches(self, step: int) -> bool:
         return self[step].score.reached
@@ -176,20 +195,26 @@ def _first(files: _Files) -> None:
 def _smallest(files: _Files, patience: int) -> None:
     """Judge the files that a search for the smallest one needs."""
     top = files.count - 1
-    if not files.reaches(top):
+    first = _bisect(files, top)
+    if not files.reaches(first):
         sampled = sorted({round(top * k / _SAMPLES) for k in range(_SAMPLES)}, reverse=True)
-        top = next((step for step in sampled if files.reaches(step)), -1)
-    low, high = 0, top
+        first = _bisect(files, next((step for step in sampled if files.reaches(step)), 0))
+    step, misses = first - 1, 0
+    while step >= 0 and misses < patience:
+        misses = 0 if files.reaches(step) else misses + 1
+        step -= 1
+
+
+def _bisect(files: _Files, high: int) -> int:
+    """The lowest step that reaches the target, if all above it do, too; ``high`` if none below it does."""
+    low = 0
     while low < high:
         middle = (low + high) // 2
         if files.reaches(middle):
             high = middle
         else:
             low = middle + 1
-    step, misses = high - 1, 0
-    while step >= 0 and misses < patience:
-        misses = 0 if files.reaches(step) else misses + 1
-        step -= 1
+    return high
 
 
 def _largest(files: _Files) -> None:

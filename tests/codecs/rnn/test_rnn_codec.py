@@ -243,6 +243,24 @@ def test_optimisation_is_told_by_the_header(codec: Rnn, photo: Image.Image) -> N
         assert not np.array_equal(*(np.asarray(codec.decode(data)) for data in files))
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_a_step_scale_stands_in_the_header(codec: Rnn, photo: Image.Image, alpha: float) -> None:
+    plain, finer = codec.encode(photo, 2, alpha=alpha), codec.encode_between(photo, 2.25, alpha=alpha)
+    assert finer[:17] == plain[:17]
+    assert finer[17] == plain[17] | 0x80
+    stream = bitstream.read(finer)
+    assert stream.step_scale == finer[18] - 256 < 0
+    for scale in (-128, 0, 127):
+        scaled = replace(stream, step_scale=scale)
+        assert bitstream.read(bitstream.write(scaled)) == scaled
+        assert (np.asarray(codec.decode(bitstream.write(scaled))) != np.asarray(codec.decode(finer))).any()
+    # Low frequencies keep their steps.
+    steps, scaled = codec.model.steps, codec.model.scaled(64).steps
+    ratio = steps.gain(alpha, 7, 2) / scaled.gain(alpha, 7, 2)
+    assert np.flatnonzero(ratio.ravel() < 1.5).tolist() == [0, 1, 2, 3, 7, 8]
+    np.testing.assert_allclose(np.delete(ratio.ravel(), [0, 1, 2, 3, 7, 8]), 2, rtol=1e-5)
+
+
 def test_an_optimised_file_keeps_the_steps_of_all_its_iterations(photo: Image.Image) -> None:
     """Its first segments decode with the steps of the number of iterations in its header, cut off or not."""
     codec = Rnn(effort=1)

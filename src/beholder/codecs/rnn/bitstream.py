@@ -8,7 +8,9 @@
             varint    height
             1         alpha x 250, rounded
             1         bits 0-3: iterations n, 1..8; bit 4: grey; bit 5: chunks follow; bit 6: the latent is
-                            optimised for n iterations; bit 7: 0
+                            optimised for n iterations; bit 7: a step scale follows
+    [step scale, if bit 7]
+            1         signed: quantiser steps are multiplied by 2^(step scale / 64), but for low-frequency channels
     [chunks, if bit 5]
             varint    number of chunks; for each:
             1         tag: 1 ICC profile, 2 EXIF, 3 opacity (a lossless WebP or PNG, grey); others are skipped
@@ -39,7 +41,7 @@ MAGIC = b"\x8bBHD"
 VERSION = 2
 ALPHA_STEPS = 250
 ICC, EXIF, PLANE = 1, 2, 3
-GREY, CHUNKS, OPTIMISED, UNUSED = 0x10, 0x20, 0x40, 0x80
+GREY, CHUNKS, OPTIMISED, SCALED = 0x10, 0x20, 0x40, 0x80
 MOST_CHUNKS = 64
 
 
@@ -65,6 +67,8 @@ class Bitstream:
     iterations: int
     grey: bool = False
     optimised: bool = False
+    step_scale: int = 0
+    """Quantiser steps are multiplied by 2 to the power of this / 64; -128 to 127."""
     chunks: dict[int, bytes] = field(default_factory=dict)
     segments: list[bytes] = field(default_factory=list)
     cut: bool = False
@@ -82,7 +86,10 @@ def write(stream: Bitstream) -> bytes:
     head += _varint(stream.width) + _varint(stream.height)
     flags = stream.iterations | (GREY if stream.grey else 0) | (CHUNKS if stream.chunks else 0)
     flags |= OPTIMISED if stream.optimised else 0
+    flags |= SCALED if stream.step_scale else 0
     head += bytes([quantise_alpha(stream.alpha), flags])
+    if stream.step_scale:
+        head += stream.step_scale.to_bytes(1, "little", signed=True)
     if stream.chunks:
         head += _varint(len(stream.chunks))
         for tag, data in sorted(stream.chunks.items()):
@@ -141,10 +148,12 @@ def read_header(file: IO[bytes], skip: frozenset[int] = frozenset()) -> Bitstrea
     check_size(width, height, BLOCK)
     alpha, flags = reader.read(2)
     iterations = flags & 0x0F
-    if not 1 <= iterations <= ITERATIONS or flags & UNUSED or alpha > ALPHA_STEPS:
+    if not 1 <= iterations <= ITERATIONS or alpha > ALPHA_STEPS:
         raise BadFileError("The header of this .bhd file is damaged: get the file anew.")
     stream = Bitstream(model, width, height, alpha / ALPHA_STEPS, iterations)
     stream.grey, stream.optimised = bool(flags & GREY), bool(flags & OPTIMISED)
+    if flags & SCALED:
+        stream.step_scale = int.from_bytes(reader.read(1), "little", signed=True)
     if flags & CHUNKS:
         _read_chunks(reader, stream, skip)
     return stream

@@ -17,13 +17,18 @@ from beholder import weights
 from beholder.codecs.base import Codec, QualityScale
 from beholder.codecs.rnn import bitstream, encoder, onnx_model
 from beholder.codecs.rnn.bitstream import ALPHA_STEPS, EXIF, ICC, PLANE, Bitstream
-from beholder.codecs.rnn.layout import BLOCK, ITERATIONS
+from beholder.codecs.rnn.layout import BLOCK, ITERATIONS, STEP_SCALES
 from beholder.codecs.rnn.optimise.distortions import DEFAULT, HUMAN_DISTANCES
 from beholder.errors import BadFileError, BadOptionError
 from beholder.pictures.modes import check_size
 
 WEBP_LIMIT = 16383
 EFFORTS = (0, 1, 2, 3)
+WIDTHS = (1.0, 0.55, 0.4, 0.3, 0.3, 0.2, 0.2)
+"""Octaves by which steps are finer, or coarser, half way between two qualities: wide enough to leave out no size
+(docs/log/2026-11-27-step-scale.md)."""
+BEYOND = 1.5
+"""Octaves by which steps are coarser one quality below the scale, and finer one quality above it."""
 
 
 class Rnn(Codec):
@@ -48,6 +53,8 @@ class Rnn(Codec):
     modes = frozenset({"L", "LA", "RGB", "RGBA"})
     takes_alpha = True
     progressive = True
+    fine = True
+    beyond = 1
 
     def __init__(self, model: Path | None = None, effort: int = 0, human: str | None = None) -> None:
         self._folder = Path(model) if model is not None else weights.CODEC
@@ -56,7 +63,6 @@ class Rnn(Codec):
         if human is not None and human not in HUMAN_DISTANCES:
             raise BadOptionError(f"There is no distance {human!r} for humans: choose {', '.join(HUMAN_DISTANCES)}.")
         self.effort, self.human = effort, human
-        self.fine = effort == 0  # optimised codes leave nothing to a wider dead zone
 
     @property
     def model(self) -> onnx_model.Model:
@@ -81,13 +87,13 @@ class Rnn(Codec):
         return head.startswith(bitstream.MAGIC)
 
     def _encode(self, image: Image.Image, quality: int, alpha: float) -> bytes:
-        return self._write(image, quality, alpha, 1.0)
+        return self._write(image, quality, alpha)
 
     def _encode_between(self, image: Image.Image, quality: float, alpha: float) -> bytes:
-        # Most codes that an iteration makes different from 0 are below 2 of its steps.
-        return self._write(image, math.ceil(quality), alpha, 1 + math.ceil(quality) - quality)
+        iterations, step_scale = _between(quality)
+        return self._write(image, iterations, alpha, step_scale)
 
-    def _write(self, image: Image.Image, quality: int, alpha: float, dead_zone: float) -> bytes:
+    def _write(self, image: Image.Image, quality: int, alpha: float, step_scale: int = 0) -> bytes:
         check_size(image.width, image.height, BLOCK)
         # The decoder hears of alpha through the header alone.
         alpha = bitstream.quantise_alpha(alpha) / ALPHA_STEPS
@@ -98,7 +104,13 @@ class Rnn(Codec):
             chunks[PLANE] = _write_plane(image.getchannel("A"))
         with self.model.guard():
             segments = encoder.encode(
-                self.model, _Padded(image), alpha, quality, self.effort, self.progress, dead_zone, self.human or DEFAULT
+                self.model.scaled(step_scale),
+                _Padded(image),
+                alpha,
+                quality,
+                self.effort,
+                self.progress,
+                self.human or DEFAULT,
             )
         stream = Bitstream(
             model=self.model.identity,
@@ -108,6 +120,7 @@ class Rnn(Codec):
             iterations=quality,
             grey=image.mode in ("L", "LA"),
             optimised=self._optimises(image, alpha, quality),
+            step_scale=step_scale,
             chunks=chunks,
             segments=segments,
         )
@@ -147,7 +160,8 @@ class Rnn(Codec):
 
     def _draw(self, stream: Bitstream, segments: list[bytes]) -> Image.Image:
         blocks = (-(-stream.height // BLOCK), -(-stream.width // BLOCK))
-        tiles = self.model.decode_tiles(segments, *blocks, stream.alpha, stream.optimised_for, self.progress)
+        model = self.model.scaled(stream.step_scale)
+        tiles = model.decode_tiles(segments, *blocks, stream.alpha, stream.optimised_for, self.progress)
         # The picture takes memory: not before all codes are known to be there.
         for number, (rows, columns, pixels) in enumerate(tiles):
             if not number:
@@ -174,9 +188,17 @@ class Rnn(Codec):
             "complete_iterations": len(stream.segments),
             "grey": stream.grey,
             "optimised": stream.optimised,
+            "step_scale": stream.step_scale,
             "segments": [len(s) for s in stream.segments],
             "chunks": {names.get(tag, f"tag {tag}"): len(chunk) for tag, chunk in stream.chunks.items()},
         }
+
+
+def _between(quality: float) -> tuple[int, int]:
+    """Iterations and step scale of a file between two qualities: the nearer one's, with finer or coarser steps."""
+    nearest = min(max(math.floor(quality + 0.5), 1), ITERATIONS)
+    octaves = 2 * WIDTHS[math.floor(quality) - 1] if 1 <= quality < ITERATIONS else BEYOND
+    return nearest, round(STEP_SCALES * octaves * (nearest - quality))
 
 
 class _Padded:

@@ -29,25 +29,22 @@ def encode(
     iterations: int,
     effort: int = 0,
     progress: Progress = lambda done, total: None,
-    dead_zone: float = 1.0,
     human: str = DEFAULT,
 ) -> list[bytes]:
     """Code a picture: one segment an iteration.
 
     Args:
-        model: the trained codec.
+        model: the trained codec, with the step scale of the file.
         pixels: (3, 16H, 16W) uint8.
         alpha: the observer, 0 (human) to 1 (machine).
         iterations: 1 to 8.
         effort: 0, or 1 to 3 for latent optimisation.
         progress: called after each round of the optimisation.
-        dead_zone: half the width of the cell of 0 in the last iteration, in steps; above 1, and for effort 0 only, it
-            makes the last segment smaller.
         human: what latent optimisation minimises at alpha 0, a key of
             :data:`~beholder.codecs.rnn.optimise.distortions.HUMAN_DISTANCES`.
     """
     with one_blas_thread():
-        finest = _finest(model, pixels, alpha, iterations, effort, progress, dead_zone, human)
+        finest = _finest(model, pixels, alpha, iterations, effort, progress, human)
         state = np.zeros_like(finest)
         shifts = [_shift(model.layout, t, iterations) for t in range(iterations)]
         return [model.entropy.encode(finest, state, t, finer=shift) for t, shift in enumerate(shifts)]
@@ -68,7 +65,6 @@ def _finest(
     iterations: int,
     effort: int,
     progress: Progress,
-    dead_zone: float = 1.0,
     human: str = DEFAULT,
 ) -> Codes:
     """The quantised latent after the last iteration; those before it split its channels less finely."""
@@ -88,8 +84,7 @@ def _finest(
             finest[:, *tile.inner] = steps.quantise(latent[:, *tile.inner], alpha, last, iterations)
     else:
         for tile, part in _begin(model, pixels, alpha, gains, served):
-            codes = steps.quantise(part, alpha, last, served)
-            finest[:, *tile.inner] = _widen(model, codes, part * gains[-1], iterations, dead_zone)
+            finest[:, *tile.inner] = steps.quantise(part, alpha, last, served)
     return finest
 
 
@@ -125,22 +120,6 @@ def _begin(
         if evens:
             latent = adjust.even_activity(latent, total / (height * width), distance.activity)
         yield tile, (adjust.adjust(model, window, latent, gains) if learned_step else latent)[:, *tile.crop]
-
-
-def _widen(model: Model, codes: Codes, scaled: Floats, iterations: int, dead_zone: float) -> Codes:
-    """Codes of the last iteration with a wider cell of 0: codes that were 0 before stay 0 below ``dead_zone`` steps.
-
-    Codes that were not 0 are refined as usual, so that all iterations still agree.
-    """
-    if dead_zone <= 1:
-        return codes
-    fresh = np.ones(codes.shape, bool)
-    if iterations > 1:
-        coded = model.layout.levels(iterations - 2)[:, None, None] >= 0
-        shift = _shift(model.layout, iterations - 2, iterations)[:, None, None]
-        fresh = (np.abs(codes) >> shift == 0) | ~coded
-    weak = np.abs(scaled) < dead_zone
-    return np.where(fresh & weak, 0, codes)
 
 
 def _shift(layout: Layout, t: int, iterations: int) -> Ints:

@@ -33,6 +33,8 @@ PYRAMID = 0
 HUMAN_BELOW = 0.5
 """From this alpha on all that corrects pictures is a machine's; for humans nothing of it is, since MS-SSIM gained
 nothing from that (docs/codec.md)."""
+STEP_SCALES = 64
+"""Step scales to an octave: a file's step scale s multiplies its quantiser steps by 2^(s / 64), 1.1 % each."""
 CODE_LIMIT = 32767
 """Largest magnitude of a code; an escape in the bitstream holds 16 bits."""
 
@@ -169,6 +171,11 @@ LAYOUT = Layout(
         Stage(7, ((113, 193, 5),)),
     ),
 )
+
+
+def scaled_channels(latent: int) -> np.ndarray:
+    """Which channels a file's step scale applies to, (latent,): all but those that pyramids code."""
+    return ~np.isin(np.arange(latent), LOW_FREQUENCY)
 
 
 def lattice(height: int, width: int, passes: int) -> np.ndarray:

@@ -27,6 +27,7 @@ takes 1.5 bytes a pixel, the hidden state for alpha > 0 another 1.5, the entropy
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -89,6 +90,8 @@ class Model:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.step_scale = 0
+        self._sessions: dict[str, Any] = {}
         self.has_step = all((folder / name).is_file() for name in STEP)
         with one_sentence(_DAMAGED.replace("{folder}", str(folder)), BadOptionError):
             self.identity = identity(folder)
@@ -97,6 +100,15 @@ class Model:
             self.latent, self.hidden = (int(n) for n in self.arrays["sizes"])
             self.layout = Layout.from_rows(self.latent, self.arrays["layout"], self.arrays["passes"])
             self.steps = Steps(self.arrays, self.layout)
+
+    def scaled(self, step_scale: int) -> Model:
+        """This model with the quantiser steps of a file that has ``step_scale``; networks are shared."""
+        if step_scale == self.step_scale:
+            return self
+        _ = self.entropy  # loaded once for all
+        result = copy.copy(self)
+        result.step_scale, result.steps = step_scale, Steps(self.arrays, self.layout).scaled(step_scale)
+        return result
 
     def guard(self) -> contextlib.AbstractContextManager[None]:
         """Turn an error of a model without an identity into one sentence: nobody has compared its files."""
@@ -309,8 +321,12 @@ class Model:
             raise BadOptionError(f"{file} cannot run: the model is damaged; export it again.") from None
         return outputs
 
-    @functools.cache  # noqa: B019 - models live as long as the process
     def _session(self, network: str) -> Any:
+        if network not in self._sessions:
+            self._sessions[network] = self._open(network)
+        return self._sessions[network]
+
+    def _open(self, network: str) -> Any:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

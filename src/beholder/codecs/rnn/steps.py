@@ -5,13 +5,14 @@ All methods take ``optimised_for``: the number of iterations that latent optimis
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from beholder.codecs.rnn.layout import CODE_LIMIT, ITERATIONS, LEVELS, Layout
+from beholder.codecs.rnn.layout import CODE_LIMIT, ITERATIONS, LEVELS, STEP_SCALES, Layout, scaled_channels
 
 Floats = NDArray[np.float32]
 Ints = NDArray[Any]
@@ -41,6 +42,14 @@ class Steps:
         shapes = [(self.log_ratio, 2), (self.optimised_ratio, ITERATIONS)]
         if any(ratio.shape != (count, layout.latent) for ratio, count in shapes):
             raise ValueError("its steps are not those of its channels")
+
+    def scaled(self, step_scale: int) -> Self:
+        """The same with steps times 2^(step_scale / STEP_SCALES), but for the low-frequency channels."""
+        result = copy.copy(self)
+        finer = np.where(scaled_channels(self.layout.latent), -step_scale / STEP_SCALES * np.log(2), 0)
+        result.log_ratio = self.log_ratio + finer.astype(np.float32)
+        result.optimised_ratio = self.optimised_ratio + finer.astype(np.float32)
+        return result
 
     def gain(self, alpha: float, t: int, optimised_for: int = 0) -> Floats:
         """1 / quantiser step of every channel after iteration ``t``, (C, 1, 1); 0 where nothing has been coded."""

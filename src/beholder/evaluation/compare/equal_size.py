@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 
 from PIL import Image
 
 from beholder.codecs.base import Codec
+from beholder.codecs.between import close_in
 
 CLOSE = 0.005
 """A file within this part of the size is near enough."""
 
-_ROUNDS = 7  # halvings of the gap between two qualities
+_TRIES = 8  # files between two qualities
 
 
 @dataclass(frozen=True)
@@ -26,24 +27,19 @@ class Sized:
 def nearest(codec: Codec, image: Image.Image, size: int, alpha: float = 0.0) -> Sized:
     """The file of ``image`` that comes nearest to ``size`` bytes, of two as near the better one.
 
-    Bisection over the whole qualities, then between the two on either side of the size.
+    Bisection over the whole qualities, then interpolation between the two on either side of the size.
     """
     better = 1 if codec.scale.higher_is_better else -1
-    ladder = list(range(codec.scale.lowest, codec.scale.highest + 1))[::better]
-    if codec.progressive and not getattr(codec, "effort", 0):
-        files = dict(zip(ladder, codec.encode_many(image, ladder, alpha=alpha), strict=True))
-        tried = [Sized(quality, data) for quality, data in files.items()]
-    else:
-        files = {}
-        tried = []
+    ladder = list(range(codec.scale.lowest - codec.beyond, codec.scale.highest + codec.beyond + 1))[::better]
+    files: dict[float, bytes] = {}
+    if codec.encodes_together(image, alpha):
+        qualities = list(range(codec.scale.lowest, codec.scale.highest + 1))
+        files = dict(zip(qualities, codec.encode_many(image, qualities, alpha=alpha), strict=True))
 
     def at(quality: float) -> int:
-        whole = int(quality) if quality == int(quality) else None
-        data = files.get(whole) if whole is not None else None
-        if data is None:
-            data = codec.encode_between(image, quality, alpha=alpha)
-        tried.append(Sized(quality, data))
-        return len(data)
+        if quality not in files:
+            files[quality] = codec.encode_between(image, quality, alpha=alpha)
+        return len(files[quality])
 
     low, high = 0, len(ladder) - 1
     while low <= high:
@@ -53,20 +49,14 @@ def nearest(codec: Codec, image: Image.Image, size: int, alpha: float = 0.0) -> 
         else:
             high = middle - 1
 
-    def error(file: Sized) -> tuple[float, float]:
-        return abs(len(file.data) - size), -better * file.quality
+    def error(quality: float) -> tuple[float, float]:
+        return abs(len(files[quality]) - size), -better * quality
+
+    def distance(quality: float) -> tuple[bool, float]:
+        return at(quality) >= size, math.log(at(quality) / size)
 
     if codec.fine and 0 < low < len(ladder):
-        _between(at, ladder[low - 1], ladder[low], size, lambda: error(min(tried, key=error))[0])
-    return min(tried, key=error)
-
-
-def _between(at: Callable[[float], int], worse: float, better: float, size: int, off: Callable[[], float]) -> None:
-    for _ in range(_ROUNDS):
-        if off() <= CLOSE * size:
-            return
-        middle = (worse + better) / 2
-        if at(middle) < size:
-            worse = middle
-        else:
-            better = middle
+        below, above = ((quality, distance(quality)[1]) for quality in (ladder[low - 1], ladder[low]))
+        close_in(distance, below, above, lambda: error(min(files, key=error))[0] <= CLOSE * size, _TRIES)
+    best = min(files, key=error)
+    return Sized(best, files[best])

@@ -85,8 +85,9 @@ export class Container {
         const [alpha, flags] = this.#read(2);
         const iterations = flags & 15;
         const damaged = new BhdError("The header of this .bhd file is damaged: get the file anew.");
-        if (iterations < 1 || iterations > MOST_ITERATIONS || flags & 0x80 || alpha > ALPHA_STEPS)
+        if (iterations < 1 || iterations > MOST_ITERATIONS || alpha > ALPHA_STEPS)
             throw damaged;
+        const stepScale = flags & 0x80 ? (this.#read(1)[0] << 24) >> 24 : 0;
         const chunks = new Map();
         if (flags & 0x20) {
             const count = this.#varint();
@@ -103,7 +104,7 @@ export class Container {
             }
         }
         const [grey, optimised] = [Boolean(flags & 0x10), Boolean(flags & 0x40)];
-        return { model, width, height, alpha: alpha / ALPHA_STEPS, iterations, grey, optimised, chunks };
+        return { model, width, height, alpha: alpha / ALPHA_STEPS, iterations, grey, optimised, stepScale, chunks };
     }
     #readSegment() {
         const start = this.#position;

@@ -8,6 +8,8 @@ const UP = BLOCK / STRIDE;
 const COLOURS = 3;
 const DEVIATION = 0.25;
 const MASKING_POWER = 0.8 / 1.4;
+const STEP_SCALES = 64;
+const LOW_FREQUENCY = [0, 1, 7, 8, 2, 3];
 const TILE = 64;
 const MARGIN = 10;
 class Residual {
@@ -77,9 +79,9 @@ export class PictureSynthesis {
         this.#transposed = heap.put(borders.map((_, i) => borders[BLOCK * (i % BLOCK) + Math.floor(i / BLOCK)]), "f32");
         this.#network = model.has("eye_network.code.weight") ? new Network(heap, model) : null;
     }
-    render(latent, t, optimisedFor, correct) {
+    render(latent, t, optimisedFor, stepScale, correct) {
         const { height, width } = latent;
-        const values = this.#dequantise(latent, t, optimisedFor);
+        const values = this.#dequantise(latent, t, optimisedFor, stepScale);
         const pixels = new Uint8ClampedArray(4 * BLOCK * BLOCK * height * width);
         for (let top = 0; top < height; top += TILE) {
             for (let left = 0; left < width; left += TILE) {
@@ -92,7 +94,7 @@ export class PictureSynthesis {
         }
         return pixels;
     }
-    #dequantise({ height, width, values }, t, optimisedFor) {
+    #dequantise({ height, width, values }, t, optimisedFor, stepScale) {
         const { model } = this;
         const channels = model.header.latent;
         const count = height * width;
@@ -105,7 +107,8 @@ export class PictureSynthesis {
             const level = levels[t * channels + c];
             if (level < 0)
                 continue;
-            const step = 1 / (Math.exp(ratios[c]) * 2 ** level);
+            const scale = LOW_FREQUENCY.includes(c) ? 0 : stepScale / STEP_SCALES;
+            const step = 2 ** (scale - level) / Math.exp(ratios[c]);
             const centroid = centroids[t * channels + c];
             const beyond = optimised ? centroids[(ITERATIONS + t) * channels + c] : 0;
             for (let p = c * count; p < (c + 1) * count; p++) {

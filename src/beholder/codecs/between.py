@@ -1,0 +1,46 @@
+"""The search between two qualities whose files lie on either side of what is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+_LEAST = 0.05
+"""Part of the gap that each try leaves on either side: values are not quite linear, and jump here and there."""
+
+Place = tuple[float, float | None]
+"""A quality, and its signed distance from what is wanted; None where only the side is known."""
+
+
+def close_in(
+    distance: Callable[[float], tuple[bool, float | None]],
+    below: Place,
+    above: Place,
+    enough: Callable[[], bool],
+    tries: int,
+) -> None:
+    """Try qualities between two, by regula falsi (the Illinois algorithm) or, without distances, by halving the gap.
+
+    Args:
+        distance: tries a quality; whether it is above what is wanted, and the signed distance.
+        below: a quality that is below what is wanted.
+        above: one that is above it, on either side of ``below`` on the codec's scale.
+        enough: asked before each try; True ends the search.
+        tries: at most so many.
+    """
+    (low, under), (high, over) = below, above
+    last = None
+    for _ in range(tries):
+        if enough():
+            return
+        share = 0.5
+        if under is not None and over is not None and over > under:
+            share = min(max(under / (under - over), _LEAST), 1 - _LEAST)
+        quality = low + share * (high - low)
+        side, value = distance(quality)
+        if side:
+            high, over = quality, value
+            under = under / 2 if last is True and under is not None else under
+        else:
+            low, under = quality, value
+            over = over / 2 if last is False and over is not None else over
+        last = side
