@@ -40,7 +40,7 @@ def test_the_documented_range_coder_reads_what_is_written() -> None:
         assert [decoder.symbol(cumulative) for _ in symbols] == symbols.tolist()
 
 
-@pytest.mark.parametrize("name", ["grey-q4-alpha1-effort0", "odd-sides-q4-alpha0-effort0"])
+@pytest.mark.parametrize("name", ["grey-q4-alpha1-effort0", "odd-sides-q0.3-alpha0-effort0"])
 def test_a_decoder_written_from_the_document_reads_golden_files(name: str) -> None:
     check_second_decoder((GOLDEN / f"{name}.bhd").read_bytes())
 

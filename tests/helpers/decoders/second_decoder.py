@@ -35,6 +35,7 @@ class File:
     iterations: int
     grey: bool
     optimised: bool
+    step_scale: int = 0
     segments: list[bytes] = field(default_factory=list)
     chunks: dict[int, bytes] = field(default_factory=dict)
 
@@ -66,8 +67,10 @@ def parse(data: bytes) -> File:
     width, height = varint(), varint()
     alpha, flags = data[place], data[place + 1]
     place += 2
-    assert not flags & 128
     file = File(data[5:13], width, height, alpha / 250, flags & 15, bool(flags & 16), bool(flags & 64))
+    if flags & 128:
+        file.step_scale = (data[place] ^ 128) - 128
+        place += 1
     if flags & 32:
         for _ in range(varint()):
             tag = data[place]
@@ -211,7 +214,9 @@ def dequantise(model: Model, file: File, q: Ints, levels: Ints, t: int) -> NDArr
         human = model.arrays["searched_ratio"][file.iterations - 1].astype(float)
         a, beyond = model.arrays["searched"][:, t].astype(float)
         beyond = (1 - file.alpha) * beyond
-    step = np.where(levels < 0, 0, 2.0**-levels / np.exp(human + file.alpha * (machine - human)))
+    scale = np.full(model.latent, file.step_scale / 64)
+    scale[[0, 1, 7, 8, 2, 3]] = 0
+    step = np.where(levels < 0, 0, 2.0 ** (scale - levels) / np.exp(human + file.alpha * (machine - human)))
     centroid, beyond, step = (x[:, None, None] for x in (a + file.alpha * (b - a), beyond, step))
     values = (q + centroid * np.sign(q) + beyond * np.sign(q) * (np.abs(q) > 1)) * step
     return values[None].astype(np.float32)
