@@ -34,13 +34,13 @@ from PIL import Image
 
 from beholder import codecs, data, metrics, observers
 from beholder.codecs.base import Codec
-from beholder.codecs.comparable import comparable
 from beholder.evaluation import protocol as protocols
 from beholder.evaluation.sweep import jobs, results
 from beholder.evaluation.sweep import settings as sweep_settings
 from beholder.evaluation.sweep.settings import Settings
 from beholder.evaluation.sweep.workers import use_one_thread
 from beholder.observers import Observer, store
+from beholder.pictures.comparable import comparable
 
 PAPER = ("densenet_121", "inception_resnet_v2", "inception_v3", "mobilenet", "resnet_50", "vgg16", "xception")
 GRIDS = {

@@ -9,8 +9,8 @@ from PIL import Image, ImageCms
 
 import beholder
 from beholder import codecs, observers
-from beholder.codecs.comparable import comparable
 from beholder.metrics import ms_ssim, psnr
+from beholder.pictures.comparable import comparable
 
 KEYS = [
     "image",

@@ -5,9 +5,9 @@ from PIL import Image
 
 import beholder
 from beholder import codecs
-from beholder.codecs.comparable import comparable
 from beholder.errors import BadImageError
 from beholder.metrics import ms_ssim
+from beholder.pictures.comparable import comparable
 from beholder.targets import Bpp, MaxBytes, MsSsim, Psnr, choose, find
 
 NAMES = ("rnn", "jpeg", "webp")

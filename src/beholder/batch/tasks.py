@@ -17,11 +17,11 @@ from PIL import Image
 
 from beholder import api, codecs
 from beholder.codecs.base import Codec
-from beholder.codecs.comparable import comparable
 from beholder.errors import BadFileError, BadOptionError, NotAvailableError, OutputError
 from beholder.files import save_atomically
 from beholder.limits import limit_pixels
 from beholder.metrics import ms_ssim
+from beholder.pictures.comparable import comparable
 from beholder.pictures.modes import strip_metadata
 from beholder.pictures.saving import picture_bytes
 from beholder.reading import read_file

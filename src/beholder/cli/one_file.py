@@ -25,10 +25,10 @@ def compress(task: Compress, image: str, output: str | None, options: Options) -
         BeholderError: the image cannot be read, or its file cannot be written.
     """
     from beholder import api
-    from beholder.codecs.comparable import comparable
     from beholder.evaluation.metadata import file_bytes
     from beholder.limits import limit_pixels
     from beholder.metrics import ms_ssim
+    from beholder.pictures.comparable import comparable
     from beholder.targets import AUTO, choose
 
     contestants = task.contestants()

@@ -10,13 +10,13 @@ from typing import Any
 from PIL import Image
 
 from beholder.codecs.base import Codec
-from beholder.codecs.comparable import comparable
 from beholder.errors import NotAvailableError
 from beholder.evaluation import protocol as protocols
 from beholder.evaluation.metadata import file_bytes, source_bytes, strip_metadata
 from beholder.evaluation.protocol import Protocol
 from beholder.metrics import ms_ssim, psnr
 from beholder.observers import Observer, Prediction
+from beholder.pictures.comparable import comparable
 
 _WARM_UP_SIDE = 16
 

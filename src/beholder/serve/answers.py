@@ -15,12 +15,12 @@ from PIL import Image
 
 from beholder import __version__, api, codecs, observers
 from beholder.codecs.base import Codec
-from beholder.codecs.comparable import comparable
 from beholder.errors import BadFileError, BadOptionError, NotAvailableError
 from beholder.evaluation.metadata import strip_metadata
 from beholder.evaluation.one_image import evaluate_image
 from beholder.metrics import ms_ssim, psnr
 from beholder.observers import Observer
+from beholder.pictures.comparable import comparable
 from beholder.reading import open_image
 from beholder.targets import Bpp, KeepLabel, MaxBytes, MsSsim, Psnr, Target
 

@@ -9,9 +9,9 @@ from PIL import Image
 
 from beholder import codecs
 from beholder.codecs.base import Codec
-from beholder.codecs.comparable import comparable
 from beholder.errors import BadImageError, NotAvailableError
 from beholder.metrics import ms_ssim
+from beholder.pictures.comparable import comparable
 from beholder.targets.kinds import RateTarget, Target
 from beholder.targets.search import Found, find
 

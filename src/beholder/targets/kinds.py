@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from PIL import Image
 
 from beholder import metrics
-from beholder.codecs.comparable import comparable
 from beholder.errors import BadImageError, BadOptionError, NotAvailableError
+from beholder.pictures.comparable import comparable
 
 if TYPE_CHECKING:
     from beholder.observers import Observer

@@ -11,10 +11,10 @@ from PIL import Image
 
 from beholder import codecs, metrics
 from beholder.codecs.base import Codec
-from beholder.codecs.comparable import comparable
 from beholder.errors import BadImageError, BadOptionError, NotAvailableError
 from beholder.evaluation.compare.equal_size import nearest
 from beholder.observers import Observer
+from beholder.pictures.comparable import comparable
 from beholder.pictures.modes import strip_metadata
 
 TOLERANCE = 0.02

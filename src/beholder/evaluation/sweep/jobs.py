@@ -26,7 +26,6 @@ from PIL import Image
 
 from beholder import data, metrics
 from beholder.codecs.base import Codec
-from beholder.codecs.comparable import comparable
 from beholder.data import Example
 from beholder.errors import BadImageError, BadOptionError, NotAvailableError
 from beholder.evaluation import metadata
@@ -35,6 +34,7 @@ from beholder.evaluation.sweep.images_digest import ImagesDigest
 from beholder.evaluation.sweep.results import BatchResult, Failure
 from beholder.evaluation.sweep.settings import FEATURE_DISTANCE, Settings, check_machine, check_source
 from beholder.observers import Observer
+from beholder.pictures.comparable import comparable
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
