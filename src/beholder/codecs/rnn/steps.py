@@ -44,7 +44,7 @@ class Steps:
             raise ValueError("its steps are not those of its channels")
 
     def scaled(self, step_scale: int) -> Self:
-        """The same with steps times 2^(step_scale / STEP_SCALES), but for the low-frequency channels."""
+        """Steps times 2^(step_scale / STEP_SCALES), but for the low-frequency channels."""
         result = copy.copy(self)
         finer = np.where(scaled_channels(self.layout.latent), -step_scale / STEP_SCALES * np.log(2), 0)
         result.log_ratio = self.log_ratio + finer.astype(np.float32)
