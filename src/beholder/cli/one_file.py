@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from pathlib import Path
@@ -39,19 +38,20 @@ def compress(task: Compress, image: str, output: str | None, options: Options) -
         print(f"{image} -> {_output(image, output, codec, False) if not chosen else 'a file of the best codec'}")
         print("Nothing was written.")
         return
-    with limit_pixels(task.max_pixels):
+    what = "Searching" if task.target is not None else "Optimising" if task.effort else "Compressing"
+    with limit_pixels(task.max_pixels), progress.patient(what, hidden=options.quiet) as show:
         picture = api.open_picture(files.read_stdin() if image == files.STREAM else image, strip=task.strip)
-    started = time.perf_counter()
-    bar = progress.bar("Optimising") if task.effort else contextlib.nullcontext(codec.progress)
-    with limit_pixels(task.max_pixels), bar as codec.progress:
-        choice = None if task.target is None else choose(contestants, picture, task.target, alpha=task.alpha)
-        if choice is None:
+        started = time.perf_counter()
+        choice = None
+        if task.target is None:
             quality: float = codec.scale.check(codec.name, task.quality)
-            data = codec.encode(picture, task.quality, alpha=task.alpha)
+            with codec.watched(show):
+                data = codec.encode(picture, task.quality, alpha=task.alpha)
         else:
+            choice = choose(contestants, picture, task.target, alpha=task.alpha, progress=show)
             codec = next(codec for codec in contestants if codec.name == choice.best.codec)
             quality, data = choice.best.quality, choice.best.data
-    seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - started
     output = _output(image, output, codec, chosen)
     files.write(output, data, force=options.force)
     bpp = 8 * len(data) / (picture.width * picture.height)
@@ -93,8 +93,9 @@ def decompress(task: Decompress, file: str, output: str, options: Options) -> No
         return
     data = read_file(files.read_stdin() if file == files.STREAM else file)
     codec = api.recognise(data, task.model)
-    picture = task.picture(data, codec)
-    files.write(output, saving.picture_bytes(picture, output), force=options.force)
+    with progress.patient("Decompressing", hidden=options.quiet) as show, codec.watched(show):
+        picture = task.picture(data, codec)
+        files.write(output, saving.picture_bytes(picture, output), force=options.force)
     if options.as_json:
         facts = {"file": file, "output": output, "codec": codec.name, "width": picture.width, "height": picture.height}
         say(output, files.json_text(facts | {"bytes": len(data)}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, Task
 
 _LOG_EVERY = 10.0  # seconds between lines where there is no terminal
+_SLOW = 2.0  # seconds after which one picture gets a bar
 _PATIENCE = 3600.0  # seconds that speed is estimated over: the steps of many workers come in bursts
 
 
@@ -23,6 +25,37 @@ def bar(what: str) -> Iterator[Callable[[int, int], None]]:
     with shown:
         task = shown.add_task(what, total=None)
         yield lambda done, total: shown.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def patient(what: str, *, hidden: bool = False) -> Iterator[Callable[[float, float], None]]:
+    """As :func:`bar`, for work that is mostly over at once: the bar appears after two seconds, and goes in the end.
+
+    Work that tells no steps gets the time gone by; nothing is shown if ``hidden``.
+    """
+    console = terminal()
+    if hidden or not console.is_terminal:
+        yield lambda done, total: None
+        return
+    shown, ended = bars(console, transient=True), False
+    task = shown.add_task(what, total=None)
+    lock = threading.Lock()
+
+    def start() -> None:
+        with lock:
+            if not ended:
+                shown.start()
+
+    timer = threading.Timer(_SLOW, start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield lambda done, total: shown.update(task, completed=done, total=total)
+    finally:
+        timer.cancel()
+        with lock:
+            ended = True
+            shown.stop()
 
 
 @contextlib.contextmanager
@@ -82,8 +115,8 @@ def terminal() -> Console:
     return SafeConsole(sys.stderr)
 
 
-def bars(console: Console) -> Progress:
-    """Bars on ``console``, or nothing where it is no terminal."""
+def bars(console: Console, *, transient: bool = False) -> Progress:
+    """Bars on ``console``, or nothing where it is no terminal; those that are ``transient`` leave no trace."""
     from rich import progress
     from rich.text import Text
 
@@ -109,4 +142,5 @@ def bars(console: Console) -> Progress:
         console=console,
         disable=not console.is_terminal,
         speed_estimate_period=_PATIENCE,
+        transient=transient,
     )

@@ -6,10 +6,11 @@ one of the four modes of :mod:`beholder.pictures.modes` (``L``, ``LA``, ``RGB``,
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex
 
@@ -77,7 +78,7 @@ class Codec(ABC):
     """By how many qualities :meth:`encode_between` goes on below the lowest of the scale and above the highest."""
 
     progress: Callable[[int, int], None] = staticmethod(lambda done, total: None)
-    """Called while an encoding takes its time: how many of how many steps are done.  Set it on your own instance."""
+    """Called while a file is written or read that takes its time: how many of how many steps are done."""
 
     def unavailable(self) -> str | None:
         """Why this codec cannot run here, as a sentence that says what to install; None if it can."""
@@ -122,6 +123,15 @@ class Codec(ABC):
         check_alpha(alpha)
         self._require(self.unavailable())
         return self._encode(self._storable(image), quality, alpha)
+
+    @contextlib.contextmanager
+    def watched(self, progress: Callable[[int, int], None]) -> Iterator[None]:
+        """Call ``progress`` with how many of how many steps are done within the block, where the codec tells."""
+        before, self.progress = self.progress, progress
+        try:
+            yield
+        finally:
+            self.progress = before
 
     def encodes_together(self, image: Image.Image, alpha: float) -> bool:
         """Whether :meth:`encode_many` makes the files of all qualities in one encoding, each a prefix of the next."""

@@ -13,7 +13,7 @@ from beholder.errors import BadImageError, NotAvailableError
 from beholder.metrics import ms_ssim
 from beholder.pictures.comparable import comparable
 from beholder.targets.kinds import RateTarget, Target
-from beholder.targets.search import Found, find
+from beholder.targets.search import Found, Progress, find
 
 AUTO = "auto"
 """The name that stands for the best codec."""
@@ -48,7 +48,14 @@ def available() -> list[Codec]:
     return result
 
 
-def choose(contestants: Sequence[Codec], image: Image.Image, target: Target, *, alpha: float = 0.0) -> Choice:
+def choose(
+    contestants: Sequence[Codec],
+    image: Image.Image,
+    target: Target,
+    *,
+    alpha: float = 0.0,
+    progress: Progress = lambda done, total: None,
+) -> Choice:
     """Search with every codec and take the best file.
 
     For a quality that is the smallest file that reaches it.  For a rate, where all files are about as large, it is
@@ -57,6 +64,7 @@ def choose(contestants: Sequence[Codec], image: Image.Image, target: Target, *, 
     Args:
         contestants: one or more available codecs.
         image, target, alpha: as for :func:`beholder.targets.find`.
+        progress: called with how many tries are over, and how many there may be.
 
     Raises:
         BadImageError: the image fits into none of the codecs.
@@ -65,9 +73,18 @@ def choose(contestants: Sequence[Codec], image: Image.Image, target: Target, *, 
     found: list[Found] = []
     writers = {codec.name: codec for codec in contestants}
     left_out: list[tuple[str, str]] = []
-    for codec in contestants:
+    over = 0.0
+    for number, codec in enumerate(contestants):
+        left = len(contestants) - number
+
+        def tell(done: float, total: float, before: float = over, codecs: int = left) -> None:
+            nonlocal over
+            over = before + done
+            # The other codecs may need as many tries as this one.
+            progress(over, before + total * codecs)
+
         try:
-            found.append(find(codec, image, target, alpha=alpha))
+            found.append(find(codec, image, target, alpha=alpha, progress=tell))
         except (BadImageError, NotAvailableError) as error:
             left_out.append((codec.name, str(error)))
     if not found:

@@ -37,6 +37,10 @@ _SAMPLES = 10  # qualities that are looked at where the best one fails
 _RATE_PATIENCE = 2  # sizes of neighbouring qualities are out of order by no more, in files of eight codecs
 
 
+Progress = Callable[[float, float], None]
+"""Called with the number of tries that are over, and of all."""
+
+
 @dataclass(frozen=True)
 class Found:
     """The file that a search ended with."""
@@ -64,7 +68,14 @@ class Found:
         return 8 * len(self.data) / (self.width * self.height)
 
 
-def find(codec: Codec, image: Image.Image, target: Target, *, alpha: float = 0.0) -> Found:
+def find(
+    codec: Codec,
+    image: Image.Image,
+    target: Target,
+    *,
+    alpha: float = 0.0,
+    progress: Progress = lambda done, total: None,
+) -> Found:
     """The smallest file of ``codec`` that reaches a quality, or the best one that keeps a rate.
 
     Args:
@@ -72,6 +83,7 @@ def find(codec: Codec, image: Image.Image, target: Target, *, alpha: float = 0.0
         image: mode L, LA, RGB or RGBA.
         target: what the file must reach.
         alpha: the observer, for codecs that know one.
+        progress: called with how many tries are over, and how many there may be; not whole within a try.
 
     Returns:
         A file that reaches the target; if none does, the one that comes nearest, with ``reached`` False.
@@ -79,7 +91,7 @@ def find(codec: Codec, image: Image.Image, target: Target, *, alpha: float = 0.0
     Raises:
         BeholderError: the image does not fit into the codec, or the target cannot be measured.
     """
-    files = _Files(codec, image, alpha, _measure(target, image, codec))
+    files = _Files(codec, image, alpha, _measure(target, image, codec), progress)
     if isinstance(target, RateTarget):
         _largest(files)
     elif files.at_once and target.close is None:
@@ -111,7 +123,14 @@ class _File:
 class _Files:
     """The files of one image by step of the codec's scale, worst first; each is made and judged once."""
 
-    def __init__(self, codec: Codec, image: Image.Image, alpha: float, measure: Callable[[bytes], Score]) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        image: Image.Image,
+        alpha: float,
+        measure: Callable[[bytes], Score],
+        progress: Progress,
+    ) -> None:
         scale = codec.scale
         self.ladder = list(range(scale.lowest - codec.beyond, scale.highest + codec.beyond + 1))
         if not scale.higher_is_better:
@@ -122,9 +141,13 @@ class _Files:
         self._data: dict[int, bytes] = {}
         self._judged: dict[int, _File] = {}
         self._between: list[_File] = []
+        self._progress = progress
+        # Bisection and its end.
+        self._expected = len(self.ladder).bit_length() + (_HALVINGS if self.at_once else _RATE_PATIENCE)
         if self.at_once:
             qualities = list(range(scale.lowest, scale.highest + 1))
-            files = codec.encode_many(image, qualities, alpha=alpha)
+            with codec.watched(self._tell):
+                files = codec.encode_many(image, qualities, alpha=alpha)
             self._data = {self.ladder.index(q): data for q, data in zip(qualities, files, strict=True)}
 
     @property
@@ -138,9 +161,10 @@ class _Files:
     def __getitem__(self, step: int) -> _File:
         if step not in self._judged:
             if step not in self._data:
-                self._data[step] = self._codec.encode_between(self._image, self.ladder[step], alpha=self._alpha)
+                self._data[step] = self._make(self.ladder[step])
             data = self._data.pop(step)
             self._judged[step] = _File(step, self.ladder[step], data, self._measure(data))
+            self._tell(0, 1)
         return self._judged[step]
 
     def refine(self, larger: bool, close: float | None) -> None:
@@ -163,15 +187,25 @@ class _Files:
 
         def distance(quality: float) -> tuple[bool, float | None]:
             step = end + abs(quality - self.ladder[end]) * (1 if larger else -1)
-            data = self._codec.encode_between(self._image, quality, alpha=self._alpha)
+            data = self._make(quality)
             file = _File(step, quality, data, self._measure(data))
             self._between.append(file)
+            self._tell(0, 1)
             ends[file.score.reached] = file
             return file.score.reached is not larger, file.score.distance
 
         below, above = sorted(ends.values(), key=lambda file: file.place)
         tries = _HALVINGS if below.score.distance is None else _TRIES
         close_in(distance, (below.quality, below.score.distance), (above.quality, above.score.distance), enough, tries)
+
+    def _make(self, quality: float) -> bytes:
+        with self._codec.watched(self._tell):
+            return self._codec.encode_between(self._image, quality, alpha=self._alpha)
+
+    def _tell(self, done: int, total: int) -> None:
+        """Tell how far the search is after so many steps of the try that is going on."""
+        over = len(self.tried) + done / max(total, 1)
+        self._progress(over, max(self._expected, over + 1))
 
     def reaches(self, step: int) -> bool:
         return self[step].score.reached

@@ -19,7 +19,7 @@ from beholder.codecs.rnn.threads import one_blas_thread
 from beholder.codecs.rnn.tiles import Pixels, Tile, tiles
 
 Progress = Callable[[int, int], None]
-"""Called with the number of rounds that are over, and of all."""
+"""Called with the number of steps that are over, and of all: tiles and segments, or rounds of the optimisation."""
 
 
 def encode(
@@ -39,15 +39,20 @@ def encode(
         alpha: the observer, 0 (human) to 1 (machine).
         iterations: 1 to 8.
         effort: 0, or 1 to 3 for latent optimisation.
-        progress: called after each round of the optimisation.
+        progress: called after each tile and segment; with effort, after each round of the optimisation.
         human: what latent optimisation minimises at alpha 0, a key of
             :data:`~beholder.codecs.rnn.optimise.distortions.HUMAN_DISTANCES`.
     """
     with one_blas_thread():
         finest = _finest(model, pixels, alpha, iterations, effort, progress, human)
         state = np.zeros_like(finest)
-        shifts = [_shift(model.layout, t, iterations) for t in range(iterations)]
-        return [model.entropy.encode(finest, state, t, finer=shift) for t, shift in enumerate(shifts)]
+        height, width = finest.shape[1:]
+        segments, count = [], sum(1 for _ in tiles(height, width, 0))
+        for t in range(iterations):
+            segments.append(model.entropy.encode(finest, state, t, finer=_shift(model.layout, t, iterations)))
+            if not effort:
+                progress(count + t + 1, count + iterations)
+        return segments
 
 
 def quantised_latents(model: Model, pixels: Pixels, alpha: float, iterations: int, effort: int = 0) -> list[Ints]:
@@ -83,8 +88,10 @@ def _finest(
         for tile in tiles(height, width, 0):
             finest[:, *tile.inner] = steps.quantise(latent[:, *tile.inner], alpha, last, iterations)
     else:
-        for tile, part in _begin(model, pixels, alpha, gains, served):
+        total = sum(1 for _ in tiles(height, width, 0)) + iterations
+        for number, (tile, part) in enumerate(_begin(model, pixels, alpha, gains, served), 1):
             finest[:, *tile.inner] = steps.quantise(part, alpha, last, served)
+            progress(number, total)
     return finest
 
 
