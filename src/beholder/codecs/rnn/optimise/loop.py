@@ -31,8 +31,9 @@ from beholder.codecs.rnn.optimise.objective import Floats, Objective, OptimiserS
 from beholder.codecs.rnn.threads import one_blas_thread
 from beholder.codecs.rnn.tiles import Pixels
 
-WINDOW = 64
-"""Side, in blocks, of the windows that are optimised one by one (1024 pixels): memory does not grow with the image."""
+WINDOW = 48
+"""Side, in blocks, of the windows that are optimised one by one (768 pixels): memory does not grow with the image.
+Gradients through the picture network take 0.2 MB a block with its margin (benchmarks/large.py --effort 1)."""
 MARGIN = 4
 """Blocks around a window that are decoded with it and stay as they are."""
 SMALLEST = 4
