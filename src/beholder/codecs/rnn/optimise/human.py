@@ -13,8 +13,8 @@ from beholder.codecs.rnn.optimise.distortions import HUMAN_DISTANCES, Distortion
 from beholder.codecs.rnn.optimise.objective import Floats, OptimiserSchedule, RateEstimate, SinglePictureRate
 
 SCHEDULES = {
-    1: OptimiserSchedule(rounds=6, rate=0.4, refresh=3, momentum=0.5, epsilon=0.6, softness=(0.3, 0.03)),
-    2: OptimiserSchedule(rounds=16, rate=0.25, refresh=4),
+    1: OptimiserSchedule(rounds=10, rate=0.25, refresh=4, softness=(0.25, 0.02)),
+    2: OptimiserSchedule(rounds=20, rate=0.25, refresh=4, lambda_factor=1.08, softness=(0.25, 0.02)),
     3: OptimiserSchedule(rounds=64, rate=0.4, refresh=4, lambda_factor=1.3),
 }
 """By effort."""
