@@ -191,7 +191,7 @@ class Timed(CodecTraining):
 def learn(variant: Variant, options: argparse.Namespace, folder: Path) -> int:
     """Train and export to ``folder``; the number of steps."""
     settings = read_settings("swift")
-    settings["quantise_from"] = 1 << 60
+    settings["quantise_from"] = 10**9
     variant.change(settings)
     if variant.part == "entropy":
         settings.pop("machine")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from beholder.errors import BadOptionError
 from beholder.observers.keras import zoo as keras_zoo
 from beholder.training.classifier.batches import InTurn, Order
 from beholder.training.classifier.pictures import augment
-from beholder.training.classifier.settings import CONFIGS, DATASETS, difference, read_settings
+from beholder.training.classifier.settings import DATASETS, ClassifierSettings, difference, read_settings
+from beholder.training.config_file import CONFIGS, Section, keys
 from beholder.training.distributed import Processes
 
 INCEPTION = {"area": [0.05, 1], "aspect": [0.75, 1.33], "flip": 0.5, "brightness": 0.125, "saturation": [0.5, 1.5]}
@@ -201,13 +203,13 @@ BASE = '{"epochs": 3, "batch": 4, "optimizer": {"name": "sgd"}, "learning_rate":
         ("[]", "no JSON object"),
         ("3", "no JSON object"),
         ("{}", "lacks epochs, batch, optimizer, learning_rate"),
-        (BASE + ', "bach": 3}', "unknown setting bach: did you mean batch"),
+        (BASE + ', "bach": 3}', "unknown key bach: write batch"),
         (BASE + ', "augmentation": {"area": [1, 0.1]}}', r"augmentation.area is \[1, 0.1\]: give two rising numbers"),
         (BASE + ', "augmentation": []}', "augmentation must be a JSON object"),
         (BASE + ', "limits": {"train": 0}}', "limits.train is 0: give a whole number from 1"),
         (BASE + ', "seed": true}', "seed is true"),
-        (BASE + ', "networks": {"vgg16": {"lr": 3}}}', "networks.vgg16 has an unknown setting lr"),
-        (BASE + ', "networks": 3}', "no JSON object"),
+        (BASE + ', "networks": {"vgg16": {"lr": 3}}}', "unknown key networks.vgg16.lr"),
+        (BASE + ', "networks": 3}', "networks must be a JSON object"),
         (BASE.replace('"name": "sgd"', "") + "}", "lacks optimizer.name"),
         (BASE.replace('"sgd"', '"lion"') + "}", 'optimizer.name is "lion": give one of adam'),
     ],
@@ -219,6 +221,14 @@ def test_bad_configs(tmp_path: Path, text: str, words: str) -> None:
         read_settings(path, "folder", "vgg16")
     assert "\n" not in str(caught.value)
     assert str(caught.value).endswith((".", "?"))
+
+
+def test_documented_keys_are_those_that_there_are() -> None:
+    guide = Path(__file__).parents[3] / "docs" / "how-to" / "train-classifier.md"
+    table = re.findall(r"^\| (`.*?) \|", guide.read_text(encoding="utf-8"), re.MULTILINE)
+    documented = [key for cell in table for key in re.findall(r"`([\w.]+)`", cell)]
+    assert len(documented) == len(set(documented))
+    assert set(documented) == {*keys(Section(ClassifierSettings)), "networks"}
 
 
 def test_configs_that_are_not_there(tmp_path: Path) -> None:

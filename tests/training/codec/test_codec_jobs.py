@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers.toy_training import PAPER_SETTINGS, SWIFT_SETTINGS, job
+from helpers.toy_training import PAPER_SETTINGS, job
 
 from beholder import weights
 
@@ -16,7 +15,7 @@ torch = pytest.importorskip("torch")
 
 from beholder.codecs.rnn.torch.weights import load_checkpoint  # noqa: E402
 from beholder.errors import BadFileError, BadImageError, BadOptionError, OutputError  # noqa: E402
-from beholder.training.codec.run import CodecJob, CodecTraining, build, read_settings, train_codec  # noqa: E402
+from beholder.training.codec.run import CodecJob, build, read_settings, train_codec  # noqa: E402
 
 
 def test_jobs_that_cannot_start(photos: Path, tmp_path: Path) -> None:
@@ -61,36 +60,6 @@ def test_checkpoints_run_no_code(tmp_path: Path) -> None:
     with pytest.raises(BadFileError, match="no checkpoint"):
         load_checkpoint(tmp_path / "last.pt")
     assert not (tmp_path / "owned").exists()
-
-
-@pytest.mark.parametrize("text", ["{", "[]", "3", "\x00", '{"architecture": "swift"}'])
-def test_bad_config_files(tmp_path: Path, text: str) -> None:
-    (tmp_path / "config.json").write_text(text)
-    with pytest.raises(BadOptionError, match=r"config\.json"):
-        read_settings(tmp_path / "config.json")
-
-
-def test_unknown_configs_and_options(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadOptionError, match=r"paper_gru.*paper_lstm.*swift"):
-        read_settings("fast")
-    model = SWIFT_SETTINGS["model"] | {"depth": 3}
-    with pytest.raises(BadOptionError, match="depth"):
-        CodecTraining(job(photos, tmp_path, SWIFT_SETTINGS | {"model": model}))
-    with pytest.raises(BadOptionError, match="model"):
-        CodecTraining(job(photos, tmp_path, {k: v for k, v in SWIFT_SETTINGS.items() if k != "model"}))
-
-
-def test_an_unknown_key_is_named_with_its_nearest(tmp_path: Path) -> None:
-    settings = read_settings("swift") | {"human_shares": 0.5}
-    (tmp_path / "config.json").write_text(json.dumps(settings))
-    with pytest.raises(BadOptionError, match="unknown key human_shares: write human_share"):
-        read_settings(tmp_path / "config.json")
-
-
-def test_unknown_parts_are_refused(photos: Path, tmp_path: Path) -> None:
-    for wrong in ({"parts": [["encoder", 6]]}, {"searched": 2}, {"human_share": -1}):
-        with pytest.raises(BadOptionError, match=next(iter(wrong))):
-            CodecTraining(job(photos, tmp_path, SWIFT_SETTINGS | wrong))
 
 
 def test_the_config_makes_the_steps_that_ship() -> None:

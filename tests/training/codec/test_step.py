@@ -18,7 +18,7 @@ from beholder.codecs.rnn.torch.entropy.models import ContextModel  # noqa: E402
 from beholder.codecs.rnn.torch.human_distortion import human_distortion  # noqa: E402
 from beholder.codecs.rnn.torch.model import CodecConfig, LappedTransformCodec  # noqa: E402
 from beholder.codecs.rnn.torch.weights import exported  # noqa: E402
-from beholder.training.codec.module import CodecModule  # noqa: E402
+from beholder.training.codec.run import build  # noqa: E402
 from beholder.training.codec.step import StepObjective, fit_rate  # noqa: E402
 
 SIZES = {"hidden": 8, "context": 8, "eye_width": 8, "eye_blocks": 1, "eye_codes": 8, "step_width": 16, "step_blocks": 1}
@@ -91,7 +91,7 @@ def test_the_estimated_rate_is_near_the_entropy_models(image: torch.Tensor) -> N
 
 
 def test_only_the_step_and_the_human_synthesis_learn(image: torch.Tensor) -> None:
-    module = CodecModule(copy.deepcopy(SETTINGS), 0.0)
+    module = build(copy.deepcopy(SETTINGS), 0.0)
     before = {name: value.clone() for name, value in module.state_dict().items()}
     module.begin_step(0, [copy.deepcopy(m) for m in module.averaged()])
     optimiser = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=1e-3)

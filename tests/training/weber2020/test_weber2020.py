@@ -24,7 +24,6 @@ from beholder.training.weber2020.model import (  # noqa: E402
     Weber2020Config,
     binarize,
 )
-from beholder.training.weber2020.module import Weber2020Module  # noqa: E402
 
 TINY: dict[str, Any] = {
     "architecture": "paper",
@@ -167,7 +166,7 @@ def test_random_codes_only_in_training(image: Any) -> None:
 
 
 def test_reconstruct_tells_raw_bits(image: Any) -> None:
-    module = Weber2020Module(TINY, 0.0).eval()
+    module = build(TINY, 0.0).eval()
     result = module.reconstruct(image.repeat(2, 1, 1, 1), 0.0)
     assert [b.tolist() for _, b in result] == [[0.125] * 2, [0.25] * 2, [0.375] * 2]
     assert all(float(x.min()) >= 0 and float(x.max()) <= 1 for x, _ in result)
@@ -177,7 +176,7 @@ def test_reconstruct_tells_raw_bits(image: Any) -> None:
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_learns(image: Any, cell: str, mode: str) -> None:
     torch.manual_seed(0)
-    module = Weber2020Module(TINY | {"model": TINY["model"] | {"cell": cell, "mode": mode}}, 0.0)
+    module = build(TINY | {"model": TINY["model"] | {"cell": cell, "mode": mode}}, 0.0)
     optimiser = torch.optim.Adam(module.parameter_groups(0.01))
     losses = []
     for step in range(16):
@@ -208,12 +207,12 @@ def test_shipped_configs_build(path: Any) -> None:
     [
         (None, {}, "one observer"),
         (0.0, {"phases": [{"until": 1, "crop": 100, "batch": 2}]}, "multiple of 16"),
-        (0.0, {"model": {"cell": "rnn"}}, "gru, lstm"),
+        (0.0, {"model": {"cell": "rnn"}}, 'model.cell is "rnn": give one of gru, lstm'),
         (0.0, {"model": {"mode": "both"}}, "additive, one_shot"),
-        (0.0, {"model": {"iterations": 9}}, "1 to 8"),
-        (0.0, {"model": {"width": "wide"}}, "cannot be used"),
-        (0.0, {"model": {"depth": 3}}, "Unknown model option depth"),
-        (0.0, {"architecture": "papers"}, "Unknown architecture"),
+        (0.0, {"model": {"iterations": 9}}, "from 1 to 8"),
+        (0.0, {"model": {"width": "wide"}}, 'model.width is "wide": give a number'),
+        (0.0, {"model": {"depth": 3}}, "unknown key model.depth: write width"),
+        (0.0, {"architecture": "papers"}, "give swift or paper"),
     ],
 )
 def test_bad_options(alpha: float | None, change: dict[str, Any], message: str) -> None:

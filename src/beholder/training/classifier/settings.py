@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from beholder.errors import BadOptionError
+from beholder.training.config_file import (
+    CONFIGS,
+    Section,
+    check,
+    choice,
+    names,
+    number,
+    pair,
+    read_object,
+    setting,
+    whole,
+)
 
-CONFIGS = Path(__file__).parents[1] / "configs"
 DATASETS = ("folder", "stanford_dogs", "cub200", "imagenet")
 """Choices of ``--dataset``; ``folder`` is anything that :mod:`beholder.data` can read by itself."""
 WITHOUT_EFFECT = ("workers", "checkpoint_seconds")
@@ -66,72 +75,66 @@ class ClassifierJob:
         }
 
 
-def _number(low: float, high: float) -> tuple[Callable[[Any], bool], str]:
-    def check(value: Any) -> bool:
-        return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """Section ``optimizer``; ``momentum`` is Adam's first decay."""
 
-    return check, f"a number from {low:g} to {high:g}"
-
-
-def _whole(low: int, high: int = 10**9) -> tuple[Callable[[Any], bool], str]:
-    def check(value: Any) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-    return check, f"a whole number from {low}" + (f" to {high}" if high < 10**9 else "")
+    name: str = setting(choice("adam", "rmsprop", "sgd"))
+    epsilon: float | None = setting(number(0, 10), None)
+    momentum: float | None = setting(number(0, 1), None)
+    clip: float | None = setting(number(0, 1e9), None)
 
 
-def _range(low: float, high: float) -> tuple[Callable[[Any], bool], str]:
-    single, _ = _number(low, high)
+@dataclass(frozen=True, kw_only=True)
+class LearningRate:
+    """Section ``learning_rate``."""
 
-    def check(value: Any) -> bool:
-        return isinstance(value, list) and len(value) == 2 and all(map(single, value)) and value[0] <= value[1]
-
-    return check, f"two rising numbers from {low:g} to {high:g}"
-
-
-def _choice(*options: str) -> tuple[Callable[[Any], bool], str]:
-    return lambda value: value in options, f"one of {', '.join(options)}"
+    initial: float = setting(number(0, 100))
+    schedule: str | None = setting(choice("exponential", "cosine", "constant"), None)
+    factor: float | None = setting(number(0, 1), None)
+    epochs_per_decay: float | None = setting(number(1e-6, 1e6), None)
 
 
-def _names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """Section ``augmentation`` (:mod:`.pictures`)."""
+
+    area: tuple[float, float] | None = setting(pair(1e-3, 1), None)
+    aspect: tuple[float, float] | None = setting(pair(0.1, 10), None)
+    short_side: tuple[float, float] | None = setting(pair(1, 65536), None)
+    flip: float | None = setting(number(0, 1), None)
+    brightness: float | None = setting(number(0, 1), None)
+    contrast: tuple[float, float] | None = setting(pair(0, 10), None)
+    saturation: tuple[float, float] | None = setting(pair(0, 10), None)
 
 
-_SCHEMA: dict[str, Any] = {
-    "epochs": _whole(1),
-    "batch": _whole(1, 65536),
-    "optimizer": {
-        "name": _choice("adam", "rmsprop", "sgd"),
-        "epsilon": _number(0, 10),
-        "momentum": _number(0, 1),
-        "clip": _number(0, 1e9),
-    },
-    "learning_rate": {
-        "initial": _number(0, 100),
-        "schedule": _choice("exponential", "cosine", "constant"),
-        "factor": _number(0, 1),
-        "epochs_per_decay": _number(1e-6, 1e6),
-    },
-    "weight_decay": _number(0, 1),
-    "label_smoothing": _number(0, 1),
-    "augmentation": {
-        "area": _range(1e-3, 1),
-        "aspect": _range(0.1, 10),
-        "short_side": _range(1, 65536),
-        "flip": _number(0, 1),
-        "brightness": _number(0, 1),
-        "contrast": _range(0, 10),
-        "saturation": _range(0, 10),
-    },
-    "fresh_layers": (_names, "a list of names of layers"),
-    "precision": _choice("auto", "float32", "mixed_bfloat16", "mixed_float16"),
-    "input_size": _whole(32, 4096),
-    "limits": {"train": _whole(1), "val": _whole(1), "steps": _whole(1)},
-    "seed": _whole(0, 2**31 - 1),
-    "workers": _whole(0, 1024),
-    "checkpoint_seconds": _number(0, 1e9),
-}
-_REQUIRED = ("epochs", "batch", "optimizer", "learning_rate")
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Section ``limits``: at most so many pictures, or steps of an epoch."""
+
+    train: int | None = setting(whole(1), None)
+    val: int | None = setting(whole(1), None)
+    steps: int | None = setting(whole(1), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierSettings:
+    """Keys of a config; the section ``networks`` holds others for single networks."""
+
+    epochs: int = setting(whole(1))
+    batch: int = setting(whole(1, 65536))
+    optimizer: Optimizer = setting(Section(Optimizer))
+    learning_rate: LearningRate = setting(Section(LearningRate))
+    weight_decay: float | None = setting(number(0, 1), None)
+    label_smoothing: float | None = setting(number(0, 1), None)
+    augmentation: Augmentation | None = setting(Section(Augmentation), None)
+    fresh_layers: tuple[str, ...] | None = setting(names(), None)
+    precision: str | None = setting(choice("auto", "float32", "mixed_bfloat16", "mixed_float16"), None)
+    input_size: int | None = setting(whole(32, 4096), None)
+    limits: Limits | None = setting(Section(Limits), None)
+    seed: int | None = setting(whole(0, 2**31 - 1), None)
+    workers: int | None = setting(whole(0, 1024), None)
+    checkpoint_seconds: float | None = setting(number(0, 1e9), None)
 
 
 def read_settings(config: str | Path | None, dataset: str, classifier: str) -> Settings:
@@ -150,42 +153,18 @@ def read_settings(config: str | Path | None, dataset: str, classifier: str) -> S
     path = Path(config or dataset)
     if config is None or (not path.is_file() and str(config) in DATASETS):
         path = CONFIGS / f"classifier_{config or dataset}.json"
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        known = ", ".join(DATASETS)
-        raise BadOptionError(f"There is no config {path}: give a JSON file, or one of {known}.") from None
-    except ValueError as error:
-        raise BadOptionError(f"The config {path} is not valid JSON ({error}): correct it.") from None
-    if not isinstance(settings, dict) or not isinstance(settings.get("networks", {}), dict):
-        raise BadOptionError(f"The config {path} is no JSON object of settings: compare it with one that ships.")
+    if not path.is_file():
+        raise BadOptionError(f"There is no config {path}: give a JSON file, or one of {', '.join(DATASETS)}.")
+    settings = read_object(path)
     networks = settings.pop("networks", {})
+    if not isinstance(networks, dict):
+        raise BadOptionError(f"In the config {path}, networks must be a JSON object.")
+    whole_config = Section(ClassifierSettings)
     for name, section in networks.items():
-        _check(section, _SCHEMA, f"{path}, networks.{name}")
+        check(section, whole_config, str(path), f"networks.{name}.", partial=True)
     settings |= networks.get(classifier, {})
-    _check(settings, _SCHEMA, str(path))
-    missing = [key for key in _REQUIRED if key not in settings]
-    missing += [f"optimizer.{key}" for key in ("name",) if key not in settings.get("optimizer", {"name": 0})]
-    missing += [f"learning_rate.{key}" for key in ("initial",) if key not in settings.get("learning_rate", {key: 0})]
-    if missing:
-        raise BadOptionError(f"The config {path} lacks {', '.join(missing)}: add what is missing.")
-    return dict(settings)
-
-
-def _check(section: Any, schema: dict[str, Any], where: str, prefix: str = "") -> None:
-    if not isinstance(section, dict):
-        raise BadOptionError(f"In the config {where}, {prefix.rstrip('.') or 'the whole'} must be a JSON object.")
-    for key, value in section.items():
-        if key not in schema:
-            close = difflib.get_close_matches(key, schema, 1)
-            advice = f"did you mean {close[0]}?" if close else f"known are {', '.join(schema)}."
-            raise BadOptionError(f"The config {where} has an unknown setting {prefix}{key}: {advice}")
-        if isinstance(schema[key], dict):
-            _check(value, schema[key], where, f"{prefix}{key}.")
-        else:
-            allowed, words = schema[key]
-            if not allowed(value):
-                raise BadOptionError(f"In the config {where}, {prefix}{key} is {json.dumps(value)}: give {words}.")
+    check(settings, whole_config, str(path))
+    return settings
 
 
 def difference(old: Any, new: Any, name: str = "") -> str | None:

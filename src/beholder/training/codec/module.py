@@ -11,6 +11,7 @@ serves classifiers that take no part as well as more of those that do (docs/code
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -20,13 +21,12 @@ from beholder.codecs.rnn.layout import ITERATIONS
 from beholder.codecs.rnn.torch.entropy.models import ContextModel
 from beholder.codecs.rnn.torch.human_distortion import human_distortion
 from beholder.codecs.rnn.torch.machine_distortion import FeatureDistortion
-from beholder.codecs.rnn.torch.model import CodecConfig, LappedTransformCodec
+from beholder.codecs.rnn.torch.model import LappedTransformCodec
 from beholder.codecs.rnn.torch.objective import EntropyModelRate, TorchObjectives
+from beholder.training.codec.settings import SwiftSettings
 from beholder.training.codec.step import StepObjective, fit_rate
 from beholder.training.distributed import Processes
 
-DITHER = (0.12, 0.045)
-"""Width of the chance rounding, in cells, in the first and in the last step of the part "step"."""
 DECODER_QUALITIES = (0, 1, 1, 2, 2, 3, 4, 5, 6, 7)
 """Iterations that the part "decoder" draws from: machines read small files."""
 
@@ -34,25 +34,16 @@ DECODER_QUALITIES = (0, 1, 1, 2, 2, 3, 4, 5, 6, 7)
 class CodecModule(nn.Module):
     """The codec and its entropy model."""
 
-    def __init__(self, settings: dict[str, Any], alpha: float | None) -> None:
+    def __init__(self, settings: SwiftSettings, alpha: float | None) -> None:
         super().__init__()
-        config = CodecConfig(**settings["model"])
-        self.codec = LappedTransformCodec(config)
-        self.context = ContextModel(self.codec.layout, config.context)
+        self.settings = settings
+        self.codec = LappedTransformCodec(settings.model)
+        self.codec.quantiser.set_steps(settings.quantiser.human, settings.quantiser.optimised)
+        self.context = ContextModel(self.codec.layout, settings.model.context)
         self.alpha = alpha
-        self.quantise_from = settings.get("quantise_from", settings["steps"])
-        self.parts = read_parts(settings)
-        if "quantiser" in settings:
-            self.codec.quantiser.set_steps(**settings["quantiser"])
-        self.searched = float(settings.get("searched", 0.0))
-        if not 0 <= self.searched <= 1:
-            raise KeyError("searched")
-        self.searched_from = int(settings.get("searched_from", 0))
-        self.human_share = float(settings.get("human_share", 0.0))
-        if not 0 <= self.human_share <= 1:
-            raise KeyError("human_share")
-        self.dithers = settings.get("dither", DITHER)
-        self.dither = self.dithers[0]
+        self.parts = settings.parts
+        self.quantise_from = settings.steps if settings.quantise_from is None else settings.quantise_from
+        self.dither = settings.dither[0]
         self.optimising = False
         self.objectives = TorchObjectives(self.codec, lambda latents: EntropyModelRate(self.context, latents))
         self.quantised = False
@@ -60,7 +51,7 @@ class CodecModule(nn.Module):
         self.group = Processes()
         self.machine: FeatureDistortion | None = None
         if alpha != 0 and any(name != "entropy" for name, _ in self.parts):
-            self.machine = FeatureDistortion(**settings.get("machine", {}))
+            self.machine = FeatureDistortion(**asdict(settings.machine))
 
     def accelerate(self, mixed: bool, backend: str | None) -> None:
         """16-bit floats in the networks, and compiled kernels.
@@ -110,9 +101,10 @@ class CodecModule(nn.Module):
         if step >= self.quantise_from and not self.quantised:
             self.quantised = True
             self.context.set_quantise(True)
-        self.optimising = self.quantised and bool(self.searched) and step >= self.searched_from
+        self.optimising = self.quantised and bool(self.settings.searched) and step >= self.settings.searched_from
         part, begin, end = self._part_at(step)
-        self.dither = self.dithers[0] * (self.dithers[1] / self.dithers[0]) ** ((step - begin) / max(end - begin, 1))
+        first, last = self.settings.dither
+        self.dither = first * (last / first) ** ((step - begin) / max(end - begin, 1))
         if part == self.part:
             return
         self.part = part
@@ -195,7 +187,7 @@ class CodecModule(nn.Module):
         every, optimised_for = latent.new_ones(len(image), ITERATIONS), torch.zeros_like(t)
         if self.optimising:
             numbers = torch.arange(len(image)) * self.group.world + self.group.rank
-            chosen = ((numbers + 1) * self.searched).ceil() > (numbers * self.searched).ceil()
+            chosen = ((numbers + 1) * self.settings.searched).ceil() > (numbers * self.settings.searched).ceil()
             rows = chosen.nonzero()[:, 0].to(image.device)
             for row in rows[(alpha[rows] > 0) & (alpha[rows] < 1)].tolist():
                 one = slice(row, row + 1)
@@ -214,7 +206,7 @@ class CodecModule(nn.Module):
         """(1 - alpha + human_share alpha) d_human + alpha d_machine, one value a sample; a side of weight 0 is not
         computed."""
         total = torch.zeros_like(alpha)
-        weight = 1 - alpha + self.human_share * alpha
+        weight = 1 - alpha + self.settings.human_share * alpha
         human, machine = weight > 0, alpha > 0
         if human.any():
             d = human_distortion(decoded[human], image[human])
@@ -247,18 +239,3 @@ class CodecModule(nn.Module):
         pixels = image.shape[2] * image.shape[3]
         objectives = [StepObjective(self.codec, self.context, image, t) for t in range(ITERATIONS)]
         return [(picture, bits / pixels) for picture, bits in (objective.reconstruct() for objective in objectives)]
-
-
-def read_parts(settings: dict[str, Any]) -> list[tuple[str, int]]:
-    """Parts of the model that learn, and the step before which each ends.
-
-    The "entropy" model, the "decoder" of machines, or the human's picture ("eye").
-    "step" is the encoder's learned step together with the human's picture (:mod:`.step`).
-
-    Raises:
-        KeyError: there is no such part.
-    """
-    parts = [(str(name), int(until)) for name, until in settings["parts"]]
-    if any(name not in ("entropy", "decoder", "eye", "step") for name, _ in parts):
-        raise KeyError("parts")
-    return parts

@@ -7,12 +7,11 @@ Photographs in; under ``runs/JOB``: ``last.pt`` (everything needed to go on exac
 from __future__ import annotations
 
 import copy
-import difflib
 import json
 import math
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,43 +25,17 @@ from beholder.codecs.rnn.torch.weights import begin_from, load_checkpoint
 from beholder.errors import BadOptionError, OutputError
 from beholder.files import replacing
 from beholder.training import distributed as processes
+from beholder.training.codec.settings import Phase, SwiftSettings
+from beholder.training.config_file import CONFIGS, LONGEST_VALUE, Section, check, read_object
+from beholder.training.config_file import build as build_settings
 from beholder.training.distributed import Processes
 from beholder.training.photos import PhotoCrops, find_photos, validation_set
 from beholder.training.speed import Speed
+from beholder.training.weber2020.settings import PaperSettings
 
 CHECKPOINT_SECONDS = 180
 FROZEN = "machine."
 """Prefix of weights that never change (the observers' in the loss) and stay out of checkpoints."""
-CONFIGS = Path(__file__).parents[1] / "configs"
-
-
-KEYS = frozenset(
-    [
-        "architecture",
-        "model",
-        "machine",
-        "quantiser",
-        "steps",
-        "parts",
-        "phases",
-        "quantise_from",
-        "searched",
-        "searched_from",
-        "human_share",
-        "dither",
-        "validate_every",
-        "log_every",
-        "lr",
-        "warmup",
-        "ema",
-        "clip",
-        "seed",
-        "mixed",
-        "compile",
-        "vgg16",
-    ]
-)
-"""Keys of a config; each architecture reads those that it knows."""
 
 
 @dataclass(frozen=True)
@@ -86,45 +59,56 @@ class CodecJob:
 
 
 def read_settings(config: str | Path) -> dict[str, Any]:
-    """A JSON config: a path, or the name of one that ships (swift, paper_gru, ...)."""
+    """A JSON config: a path, or the name of one that ships (swift, paper_gru, ...).
+
+    Raises:
+        BadOptionError: there is none, or :func:`parse` refuses it.
+    """
     path = Path(config)
     if not path.is_file():
         path = CONFIGS / f"{config}.json"
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.json")))
+        known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.json") if not p.stem.startswith("classifier_")))
         raise BadOptionError(f"There is no config {config}: give a JSON file or one of {known}.")
-    try:
-        settings = json.loads(path.read_text())
-    except ValueError as error:
-        raise BadOptionError(f"The config {path} is not valid JSON ({error}): correct it.") from None
-    if not isinstance(settings, dict):
-        raise BadOptionError(f"The config {path} is no JSON object: compare it with one that ships.")
-    missing = {"architecture", "steps", "phases", "lr"} - set(settings)
-    if missing:
-        raise BadOptionError(f"The config {path} lacks {', '.join(sorted(missing))}: add them.")
-    for key in sorted(set(settings) - KEYS):
-        near = difflib.get_close_matches(key, KEYS, 1)
-        hint = f"write {near[0]}" if near else f"choose from {', '.join(sorted(KEYS))}"
-        raise BadOptionError(f"The config {path} has an unknown key {key}: {hint}.")
+    settings = read_object(path)
+    parse(settings, str(path))
     return settings
 
 
-def build(settings: dict[str, Any], alpha: float | None) -> nn.Module:
-    """The training module of an architecture: `swift`, or `paper` with its own options."""
-    try:
-        if settings["architecture"] == "swift":
-            from beholder.training.codec.module import CodecModule
+def parse(settings: dict[str, Any], where: str = "of the job") -> SwiftSettings | PaperSettings:
+    """The values of a config, with defaults.
 
-            return CodecModule(settings, alpha)
-        if settings["architecture"] == "paper":
-            from beholder.training.weber2020.module import Weber2020Module
-
-            return Weber2020Module(settings, alpha)
-    except (KeyError, TypeError) as error:
+    Raises:
+        BadOptionError: a key is unknown, missing or out of its range.
+    """
+    kinds: dict[str, type[SwiftSettings | PaperSettings]] = {"swift": SwiftSettings, "paper": PaperSettings}
+    if "architecture" not in settings:
+        raise BadOptionError(f"The config {where} lacks architecture: add swift or paper.")
+    architecture = settings["architecture"]
+    if architecture not in list(kinds):
         raise BadOptionError(
-            f"The config's settings cannot be used ({error}): compare them with a config that ships."
-        ) from error
-    raise BadOptionError(f"Unknown architecture {settings['architecture']!r}: choose swift or paper.")
+            f"In the config {where}, architecture is {str(architecture)[:LONGEST_VALUE]!r}: give swift or paper."
+        )
+    kind = kinds[architecture]
+    check(settings, Section(kind), where)
+    found = build_settings(kind, settings)
+    ends = [phase.until for phase in found.phases]
+    if ends != sorted(set(ends)):
+        raise BadOptionError(f"In the config {where}, the phases end before steps {ends}: give rising numbers.")
+    return found
+
+
+def build(settings: SwiftSettings | PaperSettings | dict[str, Any], alpha: float | None) -> nn.Module:
+    """The training module of a config's architecture."""
+    if isinstance(settings, dict):
+        settings = parse(settings)
+    if isinstance(settings, SwiftSettings):
+        from beholder.training.codec.module import CodecModule
+
+        return CodecModule(settings, alpha)
+    from beholder.training.weber2020.module import Weber2020Module
+
+    return Weber2020Module(settings, alpha)
 
 
 class CodecTraining:
@@ -136,14 +120,14 @@ class CodecTraining:
     def __init__(self, job: CodecJob, group: Processes | None = None) -> None:
         self.job = job
         self.group = group or Processes()
-        settings = job.settings
-        batches = {phase["batch"] for phase in settings["phases"]}
+        self.settings = settings = parse(job.settings)
+        batches = {phase.batch for phase in settings.phases}
         if any(size % self.group.world for size in batches):
             raise BadOptionError(f"Batches of {min(batches)} cannot be shared by {self.group.world} processes evenly.")
         self.device = torch.device(_device(job.device))
         if self.group.world > 1 and self.device.type == "cuda":
             self.device = torch.device("cuda", self.group.local)
-        torch.manual_seed(settings.get("seed", 0))
+        torch.manual_seed(settings.seed)
         self.model = cast(Any, build(settings, job.alpha))
         if job.start is not None and not job.resume:
             anew = begin_from(job.start, self.model.averaged())
@@ -153,11 +137,12 @@ class CodecTraining:
         self.model.to(self.device)
         if self.device.type == "cpu":
             self.model.to(memory_format=torch.channels_last)
-        self.mixed = _choice(settings, "mixed", self.device) is True
+        cuda = self.device.type == "cuda"
+        self.mixed = cuda if settings.mixed is None else settings.mixed
         if hasattr(self.model, "accelerate"):
-            backend = _choice(settings, "compile", self.device)
+            backend = cuda if settings.compile is None else settings.compile
             self.model.accelerate(self.mixed, "inductor" if backend is True else backend or None)
-        self.optimiser = torch.optim.Adam(self.model.parameter_groups(settings["lr"]), betas=(0.9, 0.99))
+        self.optimiser = torch.optim.Adam(self.model.parameter_groups(settings.lr), betas=(0.9, 0.99))
         self.average = [copy.deepcopy(m).requires_grad_(False) for m in self.model.averaged()]
         self.step = 0
         self.skipped = 0
@@ -201,16 +186,15 @@ class CodecTraining:
             module.load_state_dict(saved)
         self.optimiser.load_state_dict(state["optimiser"])
 
-    def phase(self, step: int) -> dict[str, int]:
+    def phase(self, step: int) -> Phase:
         """Crop and batch in force at ``step``; phases are listed with the step before which they end."""
-        phases = self.job.settings["phases"]
-        return next((p for p in phases if step < p["until"]), phases[-1])
+        phases = self.settings.phases
+        return next((p for p in phases if step < p.until), phases[-1])
 
     def learning_rate(self, peak: float) -> float:
         """Linear warm-up, then a cosine to 2 % of the peak, in each part of the schedule anew."""
-        settings = self.job.settings
-        warm = min(1.0, (self.step + 1) / settings.get("warmup", 1))
-        ends = [until for _, until in settings.get("parts", [])] or [settings["steps"]]
+        warm = min(1.0, (self.step + 1) / self.settings.warmup)
+        ends = self.settings.ends()
         end = next((until for until in ends if self.step < until), ends[-1])
         start = max((until for until in ends if until <= self.step and until < end), default=0)
         done = min(1.0, (self.step - start) / max(1, end - start))
@@ -218,9 +202,9 @@ class CodecTraining:
 
     def train_step(self, pixels: np.ndarray) -> dict[str, float]:
         """One optimiser step on (n, 3, h, w) uint8 pixels, all processes' batch; not finite, it changes nothing."""
-        settings = self.job.settings
+        settings = self.settings
         self.model.begin_step(self.step, self.average)
-        generator = torch.Generator().manual_seed(settings.get("seed", 0) * 1_000_003 + self.step)
+        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + self.step)
         torch.manual_seed(self.step)  # binarizers draw from the global generator
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate(group["peak"])
@@ -230,10 +214,10 @@ class CodecTraining:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.group.average([p.grad for p in self.model.parameters() if p.grad is not None])
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.get("clip", 1.0))
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
         if torch.isfinite(norm):
             self.optimiser.step()
-            self._follow(settings.get("ema", 0.999))
+            self._follow(settings.ema)
         else:
             self.skipped += 1
         self.step += 1
@@ -254,14 +238,6 @@ class CodecTraining:
         for average, source in zip(model.averaged(), self.average, strict=True):
             average.load_state_dict(source.state_dict())
         return model.eval()
-
-
-def _choice(settings: dict[str, Any], name: str, device: torch.device) -> Any:
-    """A setting that is on by default on a GPU; `compile` may also name a backend of torch.compile."""
-    value = settings.get(name, device.type == "cuda")
-    if not isinstance(value, bool | str) or (name == "mixed" and not isinstance(value, bool)):
-        raise BadOptionError(f"{name} is {value!r} in the config: write true or false.")
-    return value
 
 
 def _device(wanted: str) -> str:
@@ -313,39 +289,39 @@ def _train(run: CodecTraining) -> Path:
 
 
 def _loop(run: CodecTraining, validation: Tensor, writer: Any, stop: list[int]) -> None:
-    settings = run.job.settings
+    settings = run.settings
     saved = printed = time.monotonic()
     done = 0
     speed = Speed(run.device, run.mixed)
-    phase: dict[str, int] | None = None
+    phase: Phase | None = None
     batches: Any = None
-    while run.step < settings["steps"] and not run.group.most(len(stop), run.device):
+    while run.step < settings.steps and not run.group.most(len(stop), run.device):
         if run.phase(run.step) != phase:
             phase = run.phase(run.step)
-            crops = PhotoCrops(run.job.train_data, phase["crop"], settings.get("seed", 0))
-            batches = crops.batches(run.step, phase["batch"])
+            crops = PhotoCrops(run.job.train_data, phase.crop, settings.seed)
+            batches = crops.batches(run.step, phase.batch)
         pixels = next(batches)
-        with speed.counting(phase, getattr(run.model, "part", "")):
+        with speed.counting(asdict(phase), getattr(run.model, "part", "")):
             figures = run.train_step(pixels)
         done += len(pixels)
         now = time.monotonic()
         if writer is None:
             continue
-        if run.step % settings.get("log_every", 50) == 0:
+        if run.step % settings.log_every == 0:
             for name, value in figures.items():
                 writer.add_scalar(name, value, run.step)
             rate = done / (now - printed)
-            fraction = speed.fraction(rate / phase["batch"] / run.group.world)
+            fraction = speed.fraction(rate / phase.batch / run.group.world)
             writer.add_scalar("speed/images_per_second", rate, run.step)
             writer.add_scalar("speed/fraction_of_peak", fraction, run.step)
             bpp = " ".join(f"{v:.3f}" for k, v in figures.items() if "/bpp_" in k)
             print(
-                f"step {run.step}/{settings['steps']}  loss {figures['train/loss']:.4f}"
+                f"step {run.step}/{settings.steps}  loss {figures['train/loss']:.4f}"
                 f"  {rate:.1f} images/s ({fraction:.1%} of the peak)" + (f"  bpp {bpp}" if bpp else ""),
                 flush=True,
             )
             printed, done = now, 0
-        if run.step % settings.get("validate_every", 500) == 0 or run.step == settings["steps"]:
+        if run.step % settings.validate_every == 0 or run.step == settings.steps:
             validate(run, validation, writer)
             printed, done = time.monotonic(), 0
         if now - saved > CHECKPOINT_SECONDS:

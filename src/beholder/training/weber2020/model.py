@@ -52,12 +52,6 @@ class Weber2020Config:
     iterations: int = 8
     width: float = 1.0
 
-    def __post_init__(self) -> None:
-        if self.cell not in CELLS or self.mode not in MODES:
-            raise ValueError(f"cell must be one of {', '.join(CELLS)} and mode one of {', '.join(MODES)}")
-        if not 1 <= self.iterations <= 8 or not 0 < self.width <= 4:
-            raise ValueError("iterations must be 1 to 8 and width above 0, at most 4")
-
     def channels(self, count: int) -> int:
         """``count`` times the width, as a multiple of 4 (for depth to space)."""
         return 4 * max(1, round(count * self.width / 4))

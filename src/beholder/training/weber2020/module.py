@@ -9,7 +9,7 @@ scaled so that it is about as large as d_human.
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from beholder.codecs.rnn.torch.human_distortion import ms_ssim
 from beholder.codecs.rnn.torch.machine_distortion import FeatureDistortion, Vgg16
 from beholder.errors import BadOptionError
-from beholder.training.weber2020.model import BLOCK, BPP, Weber2020, Weber2020Config
+from beholder.training.weber2020.model import BPP, Weber2020
+from beholder.training.weber2020.settings import PaperSettings
 
 HUMAN_WEIGHT = 5000.0
 MACHINE_WEIGHT = 1000.0
@@ -29,24 +30,21 @@ class Weber2020Module(nn.Module):
     """The codec and its distortion.  One network serves one observer: ``alpha`` is a number.
 
     Raises:
-        BadOptionError: ``alpha`` is None (any), or the settings cannot be used.
+        BadOptionError: ``alpha`` is None (any).
     """
 
-    def __init__(self, settings: dict[str, Any], alpha: float | None) -> None:
+    def __init__(self, settings: PaperSettings, alpha: float | None) -> None:
         super().__init__()
         if alpha is None:
             raise BadOptionError("The paper's network serves one observer: give --alpha a number, not any.")
-        for phase in settings["phases"]:
-            if phase["crop"] % BLOCK:
-                raise BadOptionError(f"A crop of {phase['crop']} is no multiple of {BLOCK}: choose another.")
-        self.codec = Weber2020(read_config(settings.get("model", {})))
+        self.codec = Weber2020(settings.model)
         self.alpha = alpha
         self.machine: FeatureDistortion | None = None
         self.vgg: Vgg16 | None = None
-        if alpha and "vgg16" in settings:
-            self.vgg = Vgg16(Path(settings["vgg16"]))
+        if alpha and settings.vgg16 is not None:
+            self.vgg = Vgg16(Path(settings.vgg16))
         elif alpha:
-            self.machine = FeatureDistortion(**settings.get("machine", {}))
+            self.machine = FeatureDistortion(**asdict(settings.machine))
 
     def begin_step(self, step: int, average: list[nn.Module]) -> None:
         """Nothing here changes with the step."""
@@ -99,15 +97,3 @@ class Weber2020Module(nn.Module):
         area = image.shape[2] * image.shape[3]
         bits = torch.tensor([c[0].numel() for c in codes], device=image.device).cumsum(0) / area
         return [(x.clamp(0, 1), b.expand(len(image))) for x, b in zip(images, bits, strict=True)]
-
-
-def read_config(options: dict[str, Any]) -> Weber2020Config:
-    """``model`` of the settings as a :class:`Weber2020Config`; BadOptionError in one sentence if it is none."""
-    known = [field.name for field in fields(Weber2020Config)]
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise BadOptionError(f"Unknown model option {', '.join(unknown)}: choose among {', '.join(known)}.")
-    try:
-        return Weber2020Config(**options)
-    except (TypeError, ValueError) as error:
-        raise BadOptionError(f"The model options cannot be used: {error}.") from None

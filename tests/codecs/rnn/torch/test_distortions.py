@@ -20,7 +20,7 @@ from beholder.codecs.rnn.torch.human_distortion import C1, C2, human_distortion,
 from beholder.codecs.rnn.torch.machine_distortion import CAFFE_MEAN, FeatureDistortion, Lite0, SqueezeNet, Vgg16  # noqa: E402
 from beholder.errors import BadFileError, BadOptionError, NotAvailableError  # noqa: E402
 from beholder.training.codec import module as swift  # noqa: E402
-from beholder.training.codec.run import read_settings  # noqa: E402
+from beholder.training.codec.run import build, read_settings  # noqa: E402
 from beholder.training.weber2020 import module as paper  # noqa: E402
 
 SMALL = {"hidden": 16, "context": 8}
@@ -211,8 +211,8 @@ def test_vgg_reads_both_kinds_of_files(tmp_path: Path) -> None:
 
 def test_paper_uses_vgg_where_it_is_given(tmp_path: Path, pair: tuple[Any, Any]) -> None:
     np.save(tmp_path / "vgg16.npy", {f"conv{k}": list(v) for k, v in vgg_weights().items()}, allow_pickle=True)  # type: ignore[arg-type]
-    settings = {"model": {"width": 0.0625}, "phases": [], "vgg16": str(tmp_path / "vgg16.npy")}
-    module = paper.Weber2020Module(settings, 1.0)
+    settings = {"model": {"width": 0.0625}, "vgg16": str(tmp_path / "vgg16.npy")}
+    module: Any = build(read_settings("paper_gru") | settings, 1.0)
     with torch.no_grad():
         found = module.distortion(*pair)
         network = Vgg16(tmp_path / "vgg16.npy")
@@ -252,7 +252,7 @@ def pair() -> tuple[Any, Any]:
 @pytest.mark.parametrize("human_share", [0.0, 0.25])
 def test_swift_blends_by_sample(monkeypatch: pytest.MonkeyPatch, pair: tuple[Any, Any], human_share: float) -> None:
     monkeypatch.setattr(swift, "FeatureDistortion", Stub)
-    module = swift.CodecModule(read_settings("swift") | {"model": SMALL, "human_share": human_share}, None)
+    module = build(read_settings("swift") | {"model": SMALL, "human_share": human_share}, None)
     alpha = torch.tensor([0.0, 0.3, 1.0])
     expected = (1 - alpha + human_share * alpha) * human_distortion(*pair) + alpha * Stub()(*pair)
     torch.testing.assert_close(module.distortion(*pair, alpha), expected)
@@ -261,7 +261,7 @@ def test_swift_blends_by_sample(monkeypatch: pytest.MonkeyPatch, pair: tuple[Any
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 def test_paper_blends(monkeypatch: pytest.MonkeyPatch, pair: tuple[Any, Any], alpha: float) -> None:
     monkeypatch.setattr(paper, "FeatureDistortion", Stub)
-    module = paper.Weber2020Module({"model": {"width": 0.0625}, "phases": []}, alpha)
+    module = build(read_settings("paper_gru") | {"model": {"width": 0.0625}}, alpha)
     human = 5000 * (1 - ms_ssim(*pair))
     machine = 1000 * (pair[0] - pair[1]).abs().mean((1, 2, 3))
     torch.testing.assert_close(module.distortion(*pair), (1 - alpha) * human + alpha * machine)
@@ -281,10 +281,10 @@ def test_end_points_compute_one_side_only(
         name = "human_distortion" if architecture == "swift" else "ms_ssim"
         monkeypatch.setattr(module, name, never)
     if architecture == "swift":
-        module = swift.CodecModule(read_settings("swift") | {"model": SMALL, "human_share": 0.0}, alpha)
+        module = build(read_settings("swift") | {"model": SMALL, "human_share": 0.0}, alpha)
         value = module.distortion(*pair, torch.full((3,), alpha))
     else:
-        module = paper.Weber2020Module({"model": {"width": 0.0625}, "phases": []}, alpha)
+        module = build(read_settings("paper_gru") | {"model": {"width": 0.0625}}, alpha)
         value = module.distortion(*pair)
     assert value.shape == (3,)
 
