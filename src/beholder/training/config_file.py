@@ -26,7 +26,7 @@ Settings = TypeVar("Settings")
 
 @dataclass(frozen=True)
 class Rule:
-    """What a key takes: ``allows`` checks a value, ``words`` say it; ``make`` turns the value into the field's."""
+    """Values that a key takes: ``allows`` checks one, ``words`` name them, ``make`` turns one into the field's."""
 
     allows: Callable[[Any], bool]
     words: str

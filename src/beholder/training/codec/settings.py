@@ -12,7 +12,7 @@ from beholder.codecs.rnn.torch.model import CodecConfig
 from beholder.training.config_file import FLAG, Rule, Section, Sections, choice, names, number, pair, setting, whole
 
 PARTS = ("entropy", "eye", "step", "decoder")
-"""What learns alone: the entropy model; the human's picture; the encoder's learned step together with that picture
+"""Parts that learn alone: the entropy model; the human's picture; the encoder's learned step together with that picture
 (:mod:`.step`); the decoder of machines."""
 LARGEST_SIZE = 1024
 """Channels or blocks of a network; ours has 192 at most."""
@@ -82,7 +82,7 @@ class QuantiserSteps:
 
 @dataclass(frozen=True, kw_only=True)
 class CommonSettings:
-    """What every architecture's config may say."""
+    """Keys that every architecture knows."""
 
     architecture: str = setting(choice("swift", "paper"))
     steps: int = setting(whole(1))
