@@ -110,7 +110,7 @@ def compress(
 
 
 def open_picture(image: ImageSource, *, strip: bool = False) -> Image.Image:
-    """Open what is to be compressed, without its metadata if ``strip`` says so.
+    """Open a picture to compress, without its metadata if ``strip`` is true.
 
     Raises:
         BadImageError: as :func:`compress`.

@@ -17,7 +17,7 @@ class BeholderError(Exception):
 
 
 class BadImageError(BeholderError):
-    """An input is missing, is no image, or is larger than what we are willing to open."""
+    """An input is missing, is no image, or is above the limit of pixels."""
 
 
 class BadFileError(BeholderError):

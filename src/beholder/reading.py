@@ -20,8 +20,8 @@ from beholder.pictures.modes import normalise
 from beholder.pictures.tiff import MAGICS, read_tiff
 
 FileSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
-"""A file: its path, its bytes, or a binary file object, which is read from its beginning where it can seek, and is left
-open at the position where it was."""
+"""A file: its path, its bytes, or a binary file object. A file object that can seek is read from its beginning, and
+is left open at its position."""
 ImageSource = FileSource | Image.Image | ArrayLike
 """A picture: an image file, a Pillow image, or an array or tensor as :mod:`beholder.pictures.arrays` takes it."""
 

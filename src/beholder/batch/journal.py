@@ -1,7 +1,7 @@
 """Record of a batch, in the folder of its results: one line a file in ``files.csv``, failures also in ``errors.csv``.
 
-``files.csv`` grows by a line as each file is done, so that a batch that was interrupted can go on: a file counts as
-done if its line is there, with the same settings and a source of the same size, and its result has the size it says.
+``files.csv`` grows by a line as each file is done, so an interrupted batch can go on. A file counts as done if its
+line is there, with the same settings and a source of the same size. Its result must have the size that the line says.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Journal:
         self._file: TextIO | None = None
 
     def begin(self, done: Iterable[Row]) -> None:
-        """Write the lines of what is already done and keep the file open.
+        """Write the lines of files that are already done, and keep the journal open.
 
         Raises:
             OutputError: the folder cannot be written.

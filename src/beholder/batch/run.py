@@ -91,7 +91,7 @@ def run(
     """Do ``task`` with every file; one that fails does not stop the others.
 
     Args:
-        task: what is done.
+        task: the work on each file.
         items: from :func:`beholder.batch.collect`.
         folder: where results, ``files.csv`` and ``errors.csv`` go; it is made if it is missing.  None leaves results
             beside their sources.

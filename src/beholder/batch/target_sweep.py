@@ -1,8 +1,7 @@
 """Bytes that each codec needs to reach a target: every image, codec and alpha, judged by several observers.
 
 With :class:`~beholder.targets.KeepLabel` each classifier is asked in turn, and every file is then shown to all of
-them: whether those that were not asked still see what they saw in the original tells whether the file keeps more than
-one network's opinion.
+them. The agreement of the others tells whether a label that one network keeps is kept by other networks, too.
 """
 
 from __future__ import annotations

@@ -252,7 +252,7 @@ class Describe(Task):
 
 @functools.cache
 def _picture_suffixes() -> frozenset[str]:
-    """Suffixes of pictures that Pillow opens, in lower case; not those of documents and films."""
+    """Return suffixes of pictures that Pillow opens, in lower case, without documents and films."""
     Image.init()
     return frozenset(
         suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN and kind not in _NO_PHOTO

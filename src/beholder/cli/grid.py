@@ -1,7 +1,7 @@
 """A table that is right at any width: each row stays one line as long as it can, and no column is lost.
 
-Where a table is too wide, the names of its columns are wrapped first, then cells of text; then the table goes on below
-itself, its first columns repeated.
+Where a table is too wide, the names of its columns are wrapped first, then cells of text. At last the table goes on
+below itself, with its first columns repeated.
 """
 
 from __future__ import annotations

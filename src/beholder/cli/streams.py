@@ -1,7 +1,7 @@
 """Standard output and error as the commands write to them: no terminal obeys the text, a full disk is one sentence.
 
-Names of files and labels may hold control characters, with which a stranger's file could rewrite what is on the screen.
-They are printed as ``\\u001b``, which JSON reads back.
+Names of files and labels may hold control characters, with which a stranger's file could rewrite the screen. They are
+printed as ``\\u001b``, which JSON reads back.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def printable(text: str) -> str:
 
 
 class PrintableStream:
-    """A text stream that makes what is written to it printable; all else is the stream's own."""
+    """A text stream that makes text printable before it writes it, and passes all else to the wrapped stream."""
 
     def __init__(self, stream: TextIO, *, may_fail: bool) -> None:
         """``may_fail``: whether a full disk ends the work, or is none of its business."""

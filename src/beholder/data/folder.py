@@ -1,4 +1,4 @@
-"""A plain folder of images, and the three ways in which it can say what is on them.
+"""A plain folder of images, and the three ways to label them.
 
 1. ``labels.csv`` in it with the columns ``file`` (path relative to the folder) and ``label`` (wnid, class name, or
    an index of ImageNet), a row for every image;

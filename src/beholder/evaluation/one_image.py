@@ -149,6 +149,6 @@ def evaluate_image(
 
 
 def _warm_up(codec: Codec, quality: float, alpha: float) -> None:
-    """Let the codec load what it keeps, so that the seconds are those of the image."""
+    """Let the codec load its networks, so that the seconds belong to the image alone."""
     tiny = Image.new("RGB", (_WARM_UP_SIDE, _WARM_UP_SIDE), "gray")
     codec.decode(codec.encode_between(tiny, quality, alpha=alpha))

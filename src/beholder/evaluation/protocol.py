@@ -3,9 +3,9 @@
 ``native``
     The image is compressed as it is.  The observer takes its own view of original and decompressed image.
 ``paper``
-    The protocol of Weber et al. (arXiv 1910.03472): the short side is resized to the classifier's input
-    rounded up to a multiple of 16 plus 32 (224 -> 256, 299 -> 336), the central square is compressed, and the
-    classifier sees its central ``input_size`` pixels, never resized again.
+    The protocol of Weber et al. (arXiv 1910.03472).  The short side is resized to the classifier's input rounded up
+    to a multiple of 16, plus 32 (224 -> 256, 299 -> 336).  The central square is compressed.  The classifier sees its
+    central ``input_size`` pixels, never resized again.
 """
 
 from __future__ import annotations

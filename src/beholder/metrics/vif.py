@@ -1,8 +1,8 @@
 """Visual information fidelity in the pixel domain, by torchmetrics.
 
-H. R. Sheikh, A. C. Bovik, "Image information and visual quality", IEEE Transactions on Image Processing 15(2), 2006,
-in the multi-scale pixel version (VIFp) that its authors released: how much of the information that a picture holds for
-a person is left in its copy.  Each RGB channel by itself, then their mean.
+H. R. Sheikh, A. C. Bovik, "Image information and visual quality", IEEE Transactions on Image Processing 15(2), 2006.
+This is the multi-scale pixel version (VIFp) that its authors released. It estimates the fraction of a picture's
+visual information that is left in its copy. Each RGB channel is compared by itself, and their mean is taken.
 """
 
 from __future__ import annotations

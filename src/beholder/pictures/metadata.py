@@ -54,7 +54,7 @@ def clean_exif(exif: bytes) -> bytes | None:
 
 
 def exif_of(image: Image.Image) -> bytes | None:
-    """Return the EXIF data of a Pillow image, cleaned; those of TIFF files are made of their descriptive tags.
+    """Return the cleaned EXIF data of a Pillow image; for TIFF files they are made from the descriptive tags.
 
     EXIF data that nobody can read are dropped with a note.
     """

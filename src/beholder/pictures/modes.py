@@ -62,7 +62,7 @@ def normalise(image: Image.Image, *, turn: bool = True, own: bool = False) -> Im
     Args:
         image: in any Pillow mode; it is not changed.
         turn: whether the EXIF orientation is applied; it is removed in either case.
-        own: whether the caller has no more use for ``image``, whose pixels may then become those of the result.
+        own: whether the caller has no more use for ``image``; the result may then share its pixels.
 
     Raises:
         BadImageError: the mode is unknown.

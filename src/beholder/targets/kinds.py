@@ -83,7 +83,7 @@ class RateTarget(Target):
 
 
 class QualityTarget(Target):
-    """A lower limit on what is left of the picture: the smallest file is wanted."""
+    """A lower limit on quality: the smallest file that reaches it is wanted."""
 
     patience: ClassVar[float] = 0.03
     """Part of the quality scale that may fail below the best file found before the search ends there."""

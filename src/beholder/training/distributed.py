@@ -1,7 +1,7 @@
 """Several processes that train one network together, as ``torchrun`` starts them; usually there is just one.
 
-Every process works on its part of each batch; gradients and moving averages are averaged after every step, so that
-all hold the same weights all the time.  Keras' own ``distribution`` API does not serve the torch backend, and torch's
+Every process works on its part of each batch. Gradients and moving averages are averaged after every step, so all
+processes hold the same weights. Keras' own ``distribution`` API does not serve the torch backend, and torch's
 DistributedDataParallel wants to own the forward pass, which Keras' ``fit`` calls itself.
 """
 

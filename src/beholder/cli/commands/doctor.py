@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 def doctor(as_json: options.Json = False) -> None:
     """Try every codec and observer, look for every extra, and tell the command that mends what does not work.
 
-    Exits with 1 if something is installed but broken; what is not installed is no fault.
+    Exits with 1 if something is installed but broken. A missing extra is no fault.
     """
     from beholder import doctor as library
     from beholder.cli import tables

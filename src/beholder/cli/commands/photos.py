@@ -1,4 +1,4 @@
-"""``beholder compress``, ``decompress``, ``evaluate-image`` and ``demo``: what is done with a photo."""
+"""``beholder compress``, ``decompress``, ``evaluate-image`` and ``demo``: commands for one photo."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def evaluate_image(
     max_pixels: options.MaxPixels = None,
     as_json: options.Json = False,
 ) -> None:
-    """Compress a photo, decompress it, measure, and classify what is left."""
+    """Compress a photo, decompress it, measure it, and classify the result."""
     from beholder import api
     from beholder.cli import tables
 

@@ -1,8 +1,8 @@
 """ImageNet (ILSVRC-2012) as it is published: the devkit, validation images and training images.
 
-Labels are Keras': classes count from 0 in the order of their WordNet ids.  The devkit counts them from 1 in an order
-of its own; ``meta.mat`` holds its number (``ILSVRC2012_ID``) and the wnid of each class, and line ``i`` of
-``ILSVRC2012_validation_ground_truth.txt`` the number of ``ILSVRC2012_val_{i:08}.JPEG``.
+Labels are Keras': classes count from 0 in the order of their WordNet ids. The devkit counts them from 1 in an order
+of its own. ``meta.mat`` holds its number (``ILSVRC2012_ID``) and the wnid of each class. Line ``i`` of
+``ILSVRC2012_validation_ground_truth.txt`` holds the number of ``ILSVRC2012_val_{i:08}.JPEG``.
 
 Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge", IJCV 2015.
 """

@@ -1,7 +1,7 @@
 """Variables out of MATLAB files, in which ImageNet's devkit and Stanford Dogs keep their lists.
 
-What they need of the MAT-file format, level 5 ("MAT-File Format", The MathWorks): numbers, text, cell arrays and
-structures, plain or compressed.  scipy reads far more, but a damaged file can end the whole process there.
+They need a part of the MAT-file format, level 5 ("MAT-File Format", The MathWorks): numbers, text, cell arrays and
+structures, plain or compressed. scipy reads far more, but a damaged file can end the whole process there.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TEXTS = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18
 
 Value = Any
 """``np.ndarray`` (n,) of numbers, ``str``, a list of values (cell array), a list of dictionaries from field to value
-(structures), or None for what is empty or of another kind."""
+(structures), or None for empty values and other kinds."""
 
 
 def read_variable(data: bytes, name: str, shown: str) -> Value:

@@ -1,4 +1,4 @@
-"""WebDataset shards that other programs wrote: tars of samples, without an index of ours.
+"""WebDataset shards that other programs wrote: tars of samples, without Beholder's index.
 
 Members whose names agree up to the first dot of the file's name are one sample (https://github.com/webdataset/webdataset):
 ``0001.jpg``, ``0001.cls``.  The class is the ``.cls`` member, an index or a name, or in the ``.json`` member the key
@@ -92,7 +92,7 @@ def _is_ours(shard: Path) -> bool:
 @dataclass
 class _Samples:
     paths: list[str] = field(default_factory=list)
-    """``SHARD/KEY.SUFFIX``, unique even where keys are those of a shard only."""
+    """``SHARD/KEY.SUFFIX``, unique even where two shards have the same key."""
     which: array[int] = field(default_factory=lambda: array("i"))
     offsets: array[int] = field(default_factory=lambda: array("q"))
     sizes: array[int] = field(default_factory=lambda: array("q"))

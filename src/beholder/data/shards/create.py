@@ -1,8 +1,8 @@
 """``beholder data create``: from a data set as it is published to shards, in parallel, stopped and resumed at will.
 
 Which image goes into which shard follows from the list of images alone, and a broken image leaves a gap rather than
-moving its neighbours.  So every shard can be written by anybody at any time, with the same bytes, and a run that
-was interrupted goes on with the shards that are not there yet.
+moving its neighbours. So any process writes a shard with the same bytes at any time. An interrupted run goes on with
+the missing shards.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def create(
     workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Created:
-    """Write the images of ``source`` as shards into the folder ``output``, or finish what is there.
+    """Write the images of ``source`` as shards into the folder ``output``, or finish an interrupted run there.
 
     Args:
         shuffle: the seed of a random order; None for the order of the source.

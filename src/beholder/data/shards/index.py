@@ -1,13 +1,13 @@
 """The index of a folder of shards: one ``index.json``, and beside each shard a table of what lies where.
 
-``index.json`` (format ``beholder-shards``, version 1) names the data set and split and holds the number of samples,
-the classes as pairs of wnid and name in the order of their labels, and of each shard the file, the number of samples
-and bytes, and the SHA-256 of the shard and of its table.  It is small for a million images.
+``index.json`` (format ``beholder-shards``, version 1) names the data set and split. It holds the number of samples,
+and the classes as pairs of wnid and name in the order of their labels. For each shard it holds the file, the number
+of samples and bytes, and the SHA-256 of the shard and of its table. It is small for a million images.
 
 The table of ``NAME-000000.tar`` is ``NAME-000000.json`` (format ``beholder-shard``): columns ``keys``, ``names``,
-``labels`` (null without labels), and of each image file within the tar the ``offsets``, ``sizes`` and ``crc32``; and
-``skipped``, pairs of path and reason of the images that the shard lacks.  ``plan`` in all of them is a digest of what
-was to be written, by which an interrupted run recognises its shards.
+``labels`` (null without labels), and the ``offsets``, ``sizes`` and ``crc32`` of each image file within the tar.
+``skipped`` has pairs of path and reason for the images that the shard lacks. ``plan`` in all of them is a digest of
+what was to be written, by which an interrupted run recognises its shards.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Entry:
-    """One codec's file and what is known of it."""
+    """One codec's file, its figures and its decoded picture."""
 
     title: str
     codec: str
@@ -134,7 +134,7 @@ def compare(
     observers: Sequence[Observer] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Comparison:
-    """Compress ``image`` with every codec to one size, and measure what is left.
+    """Compress ``image`` with every codec to one size, and measure the decoded pictures.
 
     Metadata are left out and colours converted to sRGB first.  Each codec's file is the one nearest to ``bpp``; if one
     of them is off by more than half of ``TOLERANCE``, the farthest sets the size for all.

@@ -66,7 +66,7 @@ class Exhibit:
     curves: dict[Series, list[Shot]]
     """The kept qualities of each curve, rates rising."""
     chosen: dict[Series, int]
-    """Which of them are shown side by side: those of about equal rate."""
+    """Indices of the pictures of about equal rate, which are shown side by side."""
 
     @property
     def tiles(self) -> list[Shot]:

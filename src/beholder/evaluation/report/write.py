@@ -89,7 +89,7 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 
 def _fill(name: str, **fields: str) -> str:
-    """A template with ``{{field}}`` filled in, once: what is filled in is not looked at again."""
+    """Return a template with every ``{{field}}`` filled in once: values are not searched for fields again."""
     return _FIELD.sub(lambda match: fields[match[1]], _read(name))
 
 

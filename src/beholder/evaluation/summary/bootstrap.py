@@ -1,10 +1,9 @@
 """Means of groups of rows and their bootstrap replicates, in one pass and bounded memory.
 
 Images are drawn, with replacement, ``replicates`` times; a draw is a vector of weights, how often each image came.
-The same draws serve every group, so that whatever is computed from several groups (preserved accuracy, a mean over
-classifiers, a BD-rate) has its interval from jointly resampled images.  Of each group only weighted sums are kept:
-for every replicate and column one sum of values and one of weights.  Nothing depends on the order of rows but the last
-bits of sums.
+The same draws serve every group. So a figure of several groups, such as a BD-rate, has its interval from jointly
+resampled images. Of each group only weighted sums are kept: for every replicate and column one sum of values and one
+of weights. Nothing depends on the order of rows but the last bits of sums.
 """
 
 from __future__ import annotations

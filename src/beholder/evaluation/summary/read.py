@@ -80,7 +80,7 @@ class Rows(ABC):
             yield _chunk(pa.Table.from_batches(waiting), values)
 
     def check(self) -> None:
-        """Raise BadFileError unless the columns are those of a sweep."""
+        """Raise BadFileError unless the file has a sweep's columns."""
         pa = _pyarrow()
         schema = self.schema()
         kinds = {

@@ -77,7 +77,7 @@ def summarise(table: pa.Table, replicates: int = REPLICATES) -> Summary:
         replicates: how many bootstrap replicates make the intervals.
 
     Raises:
-        BadFileError: the columns are not those of a sweep.
+        BadFileError: the file has not a sweep's columns.
     """
     return _summarise(TableRows(table), replicates)
 

@@ -1,7 +1,7 @@
 """A sweep on a Ray cluster: batches are tasks, which Ray runs again when their worker or node dies.
 
-Every machine needs the same Beholder and must reach the data and the weights at the same path or URL; that they
-are the same is checked there.  Only this process writes results, so nothing else need be shared.
+Every machine needs the same Beholder, and the data and the weights at the same path or URL. Each machine checks that
+they are the same. Only this process writes results, so nothing else need be shared.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 An :class:`Evaluator` opens data, codecs and observers once and then does any number of batches.  It keeps no
 more than one image, its decompressed version and the observers' small views in memory.
 
-Observers are grouped by what is compressed for them: under the protocol ``native`` all see the same file, under
-``paper`` those of one square size do.  Each file is written once, decoded once and shown to its whole group.
+Observers are grouped by the picture that is compressed for them. Under the protocol ``native`` all see the same file.
+Under ``paper`` all observers of one square size do. Each file is written once, decoded once and shown to its whole
+group.
 """
 
 from __future__ import annotations
@@ -326,6 +327,6 @@ def _failure(index: int, key: str, name: str, error: Exception) -> Failure:
 
 
 def _warm_up(codec: Codec) -> None:
-    """Let the codec load what it keeps, so that the seconds are those of images."""
+    """Let the codec load its networks, so that the seconds belong to the images alone."""
     tiny = Image.new("RGB", (_WARM_UP_SIDE, _WARM_UP_SIDE), "gray")
     codec.decode(codec.encode(tiny))

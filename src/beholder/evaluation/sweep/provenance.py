@@ -73,7 +73,8 @@ def without_folders(words: Sequence[str]) -> list[str]:
 
 
 def last_name(text: str) -> str:
-    """The last name of an absolute path; of an address, host and path without user and key; anything else as it is."""
+    """Return the last name of an absolute path, the host and path of an address without user and key, and anything
+    else unchanged."""
     if "://" in text:
         parts = urlsplit(text)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -30,8 +30,8 @@ correct_original      bool            the label is first in the original; null w
 agrees                bool            the same class is first in both
 ====================  ==============  ===========================================================================
 
-Each part also holds, as Parquet metadata, which images could not be evaluated, who computed it, and a digest of its
-images' names, labels and contents, by which ``--resume`` sees that they have changed.
+Each part also holds Parquet metadata: the images that could not be evaluated, the machine, and a digest of its
+images' names, labels and contents. By the digest ``--resume`` sees that images have changed.
 """
 
 from __future__ import annotations

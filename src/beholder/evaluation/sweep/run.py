@@ -8,8 +8,8 @@
 - :mod:`.workers`, :mod:`.cluster` -- who does it.
 - :mod:`.results` -- the rows on disk.
 
-Only this process writes.  A batch is one file, which appears whole: whoever kills the sweep at any moment loses
-the batches under way (one, or one a worker) and resumes with the others.
+Only this process writes. A batch is one file, which appears whole. A sweep that is killed loses the batches under way
+(one, or one a worker) and resumes with the others.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def run(
     tell: Callable[[str], None] = lambda _: None,
     command: Sequence[str] | None = None,
 ) -> Outcome:
-    """Do the sweep, or what is left of it, and write its rows, ``settings.json`` and ``errors.csv`` to ``folder``.
+    """Do the sweep, or the rest of it, and write its rows, ``settings.json`` and ``errors.csv`` to ``folder``.
 
     Args:
         settings: from :func:`beholder.evaluation.sweep.settings.prepare`.
@@ -79,7 +79,7 @@ def run(
         runner: who does the work.
         progress: called after each batch.
         tell: called with a sentence for people where something unexpected is done.
-        command: the program and its arguments, for the record; None for those of this process.
+        command: the program and its arguments, for the record; None for this process's own.
 
     Raises:
         OutputError: ``folder`` holds something else, or cannot be written.

@@ -1,7 +1,7 @@
 """Settings of a sweep: data, codecs and their qualities, observers, metrics.  All of it decides the rows.
 
-:func:`prepare` turns a user's wishes into checked :class:`Settings`, which travel to worker processes and other
-machines, and which ``settings.json`` keeps beside the results, so that nobody resumes with others.
+:func:`prepare` turns options into checked :class:`Settings`, which travel to worker processes and other machines.
+``settings.json`` keeps them beside the results, so a sweep resumes with the same settings only.
 """
 
 from __future__ import annotations
@@ -228,7 +228,7 @@ def _open_codecs(names: Iterable[str], model: str | Path | None, effort: int) ->
 
 
 def parse_qualities(text: str) -> dict[str, tuple[int, ...]]:
-    """``"rnn=1,2,4,8;jpeg=5,10,20"`` as a dictionary; BadOptionError for anything else."""
+    """Parse ``"rnn=1,2,4,8;jpeg=5,10,20"`` to a dictionary; raise BadOptionError for anything else."""
     result: dict[str, tuple[int, ...]] = {}
     for clause in filter(None, (part.strip() for part in text.split(";"))):
         name, equals, values = (piece.strip() for piece in clause.partition("="))

@@ -1,7 +1,7 @@
 """Batches of photographs that are the same whenever they are asked for, so that a job can stop and resume exactly.
 
-Which pictures a batch holds and how they are augmented depends on the seed, the epoch, and the place in it alone:
-neither on what was drawn before nor on the number of worker processes.
+The pictures of a batch and their augmentation depend on the seed, the epoch, and the place in it alone. They depend
+neither on earlier draws nor on the number of worker processes.
 """
 
 from __future__ import annotations

@@ -132,7 +132,8 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class Curves(keras.callbacks.Callback):  # type: ignore[misc]
-    """TensorBoard and ``history.csv``; the weights of the best epoch; then the checkpoint of the epoch."""
+    """Write TensorBoard's files and ``history.csv``, the weights of the best epoch, and then the checkpoint of the
+    epoch."""
 
     def __init__(self, checkpoints: Checkpoints, steps: int, writer: Any) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """From a photograph to the square that a network is trained on: random crop, flip and colour.
 
-The reference's augmentation (that of TF-Slim's Inception and VGG): a crop of random area and aspect, or one of
-fixed size from a photograph of random size; a flip; brightness, contrast and saturation.
+Augmentation of the reference, TF-Slim's Inception and VGG. A crop has a random area and aspect, or a fixed size in a
+photograph of random size. A flip follows, then changes of brightness, contrast and saturation.
 """
 
 from __future__ import annotations

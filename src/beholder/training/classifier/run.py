@@ -4,9 +4,9 @@ Under ``runs/JOB``: ``last.pt`` (everything needed to go on exactly where it sto
 format, highest validation accuracy), ``history.csv``, ``tensorboard/``, ``settings.json``.  At the end the best
 weights become the observer ``JOB``.
 
-A run that was interrupted and resumed computes the same, on a CPU bit for bit, as one that was not: pictures,
-augmentation and dropout depend on the seed, the epoch and the step alone, and the checkpoint holds the rest.  (This
-takes the same number of torch threads and processes, for sums have an order.)
+An interrupted and resumed run computes the same as an undisturbed one, on a CPU bit for bit. Pictures, augmentation
+and dropout depend on the seed, the epoch and the step alone. The checkpoint holds the rest. (This takes the same
+number of torch threads and processes, for sums have an order.)
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def train_classifier(job: ClassifierJob) -> Outcome:
     """Run or resume a job to its last epoch and install the observer.  SIGINT and SIGTERM save and stop.
 
     Raises:
-        BadOptionError: options that cannot be, such as unknown layers, or others than those of a job to resume.
+        BadOptionError: impossible options, such as unknown layers, or other options than the job to resume has.
         BadImageError, BadFileError: see :func:`beholder.data.open_source`; checkpoints and weights that do not fit.
         NotAvailableError: a library or a file is missing.
         OutputError: the job exists, or its folder cannot be written.

@@ -42,7 +42,7 @@ class ClassifierJob:
     """Result of :func:`read_settings`."""
     dataset: str = "folder"
     pretrained: str | None = None
-    """None: random weights; ``imagenet``; or a file of weights."""
+    """Initial weights: None for random ones, ``imagenet``, or a file."""
     train_layers: str = "all"
     """``all``, ``head``, or names of layers and beginnings of names, separated by commas."""
     runs: Path = Path("runs")

@@ -1,4 +1,4 @@
-"""Tables of probabilities fitted to codes: those of real pictures are no exact Laplace distributions.
+"""Tables of probabilities fitted to codes, since codes of real pictures have no exact Laplace distribution.
 
 Pictures are encoded as the encoder does it, some with latent optimisation, and each table's symbols are counted.  Since
 latent optimisation takes the rate from the tables, that happens twice: with Laplace's, then with those fitted to the
@@ -28,7 +28,7 @@ PLAIN = 0.3
 LAST_ITERATIONS = (0, 1, 1, 1, 2, 2, 2, 3, 3, 4, 4, 5, 6, 7)
 """Last iterations of the others, drawn from these."""
 PRIOR = 500
-"""So many symbols of the table as it was count beside those of the pictures."""
+"""Weight of the table before fitting, in symbols: it counts like so many symbols of the pictures."""
 
 
 def fit_tables(

@@ -3,10 +3,10 @@
 The transform is fixed, so the codes are too.  Entropy model, human's picture, learned step and decoder learn from them
 one after the other (``parts``).  Every batch holds every quality.
 
-``searched`` in the settings is the fraction of samples whose codes are optimised as the encoder does it (optimise/),
-from step ``searched_from`` on and once the entropy model computes in integers; entropy model and decoder then know
-such codes as well as plain ones.  ``human_share`` is the weight of d_human in a machine's loss: what MS-SSIM wants
-serves classifiers that take no part as well as more of those that do (docs/codec.md).
+``searched`` in the settings is the fraction of samples whose codes are optimised as the encoder does it (optimise/).
+It begins at step ``searched_from``, once the entropy model computes in integers. So entropy model and decoder learn
+from optimised and from plain codes. ``human_share`` is the weight of d_human in a machine's loss. MS-SSIM in the loss
+helps unseen classifiers as much as more weight of the seen ones does (docs/codec.md).
 """
 
 from __future__ import annotations
@@ -132,8 +132,8 @@ class CodecModule(nn.Module):
         return self.parts[-1][0], begin, begin
 
     def draw_alpha(self, count: int, generator: torch.Generator) -> Tensor:
-        """Half the samples are the human's, a quarter a machine's, a quarter between; in the part "decoder", whose
-        networks the human does not use, none, three quarters and a quarter."""
+        """Half the samples have alpha 0, a quarter alpha 1, and a quarter lies between. The part "decoder" trains
+        networks that alpha 0 does not use: three quarters have alpha 1, and a quarter lies between."""
         if self.alpha is not None or self.part == "eye":
             return torch.full((count,), self.alpha or 0.0)
         # Fixed fractions rather than chances: kernels are prepared once for each shape they meet.
@@ -177,7 +177,7 @@ class CodecModule(nn.Module):
         return loss, {"train/distortion": float(distortion), f"train/bpp_{t + 1}": float(bpp)}
 
     def latent(self, image: Tensor, alpha: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents that are quantised: those of some samples are optimised, as the encoder does with more effort.
+        """Return the latents that are quantised. Some samples are optimised, as the encoder does with more effort.
 
         Returns:
             The latent; (n, iterations) 1 where a sample's codes are meant, since optimised ones serve one ``t``;

@@ -1,10 +1,10 @@
 """Training of the encoder's learned step together with the human's synthesis, on codes that files really hold.
 
-The step's output is rounded, so it has no gradient.  Training rounds by chance instead: a code goes up with a
-probability that a sigmoid of width ``dither`` gives (Agustsson and Theis, 2020), and down otherwise.  Two draws that
-mirror each other tell the slope of the distortion between both neighbours: where they differ, the mean of both
-gradients is the difference quotient of a quadratic.  With the finite difference of the rate that estimates the gradient
-of the expected cost
+The step's output is rounded, so it has no gradient. Training rounds by chance instead: a code goes up with a
+probability that a sigmoid of width ``dither`` gives (Agustsson and Theis, 2020), and down otherwise. Two mirrored
+draws give the slope of the distortion between both neighbours. Where they differ, the mean of both gradients is the
+difference quotient of a quadratic. With the finite difference of the rate that estimates the gradient of the expected
+cost
 
     log(1 - MS-SSIM) + lambda * log(bits per pixel)
 

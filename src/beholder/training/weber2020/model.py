@@ -12,13 +12,13 @@
     decoder: conv 1x1 512 - cell 512 (2, 1) - d2s - cell 512 (3, 1) - d2s - cell 256 (3, 3) - d2s
              - cell 128 (3, 3) - d2s - conv 1x1 to RGB          (input, hidden kernel); d2s: depth to space by 2
 
-Cells keep their state over the iterations and have no biases.  Odd kernels are padded by (k - 1) / 2 on every
-side.  A kernel of 2 is padded by one row below and one column on the right, as TensorFlow's SAME does, so an
-output sees its own position and those after it; the size stays.
+Cells keep their state over the iterations and have no biases. Odd kernels are padded by (k - 1) / 2 on every side. A
+kernel of 2 is padded by one row below and one column on the right, as TensorFlow's SAME does. So an output sees its
+own position and the next ones, and the size stays.
 
-Counted with hooks at width 1 (tests/training/weber2020/test_weber2020.py), for one iteration: the GRU network has
-22.7 M parameters and takes 526,000 multiply-adds a pixel (encoder 139,000, decoder 387,000), the LSTM network
-30.2 M and 701,000.  There is no entropy coder: the bits are counted raw.
+Counted with hooks at width 1 (tests/training/weber2020/test_weber2020.py), for one iteration. The GRU network has
+22.7 M parameters and takes 526,000 multiply-adds a pixel (encoder 139,000, decoder 387,000). The LSTM network has
+30.2 M and takes 701,000. There is no entropy coder: the bits are counted raw.
 """
 
 from __future__ import annotations
