@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-Found = tuple[list[str], list[str], list[np.ndarray]]
-"""Digests of files, BLAS kernels, pixels."""
+from beholder.codecs.rnn import Rnn
+
+Found = tuple[list[str], bytes, list[str], list[np.ndarray]]
+"""Digests of files, a file of effort 1, BLAS kernels, pixels."""
 GOLDEN = Path(__file__).parents[2] / "golden"
 WORK = """
 import hashlib, io, json, sys
@@ -25,22 +27,23 @@ smooth = np.add.outer(np.arange(180), np.arange(210))[..., None] % 256
 picture = Image.fromarray((smooth + rng.integers(0, 60, (180, 210, 3))).clip(0, 255).astype(np.uint8))
 codec = Rnn()
 written = [hashlib.sha256(codec.encode(picture, 8, alpha=alpha)).hexdigest() for alpha in (0, 0.3, 1)]
+optimised = Rnn(effort=1).encode(picture.crop((0, 0, 96, 80)), 4)
 pixels = [np.asarray(codec.decode(open(path, "rb").read())) for path in sys.argv[2:]]
 np.savez(sys.argv[1], *pixels)
 kernels = [library.architecture for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
-print(json.dumps([written, kernels]))
+print(json.dumps([written, optimised.hex(), kernels]))
 """
 
 
 def run(folder: Path, **environment: str) -> Found:
-    """Digests of files that another process writes, its BLAS kernels, and pixels of golden files."""
+    """Files that another process writes, its BLAS kernels, and pixels of golden files."""
     files = sorted(GOLDEN.glob("*.bhd"))[::5]
     assert files
     command = [sys.executable, "-W", "ignore", "-c", WORK, str(folder / "pixels.npz"), *map(str, files)]
     done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=True)
-    written, kernels = json.loads(done.stdout)
+    written, optimised, kernels = json.loads(done.stdout)
     with np.load(folder / "pixels.npz") as pixels:
-        return written, kernels, list(pixels.values())
+        return written, bytes.fromhex(optimised), kernels, list(pixels.values())
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +61,15 @@ def without_vectors() -> str:
 @pytest.mark.parametrize(("kernel", "threads"), [("Prescott", "1"), ("Sandybridge", "3")])
 def test_blas_kernels_and_threads(usual: Found, kernel: str, threads: str, tmp_path: Path) -> None:
     """Kernels without FMA or AVX sum in another order."""
-    if not usual[1] or usual[1][0] not in ("Haswell", "Zen", "SkylakeX", "Cooperlake", "Sapphirerapids"):
+    if not usual[2] or usual[2][0] not in ("Haswell", "Zen", "SkylakeX", "Cooperlake", "Sapphirerapids"):
         pytest.skip("no OpenBLAS for x86-64 with AVX2 here")
     found = run(tmp_path, OPENBLAS_CORETYPE=kernel, OMP_NUM_THREADS=threads, OPENBLAS_NUM_THREADS=threads)
-    assert found[1] != usual[1]
+    assert found[2] != usual[2]
     check(found, usual)
+
+
+def test_threads_change_nothing_of_optimised_files(usual: Found, tmp_path: Path) -> None:
+    assert run(tmp_path, OMP_NUM_THREADS="3", OPENBLAS_NUM_THREADS="3")[1] == usual[1]
 
 
 def test_numpy_without_vector_instructions(usual: Found, tmp_path: Path) -> None:
@@ -73,8 +80,12 @@ def test_numpy_without_vector_instructions(usual: Found, tmp_path: Path) -> None
 
 
 def check(found: Found, usual: Found) -> None:
+    """The same bytes without effort, as good ones with it, and pixels that hardly differ (docs/bhd-format.md)."""
     assert found[0] == usual[0]
-    for ours, theirs in zip(found[2], usual[2], strict=True):
+    assert len(found[1]) == pytest.approx(len(usual[1]), rel=0.02)
+    pictures = [np.asarray(Rnn().decode(optimised[1]), float) for optimised in (found, usual)]
+    assert np.abs(pictures[0] - pictures[1]).mean() < 1
+    for ours, theirs in zip(found[3], usual[3], strict=True):
         apart = np.abs(ours.astype(int) - theirs)
         assert apart.max() <= 1
         assert (apart > 0).mean() <= 1e-4
