@@ -230,8 +230,8 @@ class BpgImageFile(_CodecImageFile):
     def _read_header(self, file: IO[bytes]) -> None:
         header, _ = container.read_header(file)
         self._size = header.width, header.height
-        transparent = header.alpha in (container.Alpha.STRAIGHT, container.Alpha.PREMULTIPLIED)
-        self._mode = ("L" if header.chroma == 0 else "RGB") + ("A" if transparent else "")
+        has_opacity = header.alpha in (container.Alpha.STRAIGHT, container.Alpha.PREMULTIPLIED)
+        self._mode = ("L" if header.chroma == 0 else "RGB") + ("A" if has_opacity else "")
         self.info.update(metadata(header))
 
     def _check(self, data: bytes) -> None:

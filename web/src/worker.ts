@@ -69,7 +69,7 @@ async function readOpacity(picture: ProgressivePicture): Promise<Uint8Array | nu
     context.drawImage(bitmap, 0, 0);
     return Uint8Array.from({ length: width * height }, ((data) => (_: unknown, i: number) => data[4 * i]!)(context.getImageData(0, 0, width, height).data));
   } catch {
-    throw new BhdError("The alpha plane of this .bhd file is damaged: get the file anew.");
+    throw new BhdError("The opacity plane of this .bhd file is damaged: get the file anew.");
   }
 }
 

@@ -75,9 +75,9 @@ def collect(
             parent = source.parent if output is None else _home(path, folders) / inside
             found.append((source, parent))
     if not found:
-        searched = ", ".join(map(str, folders))
+        places = ", ".join(map(str, folders))
         deeper = "" if recursive else ", or search the folders in it with --recursive"
-        raise BadImageError(f"There is nothing to do in {searched}: name a folder with files for this command{deeper}.")
+        raise BadImageError(f"There is nothing to do in {places}: name a folder with files for this command{deeper}.")
     once: dict[str, tuple[Path, Path]] = {}
     for source, parent in found:
         once.setdefault(os.path.realpath(source), (source, parent))

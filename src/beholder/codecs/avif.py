@@ -17,7 +17,7 @@ _SHARPEST = 7
 
 
 class Avif(PillowCodec):
-    """AVIF with transparency; greyscale is stored as monochrome AV1 and comes back as L or LA."""
+    """AVIF with opacity; greyscale is stored as monochrome AV1 and comes back as L or LA."""
 
     name = "avif"
     title = "AVIF 4:2:0 (libaom)"

@@ -62,7 +62,7 @@ class Codec(ABC):
     """Further extensions that files of this format have."""
     scale: QualityScale
     modes: frozenset[str] = frozenset({"L", "RGB"})
-    """Modes stored as they are; images with transparency are composited on white where it is not."""
+    """Modes stored as they are; images with opacity are composited on white where it is not."""
     profiles: frozenset[str] = frozenset({GREY_SPACE, RGB_SPACE})
     """Colour spaces whose ICC profiles a file holds; under another one, colours are converted to sRGB."""
     oriented_by_exif: bool = True
@@ -133,7 +133,7 @@ class Codec(ABC):
         finally:
             self.progress = before
 
-    def encodes_together(self, image: Image.Image, alpha: float) -> bool:
+    def encodes_at_once(self, image: Image.Image, alpha: float) -> bool:
         """Whether :meth:`encode_many` makes the files of all qualities in one encoding, each a prefix of the next."""
         return False
 

@@ -19,7 +19,7 @@ _BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1
 
 
 class Heic(Codec):
-    """HEIC 4:2:0 with transparency; greyscale is stored as monochrome HEVC."""
+    """HEIC 4:2:0 with opacity; greyscale is stored as monochrome HEVC."""
 
     name = "heic"
     title = "HEIC 4:2:0 (x265)"

@@ -14,7 +14,7 @@ from beholder.pictures.modes import check_size
 
 
 class WebP(PillowCodec):
-    """WebP with transparency; it has no greyscale, so L and LA come back as RGB and RGBA."""
+    """WebP with opacity; it has no greyscale, so L and LA come back as RGB and RGBA."""
 
     name = "webp"
     title = "WebP 4:2:0 (libwebp)"

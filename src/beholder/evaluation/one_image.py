@@ -27,7 +27,7 @@ class Evaluation:
 
     ``bytes`` and ``bpp`` (8 x ``bytes`` / pixels) count the whole file.  ``metadata_bytes`` of it hold EXIF data and a
     colour profile, ``pixel_bytes`` all the rest; ``metadata_left_out`` are bytes of metadata that the original has and
-    the file has not.  MS-SSIM and PSNR (dB, infinite for equal pictures) are those of RGB pixels: transparency is
+    the file has not.  MS-SSIM and PSNR (dB, infinite for equal pictures) are those of RGB pixels: opacity is
     composited on white.  Seconds are those of the one call, with models loaded before.  Predictions are sorted, best
     first.
     """

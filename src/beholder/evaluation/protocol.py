@@ -57,7 +57,7 @@ class Paper(Protocol):
     name = "paper"
 
     def prepare(self, image: Image.Image, input_size: int) -> Image.Image:
-        """An sRGB square of :func:`paper_side` pixels, without transparency and metadata."""
+        """An sRGB square of :func:`paper_side` pixels, without opacity and metadata."""
         side, short = paper_side(input_size), min(image.size)
         # Cropped before it is resized: an image of 1 x 10 million pixels would fill the memory.
         square = centre_crop(to_srgb(flatten(image)).convert("RGB"), short)

@@ -181,7 +181,7 @@ def view(image: Image.Image, side: int) -> Image.Image:
     """Pixels that a classifier sees of an image: RGB, ``side`` x ``side``.
 
     The short side is resized to ``round(side / 0.875)`` with antialiased bicubic interpolation, then the centre is
-    cropped; transparency is composited on white.
+    cropped; opacity is composited on white.
 
     Args:
         image: any mode and size.

@@ -8,11 +8,11 @@ orientation.  :func:`normalise` maps
 Pillow mode               result  how
 ========================  ======  ===================================================================
 ``1``                     L       0 and 255
-``L``                     L       as it is; LA if the file names a transparent grey (PNG ``tRNS``)
+``L``                     L       as it is; LA if the file names a clear grey (PNG ``tRNS``)
 ``LA``, ``La``            LA      ``La`` (premultiplied) is divided by its alpha
-``P``                     RGB     through its palette; RGBA if the palette or file has transparency
+``P``                     RGB     through its palette; RGBA if the palette or file has opacity
 ``PA``                    RGBA    through its palette
-``RGB``                   RGB     as it is; RGBA if the file names a transparent colour
+``RGB``                   RGB     as it is; RGBA if the file names a clear colour
 ``RGBA``, ``RGBa``        RGBA    ``RGBa`` (premultiplied) is divided by its alpha
 ``RGBX``                  RGB     the fourth byte is padding and is dropped
 ``CMYK``                  RGB     through its ICC profile to sRGB where it has one, else Pillow's plain
@@ -20,7 +20,7 @@ Pillow mode               result  how
 ``YCbCr``, ``HSV``        RGB     Pillow's conversion
 ``LAB``                   RGB     CIE L*a*b* (D50) to sRGB with LittleCMS
 ``I;16`` and variants     L       0..65535 (of a TIFF file with fewer bits: 0..2^bits - 1) to 0..255, rounded;
-                                  LA with a transparent grey
+                                  LA with a clear grey
 ``I``, ``F``              L       by the range of the values: see :func:`beholder.pictures.arrays.to_8_bits`
 ========================  ======  ===================================================================
 """
@@ -113,7 +113,7 @@ def _to_known_mode(image: Image.Image, own: bool) -> Image.Image:
 
 
 def flatten(image: Image.Image) -> Image.Image:
-    """Return ``image`` without transparency: LA and RGBA are composited on white to L and RGB.
+    """Return ``image`` without opacity: LA and RGBA are composited on white to L and RGB.
 
     L and RGB come back as they are; any other mode is :func:`normalise`-d first.
     """
@@ -154,10 +154,10 @@ def _deep_grey(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         values = values.astype(np.uint16)  # in the byte order of this machine
     grey = to_8_bits(values, "The image", _white(image))
-    transparent = image.info.get("transparency")
-    if image.mode.startswith("I;16") and isinstance(transparent, int):
-        alpha = np.where(values == transparent, 0, 255).astype(np.uint8)
-        return Image.fromarray(np.stack([grey, alpha], axis=-1), "LA")
+    clear = image.info.get("transparency")
+    if image.mode.startswith("I;16") and isinstance(clear, int):
+        opacity = np.where(values == clear, 0, 255).astype(np.uint8)
+        return Image.fromarray(np.stack([grey, opacity], axis=-1), "LA")
     return Image.fromarray(grey, "L")
 
 

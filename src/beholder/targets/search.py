@@ -136,7 +136,7 @@ class _Files:
         if not scale.higher_is_better:
             self.ladder.reverse()
         # An encoder that optimises each quality on its own makes no file for nothing.
-        self.at_once = codec.encodes_together(image, alpha)
+        self.at_once = codec.encodes_at_once(image, alpha)
         self._codec, self._image, self._alpha, self._measure = codec, image, alpha, measure
         self._data: dict[int, bytes] = {}
         self._judged: dict[int, _File] = {}

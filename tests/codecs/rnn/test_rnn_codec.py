@@ -201,7 +201,7 @@ def test_garbage_never_crashes(codec: Rnn, garbage: bytes, seed: int) -> None:
         codec.decode(bitstream.MAGIC + garbage)
 
 
-def test_damaged_alpha_plane(codec: Rnn, photo: Image.Image) -> None:
+def test_damaged_opacity_plane(codec: Rnn, photo: Image.Image) -> None:
     stream = bitstream.read(codec.encode(photo, 1))
     buffer = BytesIO()
     Image.new("L", (5, 5)).save(buffer, "PNG")

@@ -117,19 +117,19 @@ class Bpg(Codec):
         chroma = self._chroma if colours == 3 else 0
         planes = colour.to_planes(pixels[:, :, :colours], chroma, self._bit_depth)
         picture = encode_picture(planes, chroma, settings)
-        transparency = None
+        opacity = None
         if image.mode in {"LA", "RGBA"}:
             planes = colour.to_planes(pixels[:, :, colours:], 0, self._bit_depth)
-            transparency = encode_picture(planes, 0, settings)
+            opacity = encode_picture(planes, 0, settings)
         header = container.Header(
             width=image.width,
             height=image.height,
             chroma=chroma,
             bit_depth=self._bit_depth,
-            alpha=container.Alpha.STRAIGHT if transparency else container.Alpha.NONE,
+            alpha=container.Alpha.STRAIGHT if opacity else container.Alpha.NONE,
             extensions=_extensions(image),
         )
-        return container.write_file(header, mux.join(picture, transparency))
+        return container.write_file(header, mux.join(picture, opacity))
 
     def _decode(self, data: bytes, quality: int | None) -> Image.Image:
         header, picture_data = container.read_file(data)

@@ -79,9 +79,9 @@ def to_pixels(planes: Sequence[Plane], alpha: Plane | None, header: Header) -> I
         header: meaning of the samples.
     """
     colours = 1 if header.chroma == 0 else 3
-    transparent = header.alpha in {Alpha.STRAIGHT, Alpha.PREMULTIPLIED}
+    has_opacity = header.alpha in {Alpha.STRAIGHT, Alpha.PREMULTIPLIED}
     for rows in _strips(header.height):
-        strip = np.empty((rows.stop - rows.start, header.width, colours + transparent), np.uint8)
+        strip = np.empty((rows.stop - rows.start, header.width, colours + has_opacity), np.uint8)
         if header.chroma == 0:
             strip[:, :, 0] = _luma_to_8(planes[0][rows], header)
         else:

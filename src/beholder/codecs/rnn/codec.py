@@ -130,7 +130,7 @@ class Rnn(Codec):
         size = (-(-image.height // BLOCK), -(-image.width // BLOCK))
         return encoder.optimised_for(self.model, alpha, self.effort, quality, size) > 0
 
-    def encodes_together(self, image: Image.Image, alpha: float) -> bool:
+    def encodes_at_once(self, image: Image.Image, alpha: float) -> bool:
         return not self._optimises(image, bitstream.quantise_alpha(alpha) / ALPHA_STEPS, ITERATIONS)
 
     def encode_many(self, image: Image.Image, qualities: Sequence[int], *, alpha: float = 0.0) -> list[bytes]:
@@ -139,7 +139,7 @@ class Rnn(Codec):
         Where codes are optimised for a quality, every quality by itself, as :meth:`encode` does."""
         if not qualities:
             return []
-        if not self.encodes_together(image, alpha):
+        if not self.encodes_at_once(image, alpha):
             return super().encode_many(image, qualities, alpha=alpha)
         wanted = [self.scale.check(self.name, quality) for quality in qualities]
         whole = bitstream.read(self.encode(image, max(wanted), alpha=alpha))
@@ -177,7 +177,7 @@ class Rnn(Codec):
             BadFileError: the file is damaged.
         """
         stream = bitstream.read(data)
-        names = {ICC: "icc_profile", EXIF: "exif", PLANE: "alpha_plane"}
+        names = {ICC: "icc_profile", EXIF: "exif", PLANE: "opacity_plane"}
         return {
             "model": stream.model.hex(),
             "version": bitstream.VERSION,

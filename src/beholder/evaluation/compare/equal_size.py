@@ -32,7 +32,7 @@ def nearest(codec: Codec, image: Image.Image, size: int, alpha: float = 0.0) -> 
     better = 1 if codec.scale.higher_is_better else -1
     ladder = list(range(codec.scale.lowest - codec.beyond, codec.scale.highest + codec.beyond + 1))[::better]
     files: dict[float, bytes] = {}
-    if codec.encodes_together(image, alpha):
+    if codec.encodes_at_once(image, alpha):
         qualities = list(range(codec.scale.lowest, codec.scale.highest + 1))
         files = dict(zip(qualities, codec.encode_many(image, qualities, alpha=alpha), strict=True))
 

@@ -26,7 +26,7 @@ _MOST_NODES = 200_000
 _MOST_NAMES = 100_000
 _LONGEST_PROPERTY = 1 << 24
 # They change no value, or only its type and shape.
-_TRANSPARENT = frozenset(
+_PASSING = frozenset(
     {"Identity", "Cast", "CastLike", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Dropout"}
     | {"QuantizeLinear", "DequantizeLinear", "ZipMap", "Clip"}
 )
@@ -51,7 +51,7 @@ class Structure:
         """The operator behind ``output`` that decides what its values mean; None if it says nothing."""
         for _ in range(len(self.makers) + 1):
             operator, before = self.makers.get(output, ("", ""))
-            if operator not in _TRANSPARENT:
+            if operator not in _PASSING:
                 break
             output = before
         name = operator.lower().replace("_", "")

@@ -125,16 +125,16 @@ def _conv(step: Step) -> dict[int, str]:
     if max(size) > 1:
         ends = b.ints(-(1 << 40), -(1 << 40))
         weight = b.add("Slice", weight, b.ints(-1, -1), ends, b.ints(2, 3), b.ints(-1, -1))
-    reach = [(k - 1) * d for k, d in zip(size, dilations, strict=True)]
+    extent = [(k - 1) * d for k, d in zip(size, dilations, strict=True)]
     pads = step.attribute("pads", [0, 0, 0, 0])
-    spread = _insert_zeros(step, step.gradient, reach, pads)
-    back = [r - p for r, p in zip([*reach, *reach], pads, strict=True)]
+    stretched = _insert_zeros(step, step.gradient, extent, pads)
+    back = [r - p for r, p in zip([*extent, *extent], pads, strict=True)]
     if min(back) < 0:
         raise _unsupported(step, "with padding wider than its kernel")
-    return {0: b.add("Conv", spread, weight, group=groups, dilations=dilations, kernel_shape=size, pads=back)}
+    return {0: b.add("Conv", stretched, weight, group=groups, dilations=dilations, kernel_shape=size, pads=back)}
 
 
-def _insert_zeros(step: Step, gradient: str, reach: Sequence[int], pads: Sequence[int]) -> str:
+def _insert_zeros(step: Step, gradient: str, extent: Sequence[int], pads: Sequence[int]) -> str:
     """The gradient of a strided operator as that of stride 1 would be: zeros where nothing was computed."""
     strides, b = step.attribute("strides", [1, 1]), step.builder
     if max(strides) == 1:
@@ -145,7 +145,7 @@ def _insert_zeros(step: Step, gradient: str, reach: Sequence[int], pads: Sequenc
     size = b.add("Shape", gradient)
     wide = b.add("Reshape", wide, b.add("Mul", size, b.ints(1, 1, down, across)))
     # Up to a stride of the input's last rows and columns may have been passed over.
-    missing = b.ints(0, 0, *(pads[i] + pads[i + 2] - reach[i] for i in (0, 1)))
+    missing = b.ints(0, 0, *(pads[i] + pads[i + 2] - extent[i] for i in (0, 1)))
     ends = b.add("Add", b.add("Shape", step.inputs[0]), missing)
     wide = b.add("Pad", wide, b.ints(0, 0, 0, 0, 0, 0, down, across))
     both = b.ints(2), b.ints(4)
@@ -287,10 +287,10 @@ def _average_pool(step: Step) -> dict[int, str]:
         ones = b.add("Add", b.add("Mul", step.inputs[0], b.constant(0.0)), b.constant(1.0))
         options = {"group": channels, "kernel_shape": size, "pads": pads, "strides": strides}
         gradient = b.add("Div", gradient, b.add("Conv", ones, kernel, **options))
-    reach = [k - 1 for k in size]
-    spread = _insert_zeros(step, gradient, reach, pads)
-    back = [r - p for r, p in zip([*reach, *reach], pads, strict=True)]
-    return {0: b.add("Conv", spread, kernel, group=channels, kernel_shape=size, pads=back)}
+    extent = [k - 1 for k in size]
+    stretched = _insert_zeros(step, gradient, extent, pads)
+    back = [r - p for r, p in zip([*extent, *extent], pads, strict=True)]
+    return {0: b.add("Conv", stretched, kernel, group=channels, kernel_shape=size, pads=back)}
 
 
 def _global_pool(step: Step) -> dict[int, str]:

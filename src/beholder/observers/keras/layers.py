@@ -149,12 +149,12 @@ def _same(
     """Zeros around ``source`` as TensorFlow's padding ``same`` or ``valid`` adds them, and the output's area."""
     before, after, area = [], [], []
     for length, kernel, stride, dilation in zip(source.shape[1:], size, strides, dilations, strict=True):
-        reach = (kernel - 1) * dilation + 1
+        extent = (kernel - 1) * dilation + 1
         if padding == "same":
             count = math.ceil(length / stride)
-            total = max((count - 1) * stride + reach - length, 0)
+            total = max((count - 1) * stride + extent - length, 0)
         else:
-            count, total = (length - reach) // stride + 1, 0
+            count, total = (length - extent) // stride + 1, 0
         before.append(total // 2)
         after.append(total - total // 2)
         area.append(count)

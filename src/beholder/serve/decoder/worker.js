@@ -61,7 +61,7 @@ async function readOpacity(picture) {
         return Uint8Array.from({ length: width * height }, ((data) => (_, i) => data[4 * i])(context.getImageData(0, 0, width, height).data));
     }
     catch {
-        throw new BhdError("The alpha plane of this .bhd file is damaged: get the file anew.");
+        throw new BhdError("The opacity plane of this .bhd file is damaged: get the file anew.");
     }
 }
 function post(id, picture, { width, height, data }, opacity, corrected, seconds) {

@@ -36,7 +36,7 @@ class Weber2020Module(nn.Module):
     def __init__(self, settings: PaperSettings, alpha: float | None) -> None:
         super().__init__()
         if alpha is None:
-            raise BadOptionError("The paper's network serves one observer: give --alpha a number, not any.")
+            raise BadOptionError("The network of Weber et al. serves one observer: give --alpha a number, not any.")
         self.codec = Weber2020(settings.model)
         self.alpha = alpha
         self.machine: FeatureDistortion | None = None
