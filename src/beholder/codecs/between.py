@@ -32,10 +32,10 @@ def close_in(
     for _ in range(tries):
         if enough():
             return
-        share = 0.5
+        fraction = 0.5
         if under is not None and over is not None and over > under:
-            share = min(max(under / (under - over), _LEAST), 1 - _LEAST)
-        quality = low + share * (high - low)
+            fraction = min(max(under / (under - over), _LEAST), 1 - _LEAST)
+        quality = low + fraction * (high - low)
         side, value = distance(quality)
         if side:
             high, over = quality, value
