@@ -14,9 +14,9 @@ torch = pytest.importorskip("torch")
 
 from beholder.errors import BadOptionError  # noqa: E402
 from beholder.training.codec.run import CodecTraining, parse, read_settings  # noqa: E402
-from beholder.training.codec.settings import SwiftSettings  # noqa: E402
+from beholder.training.codec.settings import LappedTransformSettings  # noqa: E402
 from beholder.training.config_file import CONFIGS, Section, keys  # noqa: E402
-from beholder.training.weber2020.settings import PaperSettings  # noqa: E402
+from beholder.training.weber2020.settings import Weber2020Settings  # noqa: E402
 
 GUIDE = Path(__file__).parents[3] / "docs" / "how-to" / "train-codec.md"
 
@@ -95,7 +95,7 @@ def test_values_out_of_range(photos: Path, tmp_path: Path, key: str, value: Any,
 
 
 def test_every_key_of_a_config_is_tried() -> None:
-    assert {key for key, _, _ in WRONG} == {key.split(".")[0] for key in keys(Section(SwiftSettings))}
+    assert {key for key, _, _ in WRONG} == {key.split(".")[0] for key in keys(Section(LappedTransformSettings))}
 
 
 @pytest.mark.parametrize("key", ["model", "steps", "parts", "phases", "lr"])
@@ -114,4 +114,4 @@ def test_documented_keys_are_those_that_there_are() -> None:
     table = re.findall(r"^\| (`.*?) \|", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
     documented = [key for cell in table for key in re.findall(r"`([\w.]+)`", cell)]
     assert len(documented) == len(set(documented))
-    assert set(documented) == {*keys(Section(SwiftSettings)), *keys(Section(PaperSettings))}
+    assert set(documented) == {*keys(Section(LappedTransformSettings)), *keys(Section(Weber2020Settings))}

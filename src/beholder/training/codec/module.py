@@ -23,7 +23,7 @@ from beholder.codecs.rnn.torch.human_distortion import human_distortion
 from beholder.codecs.rnn.torch.machine_distortion import FeatureDistortion
 from beholder.codecs.rnn.torch.model import LappedTransformCodec
 from beholder.codecs.rnn.torch.objective import EntropyModelRate, TorchObjectives
-from beholder.training.codec.settings import SwiftSettings
+from beholder.training.codec.settings import LappedTransformSettings
 from beholder.training.codec.step import StepObjective, fit_rate
 from beholder.training.distributed import Processes
 
@@ -34,7 +34,7 @@ DECODER_QUALITIES = (0, 1, 1, 2, 2, 3, 4, 5, 6, 7)
 class CodecModule(nn.Module):
     """The codec and its entropy model."""
 
-    def __init__(self, settings: SwiftSettings, alpha: float | None) -> None:
+    def __init__(self, settings: LappedTransformSettings, alpha: float | None) -> None:
         super().__init__()
         self.settings = settings
         self.codec = LappedTransformCodec(settings.model)

@@ -25,13 +25,13 @@ from beholder.codecs.rnn.torch.weights import begin_from, load_checkpoint
 from beholder.errors import BadOptionError, OutputError
 from beholder.files import replacing
 from beholder.training import distributed as processes
-from beholder.training.codec.settings import Phase, SwiftSettings
+from beholder.training.codec.settings import LappedTransformSettings, Phase
 from beholder.training.config_file import CONFIGS, LONGEST_VALUE, Section, check, read_object
 from beholder.training.config_file import build as build_settings
 from beholder.training.distributed import Processes
 from beholder.training.photos import PhotoCrops, find_photos, validation_set
 from beholder.training.speed import Speed
-from beholder.training.weber2020.settings import PaperSettings
+from beholder.training.weber2020.settings import Weber2020Settings
 
 CHECKPOINT_SECONDS = 180
 FROZEN = "machine."
@@ -75,13 +75,16 @@ def read_settings(config: str | Path) -> dict[str, Any]:
     return settings
 
 
-def parse(settings: dict[str, Any], where: str = "of the job") -> SwiftSettings | PaperSettings:
+def parse(settings: dict[str, Any], where: str = "of the job") -> LappedTransformSettings | Weber2020Settings:
     """The values of a config, with defaults.
 
     Raises:
         BadOptionError: a key is unknown, missing or out of its range.
     """
-    kinds: dict[str, type[SwiftSettings | PaperSettings]] = {"swift": SwiftSettings, "paper": PaperSettings}
+    kinds: dict[str, type[LappedTransformSettings | Weber2020Settings]] = {
+        "swift": LappedTransformSettings,
+        "paper": Weber2020Settings,
+    }
     if "architecture" not in settings:
         raise BadOptionError(f"The config {where} lacks architecture: add swift or paper.")
     architecture = settings["architecture"]
@@ -98,11 +101,11 @@ def parse(settings: dict[str, Any], where: str = "of the job") -> SwiftSettings 
     return found
 
 
-def build(settings: SwiftSettings | PaperSettings | dict[str, Any], alpha: float | None) -> nn.Module:
+def build(settings: LappedTransformSettings | Weber2020Settings | dict[str, Any], alpha: float | None) -> nn.Module:
     """The training module of a config's architecture."""
     if isinstance(settings, dict):
         settings = parse(settings)
-    if isinstance(settings, SwiftSettings):
+    if isinstance(settings, LappedTransformSettings):
         from beholder.training.codec.module import CodecModule
 
         return CodecModule(settings, alpha)

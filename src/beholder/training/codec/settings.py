@@ -106,7 +106,7 @@ class CommonSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SwiftSettings(CommonSettings):
+class LappedTransformSettings(CommonSettings):
     """The lapped-transform codec's."""
 
     model: CodecConfig = setting(

@@ -20,7 +20,7 @@ from beholder.codecs.rnn.torch.human_distortion import ms_ssim
 from beholder.codecs.rnn.torch.machine_distortion import FeatureDistortion, Vgg16
 from beholder.errors import BadOptionError
 from beholder.training.weber2020.model import BPP, Weber2020
-from beholder.training.weber2020.settings import PaperSettings
+from beholder.training.weber2020.settings import Weber2020Settings
 
 HUMAN_WEIGHT = 5000.0
 MACHINE_WEIGHT = 1000.0
@@ -33,7 +33,7 @@ class Weber2020Module(nn.Module):
         BadOptionError: ``alpha`` is None (any).
     """
 
-    def __init__(self, settings: PaperSettings, alpha: float | None) -> None:
+    def __init__(self, settings: Weber2020Settings, alpha: float | None) -> None:
         super().__init__()
         if alpha is None:
             raise BadOptionError("The network of Weber et al. serves one observer: give --alpha a number, not any.")

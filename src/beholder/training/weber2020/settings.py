@@ -10,7 +10,7 @@ from beholder.training.weber2020.model import CELLS, MODES, Weber2020Config
 
 
 @dataclass(frozen=True, kw_only=True)
-class PaperSettings(CommonSettings):
+class Weber2020Settings(CommonSettings):
     """``vgg16`` names the file of the machine's weights."""
 
     model: Weber2020Config = setting(
