@@ -78,7 +78,7 @@ class Source(ABC):
 
     @abstractmethod
     def labels(self) -> np.ndarray:
-        """The labels of all examples, int32 (n,), without reading images; all -1 if there are none."""
+        """The labels of all examples, int32 (N,), without reading images; all -1 if there are none."""
 
     def parts(self) -> list[range]:
         """Consecutive ranges of indices that are best read together: shards, or at most 1000 files each."""

@@ -23,7 +23,7 @@ def bd_quality(anchor: ArrayLike, test: ArrayLike) -> float:
     counts.
 
     Args:
-        anchor: points (rate, quality), shape (n, 2), in any order; rate in bits per pixel or any other unit.
+        anchor: points (rate, quality), shape (N, 2), in any order; rate in bits per pixel or any other unit.
         test: the other curve's points.
 
     Returns:

@@ -24,7 +24,7 @@ def bd_rate(anchor: ArrayLike, test: ArrayLike, *, anchor_rates: tuple[float, fl
     that cost more rate than another one without being better are left out.
 
     Args:
-        anchor: points (rate, quality), shape (n, 2), in any order; rate in bits per pixel or any other unit.
+        anchor: points (rate, quality), shape (N, 2), in any order; rate in bits per pixel or any other unit.
             Quality on a scale where equal steps mean about the same: PSNR in dB,
             or MS-SSIM through :func:`beholder.metrics.ms_ssim_db`.
         test: the other curve's points.

@@ -67,7 +67,7 @@ def ms_ssim_db(value: float) -> float:
 
 
 def halve(x: NDArray[Any]) -> NDArray[Any]:
-    """Means of 2 x 2 pixels of (c, h, w); an odd side gets one row or column of zeros in front."""
+    """Means of 2 x 2 pixels of (C, H, W); an odd side gets one row or column of zeros in front."""
     height, width = x.shape[1:]
     if height % 2 or width % 2:
         x = np.pad(x, ((0, 0), (height % 2, 0), (width % 2, 0)))

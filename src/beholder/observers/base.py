@@ -92,7 +92,7 @@ class Observer(ABC):
 
     @abstractmethod
     def _run(self, images: Sequence[Image.Image]) -> Float32Array:
-        """Probabilities (n, classes) of at least one checked image."""
+        """Probabilities (N, classes) of at least one checked image."""
 
     def _embed(self, images: Sequence[Image.Image]) -> Float32Array:
         """Result of :meth:`features` for at least one checked image."""
@@ -109,7 +109,7 @@ class Observer(ABC):
             images: mode RGB, each exactly ``input_size`` x ``input_size``; any number of them.
 
         Returns:
-            float32 array (n, classes); each row sums to 1.
+            float32 array (N, classes); each row sums to 1.
 
         Raises:
             BadImageError: an image has another mode or size.
@@ -130,7 +130,7 @@ class Observer(ABC):
             images: as for :meth:`predict`, at least one.
 
         Returns:
-            float32 array (n, d); d depends on the network.
+            float32 array (N, D); D depends on the network.
 
         Raises:
             as for :meth:`predict`; BadOptionError: there is no image.
@@ -199,7 +199,7 @@ def view(image: Image.Image, side: int) -> Image.Image:
 
 
 def preprocess(images: Sequence[Image.Image], info: ObserverInfo) -> Float32Array:
-    """Stack RGB images to a network's input: float32 (n, 3, S, S), (pixel - mean) / std, ordered channels."""
+    """Stack RGB images to a network's input: float32 (N, 3, S, S), (pixel - mean) / std, ordered channels."""
     batch: Float32Array = np.stack([np.asarray(image, np.float32) for image in images])
     if info.channel_order == "BGR":
         batch = batch[..., ::-1]

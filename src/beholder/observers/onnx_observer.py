@@ -26,7 +26,7 @@ _OPENED = ("_opened", "_signature")
 
 
 class OnnxObserver(Observer):
-    """A classifier with one input of pictures and an output (n, classes); see :mod:`.signature` for all that it may be.
+    """A classifier with one input of pictures and an output (N, classes); see :mod:`.signature` for all that it may be.
 
     The file is opened at the first prediction, once in a process for all observers of the same file.  Observers can be
     pickled: a copy opens the file again where it is used.
@@ -120,7 +120,7 @@ class OnnxObserver(Observer):
         return self._run(images) if name is None else self._evaluate(images, name, ())
 
     def _evaluate(self, images: Sequence[Image.Image], output: str, names: Sequence[str]) -> Float32Array:
-        """One output, float32 (n, d)."""
+        """One output, float32 (N, D)."""
         try:
             return self._batches(images, output, names)
         except Exception as first:

@@ -82,8 +82,8 @@ def install(
     """Put a classifier where ``observers.get(name)`` finds it; returns its folder.
 
     Args:
-        model: the bytes of an ONNX file, or its path (copied): one input (n, 3, S, S) or (n, S, S, 3) of preprocessed
-            pixels; the first output (n, classes), a second one named ``features`` (n, d) if there is one.
+        model: the bytes of an ONNX file, or its path (copied): one input (N, 3, S, S) or (N, S, S, 3) of preprocessed
+            pixels; the first output (N, classes), a second one named ``features`` (N, D) if there is one.
         info: its ``name`` is replaced by ``name``.
         labels: (wnid, readable name) of every class; wnid "" where there is none.
         output: what the first output holds.

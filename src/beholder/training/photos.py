@@ -115,7 +115,7 @@ def find_photos(folder: Path) -> list[Path]:
 
 
 def validation_set(folder: Path, side: int = 256, most: int = 48) -> np.ndarray:
-    """Centre crops (n, 3, side, side) uint8 of the first photographs, shrunk only where they are large."""
+    """Centre crops (N, 3, side, side) uint8 of the first photographs, shrunk only where they are large."""
     crops = []
     for path in find_photos(folder)[:most]:
         image = flatten(load(path)).convert("RGB")

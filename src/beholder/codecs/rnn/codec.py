@@ -202,7 +202,7 @@ def _between(quality: float) -> tuple[int, int]:
 
 
 class _Padded:
-    """A picture's RGB pixels as (3, 16a, 16b), the last row and column repeated; windows are made when asked for."""
+    """A picture's RGB pixels as (3, 16H, 16W), the last row and column repeated; windows are made when asked for."""
 
     def __init__(self, image: Image.Image) -> None:
         self._image = image

@@ -64,6 +64,7 @@ class Stage:
 
     @property
     def pyramid(self) -> bool:
+        """Whether the stage codes one low-frequency channel from coarse to fine."""
         return self.passes == PYRAMID
 
 

@@ -120,6 +120,7 @@ class Model:
 
     @functools.cached_property
     def entropy(self) -> EntropyModel:
+        """The integer entropy model; BadOptionError if its arrays are damaged."""
         try:
             return EntropyModel(self.arrays, self.layout)
         except KeyError as error:

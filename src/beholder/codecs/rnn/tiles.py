@@ -19,11 +19,11 @@ Area = tuple[slice, slice]
 
 
 class Pixels(Protocol):
-    """(3, 16a, 16b) uint8: an array, or what cuts windows from a picture when they are asked for."""
+    """(3, 16H, 16W) uint8: an array, or what cuts windows from a picture when they are asked for."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(3, 16a, 16b)."""
+        """(3, 16H, 16W)."""
 
     def __getitem__(self, window: tuple[slice, slice, slice], /) -> NDArray[np.uint8]:
         """All channels of some rows and columns."""

@@ -26,7 +26,7 @@ _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f
 _TEXTS = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
 
 Value = Any
-"""``np.ndarray`` (n,) of numbers, ``str``, a list of values (cell array), a list of dictionaries from field to value
+"""``np.ndarray`` (N,) of numbers, ``str``, a list of values (cell array), a list of dictionaries from field to value
 (structures), or None for empty values and other kinds."""
 
 

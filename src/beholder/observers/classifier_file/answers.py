@@ -36,10 +36,10 @@ def table(values: Any, rows: int, names: Sequence[str]) -> Float32Array:
 def probabilities(
     values: Float32Array, classes: int, output: Output, last: LastStep | None, path: Path
 ) -> Float32Array:
-    """Probabilities (n, classes), rows sum to 1.
+    """Probabilities (N, classes), rows sum to 1.
 
     Args:
-        values: (n, columns); one column is the second of two classes.
+        values: (N, columns); one column is the second of two classes.
         classes: how many are named.
         output: what the sidecar says.
         last: the file's last operator.
@@ -76,7 +76,7 @@ def probabilities(
 
 
 def _one_column(values: Float32Array, output: Output, last: LastStep | None, path: Path) -> Float32Array:
-    """Probability (n,) of the second of two classes."""
+    """Probability (N,) of the second of two classes."""
     bounded = values.min() >= 0 and values.max() <= 1
     if output == "probabilities" or (output == "auto" and last == "sigmoid"):
         if not bounded:

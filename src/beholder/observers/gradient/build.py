@@ -1,6 +1,6 @@
 """Write the gradient graph of a classifier: how differently it sees two pictures, and the gradient of that.
 
-    decoded, original (n, 3, h, w) float32 RGB, 0 to 255  ->  distortion (n,), gradient (n, 3, h, w) by ``decoded``
+    decoded, original (N, 3, H, W) float32 RGB, 0 to 255  ->  distortion (N,), gradient (N, 3, H, W) by ``decoded``
 
 Features are compared at every resolution of the network, and class probabilities a little:
 

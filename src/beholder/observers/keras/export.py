@@ -1,8 +1,8 @@
 """From a Keras classifier to an ONNX file for inference, and the proof that both give the same answers.
 
 The graph is written layer by layer instead of traced, which works on every Keras backend, with any batch size and
-for grouped convolutions: ``pixels`` float32 (n, 3, S, S), preprocessed  ->  ``probabilities`` (n, classes) and
-``features`` (n, d), the pooled input of the last layer with weights.  Batch normalisation is folded into the
+for grouped convolutions: ``pixels`` float32 (N, 3, S, S), preprocessed  ->  ``probabilities`` (N, classes) and
+``features`` (N, D), the pooled input of the last layer with weights.  Batch normalisation is folded into the
 convolution before it.
 """
 
@@ -30,7 +30,7 @@ TOLERANCE = 1e-4
 
 
 def to_onnx(model: keras.Model, path: Path, input_size: int, *, int8: bool = False) -> None:
-    """Write ``model``, which maps float32 (n, S, S, 3) to (n, classes), to the ONNX file ``path``.
+    """Write ``model``, which maps float32 (N, S, S, 3) to (N, classes), to the ONNX file ``path``.
 
     Args:
         input_size: S.

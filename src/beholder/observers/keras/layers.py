@@ -1,6 +1,6 @@
 """Conversion of each type of Keras layer to ONNX: the table ``CONVERTERS``.
 
-Keras has images as (n, height, width, channels), the graph as (n, channels, height, width).
+Keras has images as (N, height, width, channels), the graph as (N, channels, height, width).
 """
 
 from __future__ import annotations

@@ -32,21 +32,21 @@ _EPSILON = 1e-3
 def lite0(
     weights: None = None, classes: int = 1000, name: str = "efficientnet_lite0", input_tensor: Any = None
 ) -> keras.Model:
-    """EfficientNet-Lite0 with random weights: float32 (n, 224, 224, 3) to probabilities (n, classes)."""
+    """EfficientNet-Lite0 with random weights: float32 (N, 224, 224, 3) to probabilities (N, classes)."""
     return _build(name, classes, input_tensor, 224, width=1.0, depth=1.0, dropout=0.2)
 
 
 def lite1(
     weights: None = None, classes: int = 1000, name: str = "efficientnet_lite1", input_tensor: Any = None
 ) -> keras.Model:
-    """EfficientNet-Lite1 with random weights: float32 (n, 240, 240, 3) to probabilities (n, classes)."""
+    """EfficientNet-Lite1 with random weights: float32 (N, 240, 240, 3) to probabilities (N, classes)."""
     return _build(name, classes, input_tensor, 240, width=1.0, depth=1.1, dropout=0.2)
 
 
 def lite2(
     weights: None = None, classes: int = 1000, name: str = "efficientnet_lite2", input_tensor: Any = None
 ) -> keras.Model:
-    """EfficientNet-Lite2 with random weights: float32 (n, 260, 260, 3) to probabilities (n, classes)."""
+    """EfficientNet-Lite2 with random weights: float32 (N, 260, 260, 3) to probabilities (N, classes)."""
     return _build(name, classes, input_tensor, 260, width=1.1, depth=1.2, dropout=0.3)
 
 

@@ -52,7 +52,7 @@ class Graph:
         self.scalars: set[str] = set()
 
     def input(self, name: str, side: int) -> Tensor:
-        """The graph's input (n, 3, side, side)."""
+        """The graph's input (N, 3, side, side)."""
         shape = ["n", 3, side, side]
         self.model.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
         return Tensor(name, (3, side, side))

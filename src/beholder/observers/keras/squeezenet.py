@@ -28,7 +28,7 @@ _FIRES = (  # name, squeeze, expand, pool before it
 def squeezenet(
     weights: None = None, classes: int = 1000, name: str = "squeezenet", input_tensor: Any = None
 ) -> keras.Model:
-    """The network with random weights: float32 (n, 227, 227, 3), BGR minus means, to probabilities (n, classes)."""
+    """The network with random weights: float32 (N, 227, 227, 3), BGR minus means, to probabilities (N, classes)."""
     keras = require_keras()
     layers = keras.layers
 

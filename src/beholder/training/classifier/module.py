@@ -47,7 +47,7 @@ class Parts:
 class ClassifierModule(keras.Model):  # type: ignore[misc]
     """Wraps a classifier of :mod:`beholder.observers.keras.zoo`.
 
-    Batches are uint8 (n, S, S, 3) in RGB and labels int64 (n,); a label below 0 is not counted in validation.
+    Batches are uint8 (N, S, S, 3) in RGB and labels int64 (N,); a label below 0 is not counted in validation.
     A step whose gradients are not finite changes nothing but ``skipped``.
 
     ``weight_decay`` w adds w/2 times the sum of squares of all kernels that learn to the loss, but for depthwise ones
@@ -81,7 +81,7 @@ class ClassifierModule(keras.Model):  # type: ignore[misc]
         return [variable for metric in self.metrics for variable in metric.variables]
 
     def call(self, pixels: Tensor, training: bool = False) -> Tensor:
-        """Logits, float32 (n, classes), of a batch."""
+        """Logits, float32 (N, classes), of a batch."""
         x = pixels.to(self.torch_device, non_blocking=True).float()
         if self._flip:
             x = x.flip(-1)

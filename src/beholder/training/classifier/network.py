@@ -19,7 +19,7 @@ EVERYTHING, HEAD = "all", "head"
 
 
 def build(job: ClassifierJob, classes: int) -> Any:
-    """A job's Keras model at its first step: pixels (n, S, S, 3), preprocessed, to probabilities (n, classes).
+    """A job's Keras model at its first step: pixels (N, S, S, 3), preprocessed, to probabilities (N, classes).
 
     Raises:
         BadOptionError: the network, its input size or a layer's name is impossible.

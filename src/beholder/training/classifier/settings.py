@@ -51,6 +51,7 @@ class ClassifierJob:
 
     @property
     def folder(self) -> Path:
+        """The job's folder, which holds its checkpoint, weights and history."""
         return self.runs / self.job_id
 
     @property

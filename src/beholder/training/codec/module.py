@@ -144,7 +144,7 @@ class CodecModule(nn.Module):
         return alpha
 
     def loss(self, image: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """image (n, 3, h, w) in [0, 1] -> scalar loss and figures for the log."""
+        """image (N, 3, H, W) in [0, 1] -> scalar loss and figures for the log."""
         n, _, height, width = image.shape
         # All processes draw for the whole batch and take their rows.
         count = n * self.group.world
@@ -180,8 +180,8 @@ class CodecModule(nn.Module):
         """Return the latents that are quantised. Some samples are optimised, as the encoder does with more effort.
 
         Returns:
-            The latent; (n, iterations) 1 where a sample's codes are meant, since optimised ones serve one ``t``;
-            and (n,) the number of iterations that they are optimised for, 0 where they are not.
+            The latent; (N, iterations) 1 where a sample's codes are meant, since optimised ones serve one ``t``;
+            and (N,) the number of iterations that they are optimised for, 0 where they are not.
         """
         latent = self.codec.analysis(image)
         every, optimised_for = latent.new_ones(len(image), ITERATIONS), torch.zeros_like(t)

@@ -55,6 +55,7 @@ class CodecJob:
 
     @property
     def folder(self) -> Path:
+        """The job's folder, which holds its checkpoint and log."""
         return self.runs / self.job_id
 
 
@@ -154,6 +155,7 @@ class CodecTraining:
 
     @property
     def checkpoint(self) -> Path:
+        """The file that ``--resume`` goes on from."""
         return self.job.folder / "last.pt"
 
     def save(self) -> None:
@@ -204,7 +206,7 @@ class CodecTraining:
         return peak * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
 
     def train_step(self, pixels: np.ndarray) -> dict[str, float]:
-        """One optimiser step on (n, 3, h, w) uint8 pixels, all processes' batch; not finite, it changes nothing."""
+        """One optimiser step on (N, 3, H, W) uint8 pixels, all processes' batch; not finite, it changes nothing."""
         settings = self.settings
         self.model.begin_step(self.step, self.average)
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + self.step)

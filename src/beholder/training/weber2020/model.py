@@ -68,7 +68,7 @@ class ConvGRU(nn.Module):
         self.candidate = SameConv(hidden, hidden, kernels[1])
 
     def forward(self, x: Tensor, state: State | None) -> State:
-        """x: (b, inputs, h, w); state: (h,), each (b, hidden, h / stride, w / stride), or None for zeros."""
+        """x: (N, inputs, H, W); state: (h,), each (N, hidden, H / stride, W / stride), or None for zeros."""
         r, z, c = self.inputs(x).chunk(3, 1)
         h = torch.zeros_like(c) if state is None else state[0]
         r, z = torch.sigmoid(torch.cat([r, z], 1) + self.gates(h)).chunk(2, 1)
@@ -104,13 +104,14 @@ class SameConv(nn.Conv2d):
         super().__init__(inputs, outputs, kernel, stride, padding=(kernel - 1) // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: (N, inputs, H, W) -> (N, outputs, H, W)."""
         if self.kernel_size[0] % 2 == 0:
             x = F.pad(x, (0, 1, 0, 1))
         return super().forward(x)
 
 
 class Encoder(nn.Module):
-    """Residual (b, 3, 16 h, 16 w) -> tanh of the binarizer (b, 32, h, w), in (-1, 1)."""
+    """Residual (N, 3, 16H, 16W) -> tanh of the binarizer (N, 32, H, W), in (-1, 1)."""
 
     def __init__(self, config: Weber2020Config) -> None:
         super().__init__()
@@ -133,7 +134,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Codes (b, 32, h, w) -> prediction (b, 3, 16 h, 16 w), normalised, not clamped."""
+    """Codes (N, 32, H, W) -> prediction (N, 3, 16H, 16W), normalised, not clamped."""
 
     def __init__(self, config: Weber2020Config) -> None:
         super().__init__()
@@ -179,11 +180,11 @@ class Weber2020(nn.Module):
         """Encode and decode.
 
         Args:
-            image: (b, 3, h, w) in [0, 1], any size; sides are padded to multiples of 16 by edge replication.
+            image: (N, 3, H, W) in [0, 1], any size; sides are padded to multiples of 16 by edge replication.
             iterations: how many; by default the config's.
 
         Returns:
-            After each iteration, the image (b, 3, h, w), not clamped; each iteration's codes of +-1,
+            After each iteration, the image (N, 3, H, W), not clamped; each iteration's codes of +-1,
             (b, 32, ceil(h / 16), ceil(w / 16)).
         """
         height, width = image.shape[2:]
@@ -202,7 +203,7 @@ class Weber2020(nn.Module):
         return images, codes
 
     def decode(self, codes: list[Tensor], height: int, width: int) -> Tensor:
-        """The image (b, 3, height, width) after the last of ``codes``, not clamped: all a decoder would run."""
+        """The image (N, 3, height, width) after the last of ``codes``, not clamped: all a decoder would run."""
         _, states = self._no_states()
         decoded: Tensor | None = None
         for code in codes:

@@ -58,7 +58,7 @@ class Weber2020Module(nn.Module):
         return [self.codec]
 
     def loss(self, image: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """image (n, 3, h, w) in [0, 1] -> scalar loss and figures for the log; bpp counts raw bits."""
+        """image (N, 3, H, W) in [0, 1] -> scalar loss and figures for the log; bpp counts raw bits."""
         images, _ = self.codec(image)
         distortion = torch.stack([self.distortion(decoded, image).mean() for decoded in images])
         loss = distortion.mean()

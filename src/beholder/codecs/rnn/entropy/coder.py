@@ -94,8 +94,8 @@ class EntropyModel:
         """Iteration ``t``'s segment.
 
         Args:
-            latent: (latent, h, w) quantised latent.
-            state: (latent, h, w) quantised latent before iteration ``t``; it is brought up to date.
+            latent: (latent, H, W) quantised latent.
+            state: (latent, H, W) quantised latent before iteration ``t``; it is brought up to date.
             finer: (latent,) by how many levels ``latent`` is finer than after the iteration; None where it is not.
         """
         import constriction
@@ -211,7 +211,7 @@ class EntropyModel:
         net.apply(codes, state)
 
     def bits(self, latents: Sequence[Ints | Floats]) -> float:
-        """Bits of the first iterations, given the quantised latent (latent, h, w) after each."""
+        """Bits of the first iterations, given the quantised latent (latent, H, W) after each."""
         return self.rate_estimate(latents).bits(latents)
 
     def rate_estimate(self, latents: Sequence[Ints | Floats]) -> RateEstimate:
@@ -292,10 +292,10 @@ class RateEstimate:
 
         Args:
             latents: quantised latent after each iteration.
-            direction: 1 or -1, (latent, h, w): which way each would move.
+            direction: 1 or -1, (latent, H, W): which way each would move.
 
         Returns:
-            For each iteration (latent, h, w): bits for each unit of its codes, 0 where nothing is coded or the code
+            For each iteration (latent, H, W): bits for each unit of its codes, 0 where nothing is coded or the code
             could not move.
         """
         result = [np.zeros(latent.shape, np.float32) for latent in latents]
@@ -314,7 +314,7 @@ class RateEstimate:
 
 @dataclass(frozen=True)
 class _Tables:
-    """The table that each code of a stage is coded with, (k, h, w) each.
+    """The table that each code of a stage is coded with, (k, H, W) each.
 
     Attributes:
         bits: of all entries of all tables.

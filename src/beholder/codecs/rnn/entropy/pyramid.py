@@ -110,7 +110,7 @@ def inputs(
     """Inputs of the network of one pass.
 
     Args:
-        planes: (..., h, w) integer codes of the low-frequency channels in coding order, the last being the one that is
+        planes: (..., H, W) integer codes of the low-frequency channels in coding order, the last being the one that is
             coded.
         step: the pass.
         xp: numpy, or torch if the planes are its tensors.

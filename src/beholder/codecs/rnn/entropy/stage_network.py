@@ -41,7 +41,7 @@ Whole = NDArray[np.float32]
 """Integers below 2^24 in magnitude, held as float32: exact, and several times faster than int64."""
 Activations = NDArray[np.uint8]
 Positions = NDArray[np.intp]
-"""Indices into the flattened (h, w) map of positions, ascending."""
+"""Indices into the flattened (H, W) map of positions, ascending."""
 
 ACTIVATION_SCALE = 32
 """Activations are integers in units of 1/32."""
@@ -112,7 +112,7 @@ class StageNetwork:
         """Codes that take the stage's channels from ``state`` to ``latent``.
 
         Args:
-            latent, state: (k, h, w) the stage's channels alone, or (h, w) one of them.
+            latent, state: (k, H, W) the stage's channels alone, or (H, W) one of them.
             number: which of the stage's channels it is; all of them by default.
         """
         if not self.refines:
@@ -120,7 +120,7 @@ class StageNetwork:
         return np.where(state == 0, latent, np.abs(latent) - self.factor[number].astype(state.dtype) * np.abs(state))
 
     def apply(self, codes: Ints, state: Ints) -> None:
-        """Bring ``state``, (latent, h, w), up to date with the stage's codes. Values beyond ``CODE_LIMIT``, which
+        """Bring ``state``, (latent, H, W), up to date with the stage's codes. Values beyond ``CODE_LIMIT``, which
         encoders never write, are clipped."""
         for channel, factor, code in zip(self.channels, self.factor[:, 0, 0], codes, strict=True):
             old = state[channel].astype(np.int32)
@@ -130,7 +130,7 @@ class StageNetwork:
     def passes(self, codes: Ints, state: Ints) -> Iterator[tuple[Positions, Tables, NDArray[np.int8]]]:
         """Per pass: its positions (p,), and (k, p) the table and the mean's integer part of each code.
 
-        ``codes``, (k, h, w), is read anew before each pass, so a decoder fills it in as it goes.
+        ``codes``, (k, H, W), is read anew before each pass, so a decoder fills it in as it goes.
         """
         height, width = state.shape[1:]
         areas = windows(height, width)

@@ -25,20 +25,20 @@ LEAST_MSE = 0.05
 
 
 class Distortion(Protocol):
-    """Distance of pictures from one original; pictures are (3, h, w) uint8."""
+    """Distance of pictures from one original; pictures are (3, H, W) uint8."""
 
     def distortion(self, decoded: Pixels) -> float:
         """Logarithm of what a metric lacks of its best value."""
 
     def gradient(self, decoded: Pixels) -> Floats:
-        """Gradient of :meth:`distortion` by each value, whose range is 0 to 255: (3, h, w)."""
+        """Gradient of :meth:`distortion` by each value, whose range is 0 to 255: (3, H, W)."""
 
 
 class MseDistortion:
     """log(mean squared error) of pictures beside one original.
 
     Args:
-        original: (3, h, w) uint8.
+        original: (3, H, W) uint8.
     """
 
     def __init__(self, original: Pixels) -> None:
@@ -61,7 +61,7 @@ class BlendDistortion:
     """Weighted mean of the distortions of MS-SSIM and SSIMULACRA2.
 
     Args:
-        original: (3, h, w) uint8.
+        original: (3, H, W) uint8.
         weight: of SSIMULACRA2, 0 to 1.
     """
 
@@ -83,7 +83,7 @@ class HumanDistance:
     """Settings of latent optimisation at alpha 0: what it minimises, and from which codes it begins.
 
     Attributes:
-        make: the distortion of a picture (3, h, w) uint8.
+        make: the distortion of a picture (3, H, W) uint8.
         lambdas: Lagrange multiplier times the picture's bits per pixel, for each number of iterations.
         learned_step: whether the codes begin where the learned step, which serves MS-SSIM, leaves them.
         activity: factor on the differences of the blocks' activity from their mean.  Quantiser steps grow with the

@@ -33,7 +33,7 @@ class MsSsimDistortion:
     """log(1 - MS-SSIM) of pictures beside one original.
 
     Args:
-        original: (3, h, w) uint8, no side shorter than the window's 11 pixels.
+        original: (3, H, W) uint8, no side shorter than the window's 11 pixels.
         keep: keep the original's statistics, 48 bytes a pixel: one comparison alone takes as long without.
     """
 
@@ -49,11 +49,11 @@ class MsSsimDistortion:
             for_each(measure, range(len(original)))
 
     def distortion(self, decoded: NDArray[np.uint8]) -> float:
-        """log(1 - MS-SSIM) of a (3, h, w) uint8 picture."""
+        """log(1 - MS-SSIM) of a (3, H, W) uint8 picture."""
         return self._compare(decoded, gradient=False)[0]
 
     def gradient(self, decoded: NDArray[np.uint8]) -> Floats:
-        """Gradient of :meth:`distortion` by each value, whose range is 0 to 255: (3, h, w)."""
+        """Gradient of :meth:`distortion` by each value, whose range is 0 to 255: (3, H, W)."""
         result = self._compare(decoded, gradient=True)[1]
         assert result is not None
         return result
@@ -112,7 +112,7 @@ class MsSsimDistortion:
 def _terms(
     x: Floats, y: Floats, mean_y: Floats | None, variance_y: Floats | None, last: bool, gradient: bool
 ) -> tuple[float, Floats | None]:
-    """Mean of one scale's comparison of one channel, and its gradient by each of ``x``, (h, w).
+    """Mean of one scale's comparison of one channel, and its gradient by each of ``x``, (H, W).
 
     The original's statistics are computed where they are None.
     """
@@ -176,7 +176,7 @@ def _slope(by_statistics: Floats, x: Floats, y: Floats, count: int, out: Floats)
 
 
 def _mean_and_variance(y: Floats) -> tuple[Floats, Floats]:
-    """Mean and variance of each window in a channel (h, w): (h - 10, w - 10) each."""
+    """Mean and variance of each window in a channel (H, W): (H - 10, W - 10) each."""
     result = np.empty((2, y.shape[0] - BORDER, y.shape[1] - BORDER), np.float32)
     for rows in _strips(*result.shape[1:]):
         read = y[rows.start : rows.stop + BORDER]

@@ -73,7 +73,7 @@ class Ssimulacra2Distortion:
     """log(100 - SSIMULACRA2) of pictures beside one original.
 
     Args:
-        original: (3, h, w) uint8, sRGB, no side shorter than 8 pixels.
+        original: (3, H, W) uint8, sRGB, no side shorter than 8 pixels.
     """
 
     def __init__(self, original: NDArray[np.uint8]) -> None:
@@ -89,15 +89,15 @@ class Ssimulacra2Distortion:
             self.originals.append(planes)
 
     def score(self, decoded: NDArray[np.uint8]) -> float:
-        """SSIMULACRA2 of a (3, h, w) uint8 picture."""
+        """SSIMULACRA2 of a (3, H, W) uint8 picture."""
         return 100 - self._compare(decoded, gradient=False)[0]
 
     def distortion(self, decoded: NDArray[np.uint8]) -> float:
-        """log(100 - SSIMULACRA2) of a (3, h, w) uint8 picture."""
+        """log(100 - SSIMULACRA2) of a (3, H, W) uint8 picture."""
         return math.log(self._compare(decoded, gradient=False)[0] + LEAST)
 
     def gradient(self, decoded: NDArray[np.uint8]) -> Floats:
-        """Gradient of :meth:`distortion` by each value, whose range is 0 to 255: (3, h, w)."""
+        """Gradient of :meth:`distortion` by each value, whose range is 0 to 255: (3, H, W)."""
         loss, result = self._compare(decoded, gradient=True)
         assert result is not None
         result *= np.float32(1 / (loss + LEAST))
@@ -202,7 +202,7 @@ def _curve() -> tuple[Floats, Floats]:
 
 
 def _mix(matrix: Floats, planes: Floats) -> Floats:
-    """(3, 3) @ (3, h, w)."""
+    """(3, 3) @ (3, H, W)."""
     return (matrix @ planes.reshape(len(planes), -1)).reshape(planes.shape)
 
 

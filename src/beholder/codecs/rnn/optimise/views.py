@@ -44,7 +44,7 @@ class View:
     mirrored: bool = False
 
     def show(self, picture: NDArray[np.uint8]) -> Floats:
-        """(3, H, W), 0 to 255 -> the view, (3, h, w)."""
+        """(3, H, W), 0 to 255 -> the view, (3, H, W)."""
         down, across = self._filters()
         part = picture[:, self.rows, self.columns].astype(np.float32)
         if down is not None:
@@ -54,7 +54,7 @@ class View:
         return np.ascontiguousarray(part[:, :, ::-1]) if self.mirrored else part
 
     def add_adjoint(self, gradient: Floats, total: Floats) -> None:
-        """Add to ``total`` (3, H, W) the vector-Jacobian product of :meth:`show` for ``gradient`` (3, h, w)."""
+        """Add to ``total`` (3, H, W) the vector-Jacobian product of :meth:`show` for ``gradient`` (3, H, W)."""
         down, across = self._filters()
         if self.mirrored:
             gradient = gradient[:, :, ::-1]

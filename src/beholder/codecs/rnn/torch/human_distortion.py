@@ -20,7 +20,7 @@ C1, C2 = similarity.C1 / 255**2, similarity.C2 / 255**2
 
 
 def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
-    """MS-SSIM (Wang et al., 2003) of RGB batches (n, 3, h, w) in [0, 1], one value a sample, mean of channels.
+    """MS-SSIM (Wang et al., 2003) of RGB batches (N, 3, H, W) in [0, 1], one value a sample, mean of channels.
 
     Five scales where the short side is at least 161 pixels; below that as many as fit an 11-pixel window, their
     weights renormalised.  The Gaussian filter runs as two banded matrix products, on CPUs several times faster

@@ -18,7 +18,7 @@ class Film(nn.Module):
         self.by_iteration = nn.Parameter(torch.zeros(iterations, 2 * channels))
 
     def forward(self, x: Tensor, alpha: Tensor, t: Tensor | None = None) -> Tensor:
-        """x: (b, c, h, w); alpha: (b,) in [0, 1]; t: (b,) 0-based iteration."""
+        """x: (N, C, H, W); alpha: (N,) in [0, 1]; t: (N,) 0-based iteration."""
         powers = torch.stack([alpha, alpha * alpha], 1)
         scale_shift = powers @ self.by_alpha
         scale_shift = scale_shift + (self.by_iteration[0] if t is None else self.by_iteration[t])
@@ -36,6 +36,7 @@ class ConvGRU(nn.Module):
         self.candidate = nn.Conv2d(hidden, hidden, 1, bias=False)
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        """x: (N, inputs, H, W); h: (N, hidden, H, W) -> new hidden state, (N, hidden, H, W)."""
         r, z, c = self.inputs(x).chunk(3, 1)
         hr, hz = self.gates(h).chunk(2, 1)
         candidate = torch.tanh(c + self.candidate(torch.sigmoid(r + hr) * h))

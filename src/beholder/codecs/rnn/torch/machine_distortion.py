@@ -55,7 +55,7 @@ class Lite0(nn.Module):
         self.net = net.requires_grad_(False)
 
     def forward(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
-        """image (n, 3, h, w) in [0, 1] -> feature maps of the stages, logits (n, 1000)."""
+        """image (N, 3, H, W) in [0, 1] -> feature maps of the stages, logits (N, 1000)."""
         net = self.net
         x = (image * 255 - 127) / 128
         x = net._swish(net._bn0(net._conv_stem(x)))
@@ -86,7 +86,7 @@ class SqueezeNet(nn.Module):
         return F.conv2d(x, weight, bias, **options)
 
     def forward(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
-        """image (n, 3, h, w) in [0, 1] -> feature maps, logits (n, 1000)."""
+        """image (N, 3, H, W) in [0, 1] -> feature maps, logits (N, 1000)."""
         x = (image.flip(1) * 255 - self.mean) / 1.0  # type: ignore[operator]
         # TensorFlow's "same": the odd pixel of padding goes after.
         sides = [max((-(-n // 2) - 1) * 2 + 3 - n, 0) for n in (image.shape[3], image.shape[2])]
@@ -127,7 +127,7 @@ class Vgg16(nn.Module):
         self.register_buffer("mean", torch.tensor(CAFFE_MEAN)[:, None, None], persistent=False)
 
     def forward(self, image: Tensor) -> tuple[list[Tensor], Tensor | None]:
-        """image (n, 3, h, w) in [0, 1] -> relu1_1 and relu5_1; there are no logits."""
+        """image (N, 3, H, W) in [0, 1] -> relu1_1 and relu5_1; there are no logits."""
         x = image.flip(1) * 255 - self.mean  # type: ignore[operator]
         found = []
         for layer in self.LAYERS:
@@ -168,7 +168,7 @@ class FeatureDistortion(nn.Module):
         self.mixed = False
 
     def forward(self, decoded: Tensor, original: Tensor) -> Tensor:
-        """One value a sample; inputs (n, 3, h, w) in [0, 1]."""
+        """One value a sample; inputs (N, 3, H, W) in [0, 1]."""
         distances, divergences = [], []
         for network in self.networks:
             with mixed_precision(self.mixed, original):

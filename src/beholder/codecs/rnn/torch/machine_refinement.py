@@ -37,11 +37,11 @@ class MachineRefinement(Refinement):
         """Correction of the linear reconstruction.
 
         Args:
-            y_hat: (b, latent, a, b).
+            y_hat: (N, latent, H, W).
             hidden: (N, K, H, W), the decoder's hidden state.
-            reconstruction: (b, 3, 16a, 16b) YCbCr.
-            index: (b,) as :func:`~beholder.codecs.rnn.torch.refinement.film_index` gives it.
-            alpha: (b,).
+            reconstruction: (N, 3, 16H, 16W) YCbCr.
+            index: (N,) as :func:`~beholder.codecs.rnn.torch.refinement.film_index` gives it.
+            alpha: (N,).
         """
         codes = self.mid(F.silu(self._entered(y_hat, hidden)))
         return self.correct(codes, y_hat, reconstruction, index, self._factors(index, alpha))

@@ -72,11 +72,12 @@ class CodecConfig:
     step_blocks: int = 3
 
     def as_dict(self) -> dict[str, int]:
+        """The config as ``model.json`` stores it."""
         return asdict(self)
 
 
 class Analysis(nn.Module):
-    """Image to latent: (b, 3, 16a, 16b) in [0, 1] -> (b, latent, a, b)."""
+    """Image to latent: (N, 3, 16H, 16W) in [0, 1] -> (N, latent, H, W)."""
 
     step: Tensor
     luma: Tensor
@@ -91,6 +92,7 @@ class Analysis(nn.Module):
         self.register_buffer("luma", torch.from_numpy(basis.luma)[:, None, None])
 
     def forward(self, image: Tensor) -> Tensor:
+        """Channel 0 is the block activity, an integer; the others are coefficients in units of the step at level 0."""
         patches = F.pixel_unshuffle(self.borders(to_ycc(image)), PATCH)
         coefficients = self.linear(F.pixel_unshuffle(patches, 2))
         activity = block_activity(coefficients, self.luma)
@@ -112,6 +114,7 @@ class Recurrence(nn.Module):
         self.mixed = False
 
     def forward(self, y_hat: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor) -> Tensor:
+        """y_hat: (N, latent, H, W); hidden: (N, K, H, W); alpha, t: (N,) -> hidden state after iteration t."""
         features = torch.cat([y_hat, y_hat.abs()], 1) / self.spread.repeat(2, 1, 1)
         with mixed_precision(self.mixed, y_hat):
             new: Tensor = self.cell(F.silu(self.film(self.enter(features), alpha, t)), hidden)

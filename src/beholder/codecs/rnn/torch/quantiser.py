@@ -49,10 +49,10 @@ class Quantiser(nn.Module):
         self.searched_ratio[:] = torch.from_numpy(np.stack([_log_ratio(latent, ranges) for ranges in optimised]))
 
     def gain(self, alpha: Tensor, t: Tensor, optimised_for: Tensor | None = None) -> Tensor:
-        """1 / step, (b, latent, 1, 1); 0 where nothing has been coded by iteration ``t``.
+        """1 / step, (N, latent, 1, 1); 0 where nothing has been coded by iteration ``t``.
 
         Args:
-            alpha, t: (b,).
+            alpha, t: (N,).
             optimised_for: (N,) number of iterations that latent optimisation served, 0 without it; None: 0 for all.
         """
         human, machine = self.log_ratio
@@ -75,7 +75,7 @@ class Quantiser(nn.Module):
         """The centroid of each cell, between the human's and a machine's; linear between whole numbers.
 
         Args:
-            q: (b, latent, h, w) integers.
+            q: (N, latent, H, W) integers.
             alpha, t, optimised_for: as for :meth:`gain`.
         """
         gain = self.gain(alpha, t, optimised_for)

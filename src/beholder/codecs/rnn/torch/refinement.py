@@ -46,6 +46,7 @@ class Residual(nn.Module):
             self.second.weight.mul_(0.2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: (N, C, H, W); the shape stays."""
         return x + self.second(F.silu(self.first(x)))
 
 
@@ -84,10 +85,10 @@ class Refinement(nn.Module):
 
         Args:
             codes: (N, codes, H, W) features at stride 16.
-            y_hat: (b, latent, a, b), whose first channel is the activity.
-            reconstruction: (b, 3, 16a, 16b) YCbCr.
-            index: (b,) as :func:`film_index` gives it.
-            factors: (b, 2 width) scales and shifts.
+            y_hat: (N, latent, H, W), whose first channel is the activity.
+            reconstruction: (N, 3, 16H, 16W) YCbCr.
+            index: (N,) as :func:`film_index` gives it.
+            factors: (N, 2 width) scales and shifts.
         """
         h = F.silu(self.modulate(self.join(codes, reconstruction), factors))
         return F.pixel_shuffle(self.scale(y_hat, index) * self.leave(self.body(h)), STRIDE)
@@ -179,4 +180,5 @@ def _back(conv: nn.Module, gradient: Tensor) -> Tensor:
 
 
 def conv3(inputs: int, outputs: int) -> nn.Conv2d:
+    """3x3 convolution that keeps the size."""
     return nn.Conv2d(inputs, outputs, 3, padding=1)

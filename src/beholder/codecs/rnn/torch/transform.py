@@ -71,11 +71,11 @@ class BorderFilter(nn.Module):
         self.weight = nn.Parameter(torch.from_numpy(matrix.copy()))
 
     def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
-        """x: (b, c, 16a, 16b), any c; the same shape comes out.
+        """x: (N, C, 16H, 16W), any C; the same shape comes out.
 
         Args:
             x: the picture, or its differences.
-            weight: (b, 16, 16), a filter for each sample instead of the module's own.
+            weight: (N, 16, 16), a filter for each sample instead of the module's own.
         """
         matrix = self.weight.T if weight is None else weight.transpose(1, 2)[:, None]
         return self._along(self._along(x, matrix).transpose(2, 3), matrix).transpose(2, 3)
@@ -91,7 +91,7 @@ class BorderFilter(nn.Module):
 
 
 def to_ycc(image: Tensor) -> Tensor:
-    """(b, 3, h, w) RGB in [0, 1] -> YCbCr centred on 0."""
+    """(N, 3, H, W) RGB in [0, 1] -> YCbCr centred on 0."""
     matrix = image.new_tensor(RGB_TO_YCC)
     return F.conv2d(image - 0.5, matrix[:, :, None, None])
 
@@ -114,11 +114,11 @@ def masking(activity: Tensor) -> Tensor:
 
 
 def block_activity(coefficients: Tensor, luma: Tensor) -> Tensor:
-    """Integer activity of every block, (b, 1, h, w), 0 or more.
+    """Integer activity of every block, (N, 1, H, W), 0 or more.
 
     Args:
-        coefficients: (b, n, h, w) of the lapped DCT.
-        luma: (n, 1, 1), 1 for luma's alternating functions, else 0.
+        coefficients: (N, n, H, W) of the lapped DCT.
+        luma: (N, 1, 1), 1 for luma's alternating functions, else 0.
     """
     variance = (coefficients.square() * luma).sum(1, keepdim=True) / BLOCK**2
     own = ACTIVITY_RATE * torch.log2(1 + variance / ACTIVITY_FLOOR)

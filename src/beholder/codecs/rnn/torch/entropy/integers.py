@@ -19,6 +19,7 @@ class IntLayer(nn.Module):
         self.quantise = False
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: (N, inputs, H, W) -> (N, outputs, H, W), with rounded weights when ``quantise`` is on."""
         weight, bias = self.conv.weight, self.conv.bias
         if self.quantise:
             weight = round_through(weight, WEIGHT_SCALE)
@@ -60,10 +61,12 @@ class IntNetwork(nn.Module):
 
 
 def round_through(x: Tensor, scale: float) -> Tensor:
+    """Round to multiples of 1 / scale; the gradient passes straight through."""
     return _through(x, torch.round(x * scale) / scale)
 
 
 def floor_through(x: Tensor, scale: float) -> Tensor:
+    """Round down to multiples of 1 / scale; the gradient passes straight through."""
     return _through(x, torch.floor(x * scale) / scale)
 
 
@@ -73,4 +76,5 @@ def _through(x: Tensor, rounded: Tensor) -> Tensor:
 
 
 def round_maybe(x: Tensor, on: bool) -> Tensor:
+    """Round to the unit of biases if ``on``."""
     return round_through(x, WEIGHT_SCALE * ACTIVATION_SCALE) if on else x

@@ -32,7 +32,7 @@ from beholder.codecs.rnn.torch.entropy.laplace import dead_zone_bits, laplace_bi
 from beholder.codecs.rnn.torch.entropy.pyramid import PyramidContext
 
 Prediction = tuple[Tensor, Tensor]
-"""Mean and log scale of the codes of a stage, (b, k, h, w) each."""
+"""Mean and log scale of the codes of a stage, (N, k, H, W) each."""
 
 
 class StageContext(IntNetwork):
@@ -78,12 +78,12 @@ class StageContext(IntNetwork):
         """Mean and log scale for all positions, each as its own pass sees them.
 
         Args:
-            total: (b, prior channels, h, w) quantised latent before this stage, in units of the finest step.
-            old: (b, k, h, w) quantised latent of the stage's channels before it, in their own steps.
-            codes: (b, k, h, w) this stage's codes.
+            total: (N, prior channels, H, W) quantised latent before this stage, in units of the finest step.
+            old: (N, k, H, W) quantised latent of the stage's channels before it, in their own steps.
+            codes: (N, k, H, W) this stage's codes.
 
         Returns:
-            mean, log scale, both (b, k, h, w).
+            mean, log scale, both (N, k, H, W).
         """
         b, _, h, w = codes.shape
         which = torch.from_numpy(lattice(h, w, self.passes)).to(codes.device)
@@ -153,7 +153,7 @@ class ContextModel(nn.Module):
         """Bits that each iteration costs, (b, len(latents)); differentiable in latents and parameters.
 
         Args:
-            latents: quantised latent after each iteration, the first or more of all, (b, latent, h, w), rounded with
+            latents: quantised latent after each iteration, the first or more of all, (N, latent, H, W), rounded with
                 gradients passed straight through.
         """
         result: list[Tensor] = [latents[0].new_zeros(len(latents[0])) for _ in latents]
@@ -177,11 +177,11 @@ class ContextModel(nn.Module):
 
         Args:
             latents: quantised latent after each iteration, whole numbers.
-            direction: 1 or -1, (b, latent, h, w): which way each would move.
+            direction: 1 or -1, (N, latent, H, W): which way each would move.
             predictions: of :meth:`predict` for latents like these; they take nearly all of the time.
 
         Returns:
-            For each iteration (b, latent, h, w): bits for each unit of its codes, 0 where nothing is coded or the code
+            For each iteration (N, latent, H, W): bits for each unit of its codes, 0 where nothing is coded or the code
             could not move.
         """
         result = [torch.zeros_like(latent) for latent in latents]

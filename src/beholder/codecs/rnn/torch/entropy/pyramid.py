@@ -37,12 +37,12 @@ class PyramidContext(IntNetwork):
         nn.init.zeros_(self.out.conv.bias)
 
     def forward(self, total: Tensor, old: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean (of the latent for truncated codes, in steps) and log scale, both (b, 1, h, w).
+        """Mean (of the latent for truncated codes, in steps) and log scale, both (N, 1, H, W).
 
         Args:
-            total: (b, prior channels, h, w) quantised latent before this stage, in units of the finest step.
+            total: (N, prior channels, H, W) quantised latent before this stage, in units of the finest step.
             old: not used: these channels are coded once here.
-            codes: (b, 1, h, w) this stage's codes.
+            codes: (N, 1, H, W) this stage's codes.
         """
         b, _, height, width = codes.shape
 
@@ -85,5 +85,5 @@ class PyramidContext(IntNetwork):
 
 
 def _channels(x: Tensor) -> Tensor:
-    """(b, p, n) -> (b, n, p, 1)."""
+    """(N, p, n) -> (N, n, p, 1)."""
     return x.transpose(1, 2)[..., None]
