@@ -55,6 +55,7 @@ def compress(
     model: Folder | None = None,
     effort: int = 0,
     human: str | None = None,
+    observer: str | os.PathLike[str] | None = None,
     target: Target | None = None,
     strip: bool = False,
     max_pixels: int | None = None,
@@ -75,6 +76,8 @@ def compress(
         effort: of ``rnn``: 0 is fast, 1 to 3 optimise the codes for the observer in ever more rounds.
         human: what effort 1 to 3 of ``rnn`` minimise at alpha 0: ``ms-ssim`` (the default), ``ssimulacra2``, ``psnr``
             or ``blend`` of the first two.
+        observer: classifier that effort 1 to 3 of ``rnn`` serve above alpha 0, a name or an ONNX file of which
+            ``beholder prepare NAME --gradient`` made the gradient; None for ``efficientnet_lite0``.
         target: instead of a quality, what the file must reach, such as ``beholder.Bpp(0.25)`` or
             ``beholder.KeepLabel("efficientnet_lite0")``; ``codec`` may then be ``auto``.  Where no file
             reaches it, the nearest is returned with a TargetMissedWarning; :func:`compress_to_target` tells more.
@@ -97,13 +100,14 @@ def compress(
             model=model,
             effort=effort,
             human=human,
+            observer=observer,
             strip=strip,
             max_pixels=max_pixels,
         ).best
         if not best.reached:
             warnings.warn(missed(best), TargetMissedWarning, stacklevel=2)
         return best.data
-    chosen = codecs.open_codec(codec, model, effort, human)
+    chosen = codecs.open_codec(codec, model, effort, human, _gradient(observer))
     codecs.check_options(chosen, alpha, quality)
     with limit_pixels(max_pixels):
         return chosen.encode(open_picture(image, strip=strip), quality, alpha=alpha)
@@ -129,13 +133,14 @@ def compress_to_target(
     model: Folder | None = None,
     effort: int = 0,
     human: str | None = None,
+    observer: str | os.PathLike[str] | None = None,
     strip: bool = False,
     max_pixels: int | None = None,
 ) -> Choice:
     """Search for the smallest file that reaches a quality, or the best one within a rate.
 
     Args:
-        image, alpha, model, effort, human, strip, max_pixels: as for :func:`compress`.
+        image, alpha, model, effort, human, observer, strip, max_pixels: as for :func:`compress`.
         target: what the file must reach.
         codec: its name, or ``auto`` for the best of all that can run here.
 
@@ -147,7 +152,7 @@ def compress_to_target(
     """
     from beholder.targets.choose import choose
 
-    contestants = open_contestants(codec, model, effort, human)
+    contestants = open_contestants(codec, model, effort, human, observer)
     check_alpha(alpha)
     for contestant in contestants:
         useless = contestant.without_effect(alpha)
@@ -248,7 +253,11 @@ def evaluate_image(
 
 
 def open_contestants(
-    name: str, model: str | os.PathLike[str] | None = None, effort: int = 0, human: str | None = None
+    name: str,
+    model: str | os.PathLike[str] | None = None,
+    effort: int = 0,
+    human: str | None = None,
+    observer: str | os.PathLike[str] | None = None,
 ) -> list[Codec]:
     """The codecs that a target may choose from: all that can run here for ``auto``, else the one called ``name``.
 
@@ -257,9 +266,20 @@ def open_contestants(
     """
     from beholder.targets.choose import AUTO, available
 
+    gradient = _gradient(observer)
     if name != AUTO:
-        return [codecs.open_codec(name, model, effort, human)]
-    return [codecs.open_codec("rnn", model, effort, human) if codec.name == "rnn" else codec for codec in available()]
+        return [codecs.open_codec(name, model, effort, human, gradient)]
+    own = codecs.open_codec("rnn", model, effort, human, gradient)
+    return [own if codec.name == "rnn" else codec for codec in available()]
+
+
+def _gradient(observer: str | os.PathLike[str] | None) -> Path | None:
+    """The gradient graph of the observer that files are optimised for."""
+    if observer is None:
+        return None
+    from beholder.observers.gradient import files
+
+    return files.find(observer)
 
 
 def recognise(data: bytes, model: str | os.PathLike[str] | None = None) -> Codec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from beholder import weights  # noqa: E402
-from beholder.errors import BadFileError, NotAvailableError  # noqa: E402
+from beholder import BeholderWarning, api, cli, weights  # noqa: E402
+from beholder.errors import BadFileError, BadOptionError, NotAvailableError  # noqa: E402
 from beholder.observers import specs  # noqa: E402
 from beholder.observers.base import ObserverInfo  # noqa: E402
+from beholder.observers.gradient import files  # noqa: E402
 from beholder.observers.gradient.build import build  # noqa: E402
 from beholder.observers.gradient.network import Network  # noqa: E402
 
@@ -189,3 +191,60 @@ def test_what_cannot_be_differentiated_is_one_sentence(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(picture, "PNG")
     with pytest.raises(BadFileError, match="cannot be read"):
         build(picture, INFO)
+
+
+def test_another_file_of_the_same_name_is_told(tmp_path: Path) -> None:
+    """Weights are found by their place in the classifier's file."""
+    from beholder.codecs.rnn.optimise.classifier import Classifier
+
+    file, gradient = save(toy(), tmp_path / "toy.onnx"), tmp_path / "toy.gradient.onnx"
+    gradient.write_bytes(build(file, INFO))
+    Classifier(gradient)
+    save(toy("LogSoftmax"), file)
+    with pytest.raises(BadFileError, match=r"another toy\.onnx"):
+        Classifier(gradient)
+
+
+def own_classifier(folder: Path) -> Path:
+    """An ONNX file with a sidecar and labels."""
+    file = save(toy(), folder / "mine.onnx")
+    sidecar = {
+        "input_size": 64,
+        "mean": [100, 110, 120],
+        "std": [50, 60, 70],
+        "channel_order": "BGR",
+        "labels": "labels.txt",
+    }
+    file.with_suffix(".json").write_text(json.dumps(sidecar))
+    (folder / "labels.txt").write_text("a\nb\nc\nd\ne\n")
+    return file
+
+
+def test_prepare_makes_the_gradient_that_compress_asks_for(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], photo: Image.Image
+) -> None:
+    file = own_classifier(tmp_path)
+    photo.save(tmp_path / "photo.png")
+    command = ["compress", str(tmp_path / "photo.png"), "--alpha=1", "--effort=1", "--quality=1", f"--observer={file}"]
+    assert cli.main(command) == 2
+    assert "--gradient" in capfd.readouterr().err
+    assert cli.main(["prepare", str(file), "--gradient"]) == 0
+    assert cli.main(command) == 0
+    mine = (tmp_path / "photo.bhd").read_bytes()
+    assert mine != api.compress(photo, alpha=1, effort=1, quality=1)
+    assert api.decompress(mine).size == photo.size
+
+
+def test_observers_without_a_gradient_say_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BEHOLDER_CACHE", str(tmp_path))
+    with pytest.raises(NotAvailableError, match="beholder prepare mobilenet --gradient"):
+        files.find("mobilenet")
+    with pytest.raises(BadOptionError, match="no classifier"):
+        files.find("nobody")
+    assert files.find("squeezenet").is_file()
+
+
+@pytest.mark.parametrize(("effort", "alpha"), [(0, 1.0), (1, 0.0)])
+def test_an_observer_that_nothing_is_optimised_for_is_told(photo: Image.Image, effort: int, alpha: float) -> None:
+    with pytest.warns(BeholderWarning, match="observer to optimise for has no effect"):
+        api.compress(photo.crop((0, 0, 32, 32)), alpha=alpha, effort=effort, observer="squeezenet", quality=1)

@@ -97,6 +97,7 @@ class Compress(Task):
     model: str | None = None
     effort: int = 0
     human: str | None = None
+    observer: str | None = None
     measure: bool = True
     """Decode each file again and measure MS-SSIM."""
     strip: bool = False
@@ -110,6 +111,7 @@ class Compress(Task):
         how = f"quality {quality}" if self.target is None else f"{self.target.name}: {self.target.describe()}"
         parts = [self.codec, how, f"alpha {self.alpha:g}", f"effort {self.effort}"]
         more = [f"human {self.human}"] if self.human else []
+        more += [f"observer {self.observer}"] if self.observer else []
         more += [f"model {self.model}"] if self.model else []
         return ", ".join(parts + more + (["stripped"] if self.strip else []))
 
@@ -128,7 +130,7 @@ class Compress(Task):
 
     def contestants(self) -> list[Codec]:
         """The codecs that this task may choose from."""
-        return api.open_contestants(self.codec, self.model, self.effort, self.human)
+        return api.open_contestants(self.codec, self.model, self.effort, self.human, self.observer)
 
     def wanted(self, path: Path, head: bytes) -> bool:
         return path.suffix.lower() in _picture_suffixes() or _is_compressed(head) or _is_picture(path)

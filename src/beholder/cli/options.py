@@ -55,6 +55,16 @@ Human = Annotated[
         help="For --effort 1 to 3 at alpha 0: ms-ssim (default), ssimulacra2, psnr, or blend of the first two.",
     ),
 ]
+Observer = Annotated[
+    str | None,
+    typer.Option(
+        "--observer",
+        metavar="NAME|FILE",
+        show_default=False,
+        help="For --effort 1 to 3 above alpha 0: the classifier to optimise for, default efficientnet_lite0. "
+        "`beholder prepare NAME --gradient` makes others ready.",
+    ),
+]
 KeepMetadata = Annotated[
     bool,
     typer.Option(

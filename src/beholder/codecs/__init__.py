@@ -77,15 +77,24 @@ def _loadable() -> Iterator[Codec]:
 
 
 def open_codec(
-    name: str, model: str | os.PathLike[str] | None = None, effort: int = 0, human: str | None = None
+    name: str,
+    model: str | os.PathLike[str] | None = None,
+    effort: int = 0,
+    human: str | None = None,
+    observer: Path | None = None,
 ) -> Codec:
-    """The codec called ``name``, with the user's own ``model``, ``effort`` and ``human`` where they are given.
+    """The codec called ``name``, with the user's own ``model``, ``effort``, ``human`` and ``observer`` if given.
+
+    Args:
+        name: in capital or small letters.
+        model, effort, human, observer: as for :class:`beholder.codecs.rnn.Rnn`.
 
     Raises:
         BadOptionError: nobody has this name, there is no such effort or distance, or one of them is given for a codec
             other than ``rnn``.
     """
     given = {"model": model is not None, "effort": bool(effort), "human": human is not None}
+    given["observer"] = observer is not None
     if not any(given.values()):
         return get(name)
     if get(name).name != "rnn":
@@ -93,7 +102,7 @@ def open_codec(
         raise BadOptionError(f"The codec {name} takes no {option}: only rnn does.")
     from beholder.codecs.rnn import Rnn
 
-    return Rnn(model=None if model is None else Path(model), effort=effort, human=human)
+    return Rnn(model=None if model is None else Path(model), effort=effort, human=human, observer=observer)
 
 
 def check_options(codec: Codec, alpha: float, quality: SupportsIndex | None) -> None:

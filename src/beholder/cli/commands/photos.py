@@ -65,6 +65,7 @@ def compress(
     model: options.Model = None,
     effort: options.Effort = 0,
     human: options.Human = None,
+    observer: options.Observer = None,
     strip: options.Strip = False,
     max_pixels: options.MaxPixels = None,
     recursive: batch.Recursive = False,
@@ -100,7 +101,7 @@ def compress(
     if output is not None and not many:
         files.check_output(output, images[0], force=True)
     chosen = files.choose_codec(codec, None if many else output)
-    task = Compress(chosen, alpha, quality, target, own, effort, human, measure, strip, max_pixels)
+    task = Compress(chosen, alpha, quality, target, own, effort, human, observer, measure, strip, max_pixels)
     task.check()
     if many:
         batch.run(task, images, output, settings)

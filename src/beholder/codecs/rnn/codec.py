@@ -41,6 +41,7 @@ class Rnn(Codec):
             others begin there.
         human: what effort 1 to 3 minimise at alpha 0: ``ms-ssim``, ``ssimulacra2``, ``psnr`` or ``blend`` of the first
             two; None for ``ms-ssim``.
+        observer: gradient graph of the classifier that effort 1 to 3 serve above alpha 0; None for EfficientNet-Lite0.
 
     Raises:
         BadOptionError: there is no such effort, or no such distance.
@@ -56,13 +57,15 @@ class Rnn(Codec):
     fine = True
     beyond = 1
 
-    def __init__(self, model: Path | None = None, effort: int = 0, human: str | None = None) -> None:
+    def __init__(
+        self, model: Path | None = None, effort: int = 0, human: str | None = None, observer: Path | None = None
+    ) -> None:
         self._folder = Path(model) if model is not None else weights.CODEC
         if isinstance(effort, bool) or effort not in EFFORTS:
             raise BadOptionError(f"There is no effort {effort!r}: choose 0 (fast), 1, 2 or 3 (better and slower).")
         if human is not None and human not in HUMAN_DISTANCES:
             raise BadOptionError(f"There is no distance {human!r} for humans: choose {', '.join(HUMAN_DISTANCES)}.")
-        self.effort, self.human = effort, human
+        self.effort, self.human, self.observer = effort, human, observer
 
     @property
     def model(self) -> onnx_model.Model:
@@ -75,11 +78,14 @@ class Rnn(Codec):
         return f"There is no codec model in {self._folder}: give a folder that `beholder export` wrote with --model."
 
     def without_effect(self, alpha: float) -> str | None:
+        human = bitstream.quantise_alpha(alpha) == 0
+        if self.observer is not None and not (self.effort and not human):
+            return "An observer to optimise for has no effect without --effort 1, 2 or 3 and an alpha above 0."
         if self.human is None:
             return None
         if not self.effort:
             return f"Effort 0 optimises nothing for {self.human}: --human has no effect without --effort 1, 2 or 3."
-        if bitstream.quantise_alpha(alpha):
+        if not human:
             return f"Above alpha 0 files are optimised for a machine: --human {self.human} has no effect."
         return None
 
@@ -111,6 +117,7 @@ class Rnn(Codec):
                 self.effort,
                 self.progress,
                 self.human or DEFAULT,
+                self.observer,
             )
         stream = Bitstream(
             model=self.model.identity,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ def encode(
     effort: int = 0,
     progress: Progress = lambda done, total: None,
     human: str = DEFAULT,
+    observer: Path | None = None,
 ) -> list[bytes]:
     """Code a picture: one segment an iteration.
 
@@ -42,9 +44,11 @@ def encode(
         progress: called after each tile and segment; with effort, after each round of the optimisation.
         human: what latent optimisation minimises at alpha 0, a key of
             :data:`~beholder.codecs.rnn.optimise.distortions.HUMAN_DISTANCES`.
+        observer: gradient graph of the classifier that latent optimisation serves above alpha 0; None for the one that
+            ships.
     """
     with one_blas_thread():
-        finest = _finest(model, pixels, alpha, iterations, effort, progress, human)
+        finest = _finest(model, pixels, alpha, iterations, effort, progress, human, observer)
         state = np.zeros_like(finest)
         height, width = finest.shape[1:]
         segments, count = [], sum(1 for _ in tiles(height, width, 0))
@@ -71,6 +75,7 @@ def _finest(
     effort: int,
     progress: Progress,
     human: str = DEFAULT,
+    observer: Path | None = None,
 ) -> Codes:
     """The quantised latent after the last iteration; those before it split its channels less finely."""
     height, width = pixels.shape[1] // BLOCK, pixels.shape[2] // BLOCK
@@ -83,7 +88,7 @@ def _finest(
         distance = HUMAN_DISTANCES[human if alpha == 0 else DEFAULT]
         for tile, part in _begin(model, pixels, alpha, gains, served, distance):
             latent[:, *tile.inner] = part
-        objective, schedule = _objective(model, alpha, last, effort, human)
+        objective, schedule = _objective(model, alpha, last, effort, human, observer)
         loop.improve(objective, schedule, pixels, latent, gains, alpha, progress)
         for tile in tiles(height, width, 0):
             finest[:, *tile.inner] = steps.quantise(latent[:, *tile.inner], alpha, last, iterations)
@@ -136,11 +141,11 @@ def _shift(layout: Layout, t: int, iterations: int) -> Ints:
 
 
 def _objective(
-    model: Model, alpha: float, t: int, effort: int, human: str
+    model: Model, alpha: float, t: int, effort: int, human: str, observer: Path | None
 ) -> tuple[Callable[[NDArray[np.uint8]], Objective], OptimiserSchedule]:
     """A maker of objectives for windows of the picture, and the schedule."""
     if alpha == 0:
         make = HUMAN_DISTANCES[human].make
         return functools.partial(HumanObjective, model, t, make), schedule_for(effort, human)
-    observer = classifier.load(classifier.DEFAULT)
-    return functools.partial(machine.MachineObjective, model, observer, alpha, t), machine.schedule_for(effort, alpha)
+    served = classifier.load(observer or classifier.DEFAULT)
+    return functools.partial(machine.MachineObjective, model, served, alpha, t), machine.schedule_for(effort, alpha)

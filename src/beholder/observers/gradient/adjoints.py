@@ -139,15 +139,15 @@ def _insert_zeros(step: Step, gradient: str, extent: Sequence[int], pads: Sequen
     strides, b = step.attribute("strides", [1, 1]), step.builder
     if max(strides) == 1:
         return gradient
-    down, across = strides
-    wide = b.add("Unsqueeze", gradient, b.ints(3, 5))
-    wide = b.add("Pad", wide, b.ints(0, 0, 0, 0, 0, 0, 0, 0, 0, down - 1, 0, across - 1))
-    size = b.add("Shape", gradient)
-    wide = b.add("Reshape", wide, b.add("Mul", size, b.ints(1, 1, down, across)))
-    # Up to a stride of the input's last rows and columns may have been passed over.
+    if strides[0] != strides[1]:
+        raise _unsupported(step, "with these strides")
+    stride = strides[0]
+    zeros = b.add("Mul", gradient, b.constant(0.0))
+    wide = b.add("Concat", gradient, *[zeros] * (stride * stride - 1), axis=1)
+    wide = b.add("DepthToSpace", wide, blocksize=stride)
+    # What stride 1 would give, which is less than a stride shorter.
     missing = b.ints(0, 0, *(pads[i] + pads[i + 2] - extent[i] for i in (0, 1)))
     ends = b.add("Add", b.add("Shape", step.inputs[0]), missing)
-    wide = b.add("Pad", wide, b.ints(0, 0, 0, 0, 0, 0, down, across))
     both = b.ints(2), b.ints(4)
     return b.add("Slice", wide, b.ints(0, 0), b.add("Slice", ends, *both), b.ints(2, 3))
 
@@ -175,22 +175,24 @@ def _batch_norm(step: Step) -> dict[int, str]:
 # -- element by element -----------------------------------------------------------------------------
 
 
-def _where(step: Step, condition: str) -> dict[int, str]:
-    return {0: step.builder.add("Where", condition, step.gradient, step.builder.constant(0.0))}
-
-
 def _relu(step: Step) -> dict[int, str]:
     return _where(step, step.builder.add("Greater", step.outputs[0], step.builder.constant(0.0)))
 
 
 def _clip(step: Step) -> dict[int, str]:
-    b, conditions = step.builder, []
+    b, inside = step.builder, []
     for kind, number in (("Greater", 1), ("Less", 2)):
         if len(step.inputs) > number and step.inputs[number]:
-            conditions.append(b.add(kind, step.outputs[0], step.inputs[number]))
-    if not conditions:
+            inside.append(b.add(kind, step.outputs[0], step.inputs[number]))
+    if not inside:
         return {0: step.gradient}
-    return _where(step, b.add("And", *conditions) if len(conditions) == 2 else conditions[0])
+    return _where(step, b.add("And", *inside) if len(inside) == 2 else inside[0])
+
+
+def _where(step: Step, condition: str) -> dict[int, str]:
+    """The gradient where ``condition`` holds; ONNX Runtime's Where takes twice the time of a product."""
+    weight = step.builder.add("Cast", condition, to=TensorProto.FLOAT)
+    return {0: step.builder.add("Mul", step.gradient, weight)}
 
 
 def _sigmoid(step: Step) -> dict[int, str]:

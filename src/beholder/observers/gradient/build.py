@@ -12,6 +12,7 @@ lies in the same folder: ONNX Runtime needs nothing else.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,10 @@ def build(file: Path, info: ObserverInfo) -> bytes:
     by_input = _backward(b, network, nodes, names["decoded"], seeds)
     gradient = _to_pixels(b, by_input, network, info)
     b.nodes.append(helper.make_node("Identity", [gradient], ["gradient"]))
-    return share(_model(b, network), file.name, data).SerializeToString(deterministic=True)
+    graph = share(_model(b, network), file.name, data)
+    # Weights are found by their place: another file of the same name must not pass for this one.
+    helper.set_model_props(graph, {"classifier": file.name, "sha256": hashlib.sha256(data).hexdigest()})
+    return graph.SerializeToString(deterministic=True)
 
 
 def _forward(

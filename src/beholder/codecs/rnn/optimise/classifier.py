@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,16 @@ class Classifier:
         try:
             self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
             names = {value.name for value in self._session.get_inputs()}
+            told = self._session.get_modelmeta().custom_metadata_map
         except Exception:  # ONNX Runtime raises many kinds
             raise BadFileError(f"{file} cannot be opened: make the gradient graph again.") from None
         if names != {"decoded", "original"}:
             raise BadFileError(f"{file} is no gradient graph: make it with `beholder prepare NAME --gradient`.")
+        classifier = file.parent / Path(told.get("classifier", "")).name
+        if not classifier.is_file() or hashlib.sha256(classifier.read_bytes()).hexdigest() != told.get("sha256"):
+            raise BadFileError(
+                f"{file} was made for another {classifier.name}: make it again with `beholder prepare NAME --gradient`."
+            )
 
     def distortion(self, view: View, decoded: NDArray[np.uint8], original: NDArray[np.uint8]) -> float:
         """Distortion of a picture (3, H, W) in one view."""
