@@ -270,9 +270,9 @@ def run_one(name: str, options: argparse.Namespace) -> None:
             rows = list(measure_machine(codec, options.photos, options.most))
     shared = {"name": name, "title": variant.title, "part": variant.part}
     shared |= {"minutes": f"{options.minutes * variant.fraction:g}", "steps": str(steps)}
-    target = options.output / "ablation.csv"
-    new = not target.exists()
-    with target.open("a", newline="", encoding="utf-8") as file:
+    table = options.output / "ablation.csv"
+    new = not table.exists()
+    with table.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, FIELDS)
         if new:
             writer.writeheader()
@@ -334,9 +334,9 @@ def main() -> None:
     if unknown := set(wanted) - set(VARIANTS):
         parser.error(f"There is no variant {', '.join(sorted(unknown))}: choose from {', '.join(VARIANTS)}.")
     options.output.mkdir(parents=True, exist_ok=True)
-    target = options.output / "ablation.csv"
+    table = options.output / "ablation.csv"
     for name in wanted:
-        if name in read(target):
+        if name in read(table):
             continue
         begun = time.monotonic()
         # A process of its own: variants change the package.
@@ -346,7 +346,7 @@ def main() -> None:
         if process.exitcode:
             raise SystemExit(f"The variant {name} failed.")
         print(f"{name}: {time.monotonic() - begun:.0f} s", flush=True)
-    text = tables(read(target))
+    text = tables(read(table))
     (options.output / "ablation.md").write_text(text, encoding="utf-8")
     print(text)
 

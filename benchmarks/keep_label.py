@@ -57,8 +57,8 @@ def table(needs: list[Need], asked: tuple[str, ...], unasked: str, images: int) 
     return "\n".join(lines) + "\n"
 
 
-def _cell(size: float, share: float) -> str:
-    return f"{size:,.0f} ({100 * share:.1f} %)"
+def _cell(size: float, fraction: float) -> str:
+    return f"{size:,.0f} ({100 * fraction:.1f} %)"
 
 
 def main() -> int:

@@ -135,7 +135,7 @@ def measure(
     table: Path,
     workers: int,
     kind: type[Row] = Row,
-    judge: Callable[[Job, bytes, float], Row] = decode_and_measure,
+    measure_file: Callable[[Job, bytes, float], Row] = decode_and_measure,
 ) -> int:
     """Run the jobs, appending each row to ``table`` as it comes; return how many failed.
 
@@ -143,8 +143,8 @@ def measure(
         jobs: the files to make.
         table: a CSV file with the fields of ``kind``.
         workers: encoder and decoder processes, so many of each.
-        kind: of the rows that ``judge`` returns.
-        judge: decodes and measures one file.
+        kind: of the rows that ``measure_file`` returns.
+        measure_file: decodes and measures one file.
     """
     new = not table.exists()
     context = get_context("spawn")
@@ -161,7 +161,7 @@ def measure(
         try:
             # A window of jobs at a time keeps the memory bounded and encoder and decoder both busy.
             for window in (jobs[i : i + 8 * workers] for i in range(0, len(jobs), 8 * workers)):
-                for row in _rows(window, encoders, decoders, failures, judge):
+                for row in _rows(window, encoders, decoders, failures, measure_file):
                     writer.writerow(asdict(row))
                 file.flush()
                 done += len(window)
@@ -179,14 +179,14 @@ def _rows(
     encoders: ProcessPoolExecutor,
     decoders: ProcessPoolExecutor,
     failures: list[str],
-    judge: Callable[[Job, bytes, float], Row],
+    measure_file: Callable[[Job, bytes, float], Row],
 ) -> Iterator[Row]:
     encoding = {encoders.submit(encode, job): job for job in jobs}
     measuring: dict[Future[Row], Job] = {}
     for encoded in as_completed(encoding):
         job = encoding[encoded]
         try:
-            measuring[decoders.submit(judge, job, *encoded.result())] = job
+            measuring[decoders.submit(measure_file, job, *encoded.result())] = job
         except BeholderError as error:
             failures.append(f"{job.codec} {job.quality} {job.path.name}: {error}")
     for measured in as_completed(measuring):

@@ -45,7 +45,7 @@ _OURS = {
 _RNN = {"rnn": ("#f27191", "<"), "rnn effort 1": ("#c4123f", "o"), "rnn effort 2": ("#76122b", ">")}
 _GREY, _PALE, _FAINT = "#5f6066", "#9aa0a6", "#e6e6e6"
 _APART = 0.62  # dB from one label to the next
-_EARLY = 0.7  # curves that end before this share of the axis are named within it
+_EARLY = 0.7  # curves that end before this fraction of the axis are named within it
 _EARLY_LABELS = 0.3  # where, in bpp
 _MARGIN = 0.6  # dB above and below all curves
 

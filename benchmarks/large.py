@@ -38,11 +38,11 @@ def mosaic(folder: Path, megapixels: float) -> Image.Image:
     return picture
 
 
-def job(what: str, source: str, target: str, quality: int, alpha: float, effort: int) -> dict[str, float]:
+def job(what: str, source: str, output: str, quality: int, alpha: float, effort: int) -> dict[str, float]:
     """One compression or decompression in this process."""
     wall, processor = time.perf_counter(), time.process_time()
     if what == "compress":
-        Path(target).write_bytes(beholder.compress(source, quality=quality, alpha=alpha, effort=effort))
+        Path(output).write_bytes(beholder.compress(source, quality=quality, alpha=alpha, effort=effort))
     else:
         beholder.decompress(source)
     return {
@@ -62,8 +62,8 @@ def main() -> None:
     parser.add_argument("--job", nargs=6, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.job:
-        what, source, target, quality, alpha, effort = options.job
-        print(json.dumps(job(what, source, target, int(quality), float(alpha), int(effort))))
+        what, source, output, quality, alpha, effort = options.job
+        print(json.dumps(job(what, source, output, int(quality), float(alpha), int(effort))))
         return
     if options.data is None:
         parser.error("--data is needed")

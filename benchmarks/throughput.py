@@ -155,7 +155,7 @@ def classify(costs: Costs, group: list[Observer], pictures: list[Image.Image], f
             observer.predict([rules.view(picture, observer) for picture in pictures])
 
 
-def share_costs(folder: str, names: list[str], file_bytes: float) -> Shared:
+def common_costs(folder: str, names: list[str], file_bytes: float) -> Shared:
     """Time the worker's start and what the driver does with one batch of full size."""
     settings = sweep_settings.prepare(
         folder,
@@ -282,7 +282,7 @@ def report(folder: str, images: int, cores: int, network: float) -> str:
     names = [watcher.info.name for watcher in watchers]
     costs, file_bytes = measure(folder, images, watchers)
     missing = complete(costs)
-    shared = share_costs(folder, names, file_bytes)
+    shared = common_costs(folder, names, file_bytes)
     rows = len(GRIDS) * len(next(iter(GRIDS.values()))) * len(PAPER)
     note = (
         f" {missing} of the {len(PAPER)} observers are not prepared here and counted with the mean." if missing else ""

@@ -28,19 +28,19 @@ def _included(path: str, folder: str) -> str:
     here = posixpath.dirname(path)
 
     def move(match: re.Match[str]) -> str:
-        text, target = match.groups()
-        if re.match(r"[a-z]+:|#", target):
+        text, link = match.groups()
+        if re.match(r"[a-z]+:|#", link):
             return match[0]
-        return f"[{text}]({posixpath.relpath(posixpath.join(here, target), folder)})"
+        return f"[{text}]({posixpath.relpath(posixpath.join(here, link), folder)})"
 
     return LINK.sub(move, (ROOT / path).read_text(encoding="utf-8"))
 
 
 def _link(match: re.Match[str], folder: str, repository: str | None) -> str:
-    text, target = match.groups()
-    if re.match(r"[a-z]+:|#", target):
+    text, link = match.groups()
+    if re.match(r"[a-z]+:|#", link):
         return match[0]
-    path = posixpath.normpath(posixpath.join(folder, target.partition("#")[0]))
+    path = posixpath.normpath(posixpath.join(folder, link.partition("#")[0]))
     if path.startswith("docs/"):
         return match[0]  # a page or a file of the site: mkdocs checks it
     if not (ROOT / path).exists():

@@ -104,10 +104,10 @@ def main() -> None:
             root = unpack(package, Path(folder))
             found = of_game(root) if package == GAME else of_wallpapers(package, root)
             for photograph in found:
-                target = options.output / f"{photograph.name}.webp"
-                photograph.image.save(target, lossless=True, method=1)
-                print(f"{target.name}: {photograph.image.width}x{photograph.image.height}", flush=True)
-                licences.append(f"{target.name}\t{package}\t{photograph.licence}\n")
+                output = options.output / f"{photograph.name}.webp"
+                photograph.image.save(output, lossless=True, method=1)
+                print(f"{output.name}: {photograph.image.width}x{photograph.image.height}", flush=True)
+                licences.append(f"{output.name}\t{package}\t{photograph.licence}\n")
     options.output.with_name(f"{options.output.name}.licences.tsv").write_text("".join(licences), encoding="utf-8")
     for added in options.add:
         for number, path in enumerate(sorted(added.iterdir())):
