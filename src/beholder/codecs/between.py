@@ -1,4 +1,4 @@
-"""The search between two qualities whose files lie on either side of what is wanted."""
+"""The search between two qualities whose files lie on either side of the wanted size or quality."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ class Score:
     rank: float
     """Larger is nearer to the target, among files that miss it."""
     distance: float | None = None
-    """Signed distance from the target, above 0 for better pictures and larger files, on a scale that is nearly linear
-    in quality; None where there is no such scale."""
+    """Signed distance from the target, nearly linear in quality, and above 0 for better pictures and larger files.
+    None where there is no such scale."""
     facts: dict[str, Any] = field(default_factory=dict)
     """More about it, ready for JSON."""
 

@@ -1,7 +1,7 @@
 """The search over one codec's qualities for the file that a target asks for.
 
-``rnn`` above alpha 0 writes all its qualities in one encoding, so to keep a label each prefix is judged from the
-smallest on: the first that reaches the target is the smallest, whatever larger ones do.
+``rnn`` above alpha 0 writes all its qualities in one encoding, so to keep a label each prefix is measured from the
+smallest on. The first that keeps it is the smallest.
 
 Other files are made for each quality, and the search bisects.  Bisection takes files to get better and larger with
 quality, and they do not always: a classifier may lose a label and find it again.  Hence
@@ -14,7 +14,7 @@ quality, and they do not always: a classifier may lose a label and find it again
 An island of success narrower than the gaps between those qualities stays unseen below a longer stretch of failures.
 
 Where a codec has few qualities and writes files between them (``rnn``), the search ends in the gap between the best
-file and its neighbour: by interpolation for sizes and metrics, by halving for labels.
+file and its neighbour. It interpolates for sizes and metrics, and halves for labels.
 """
 
 from __future__ import annotations

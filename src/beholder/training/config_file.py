@@ -1,8 +1,7 @@
 """Config files: JSON objects that dataclasses describe.
 
-Each field of such a dataclass has a :class:`Rule` that says what it takes; a field without a default is required, and
-a section of the file is a dataclass of its own.  Every complaint is one sentence: the file, the key, what is wrong with
-it, what to write instead.
+Each field of such a dataclass has a :class:`Rule` for its values. A field without a default is required. A section of
+the file is a dataclass of its own. Every error is one sentence with the file, the key, the fault and the remedy.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Variables out of MATLAB files, in which ImageNet's devkit and Stanford Dogs keep their lists.
 
-They need a part of the MAT-file format, level 5 ("MAT-File Format", The MathWorks): numbers, text, cell arrays and
-structures, plain or compressed. scipy reads far more, but a damaged file can end the whole process there.
+They need a part of the MAT-file format, level 5 ("MAT-File Format", The MathWorks). It has numbers, text, cell arrays
+and structures, plain or compressed. scipy reads far more, but a damaged file can end the whole process there.
 """
 
 from __future__ import annotations

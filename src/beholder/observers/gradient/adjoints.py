@@ -20,7 +20,7 @@ class Builder:
     """Collects nodes and constants; methods that add something return its name.
 
     Args:
-        shapes: of the forward pass, for one picture; sizes of maps are those of one input size among many.
+        shapes: of the forward pass, for one picture of one input size among many.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:

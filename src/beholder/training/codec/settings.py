@@ -12,8 +12,8 @@ from beholder.codecs.rnn.torch.model import CodecConfig
 from beholder.training.config_file import FLAG, Rule, Section, Sections, choice, names, number, pair, setting, whole
 
 PARTS = ("entropy", "eye", "step", "decoder")
-"""Parts that learn alone: the entropy model; the human's picture; the encoder's learned step together with that picture
-(:mod:`.step`); the decoder of machines."""
+"""Parts that learn alone: the entropy model, the human's picture, the encoder's learned step together with that
+picture (:mod:`.step`), and the decoder of machines."""
 LARGEST_SIZE = 1024
 """Channels or blocks of a network; ours has 192 at most."""
 

@@ -1,8 +1,8 @@
 """The entropy model of a block's activity, mean colours and slopes: interpolation from coarse to fine, in integers.
 
 These six low-frequency channels show the picture at 1/16 of its size. Its positions are coded as in a pyramid. Every
-32nd in both directions comes first. Then the distance ``s`` halves from 16 to 1. For each ``s``, the centres of the
-known squares are predicted from their corners, and the middles of the sides from the four positions next to them.
+32nd in both directions comes first. Then the distance ``s`` halves from 16 to 1. For each ``s``, corners predict the
+centres of the known squares. Then the four positions next to it predict the middle of each side.
 
     x    = a channel's values in sixteenths of this very block's step
     ref  = mean of x over the neighbours that lie in the picture
