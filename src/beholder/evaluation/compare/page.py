@@ -12,7 +12,7 @@ from io import BytesIO
 from PIL import Image
 
 from beholder.evaluation.compare.measure import Comparison, Verdict
-from beholder.evaluation.compare.sheet import figures
+from beholder.evaluation.compare.sheet import values
 
 LARGEST = 1600
 """Longest side of the pictures in the page; larger ones are reduced."""
@@ -29,7 +29,7 @@ def render(comparison: Comparison, name: str) -> str:
     """
     width, height = comparison.original.size
     rows = [_row("original", [], comparison.verdicts)]
-    rows += [_row(entry.title, figures(entry), entry.verdicts) for entry in comparison.entries]
+    rows += [_row(entry.title, values(entry), entry.verdicts) for entry in comparison.entries]
     choices = "".join(
         f'<option value="{number}">{escape(entry.title)}</option>' for number, entry in enumerate(comparison.entries)
     )

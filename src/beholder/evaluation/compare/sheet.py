@@ -11,6 +11,7 @@ from beholder.evaluation.compare.measure import Comparison, Entry, Verdict
 CROP = 128
 """Side of a crop in pixels of the photograph."""
 CROPS = 3
+TITLES = ("MS-SSIM", "SSIMULACRA 2", "PSNR")
 _ZOOM = 2
 _COLUMN = CROP * _ZOOM
 _GAP, _MARGIN = 16, 28
@@ -58,13 +59,15 @@ def draw(comparison: Comparison, name: str) -> Image.Image:
 
 def figures(entry: Entry) -> list[str]:
     """Size and metrics of an entry, a line each."""
+    size, *others = values(entry)
+    return [size, *(f"{title} {value}" for title, value in zip(TITLES, others, strict=True))]
+
+
+def values(entry: Entry) -> list[str]:
+    """Size of an entry, and the values of the metrics in ``TITLES``."""
     similarity = "-" if entry.ssimulacra2 is None else f"{entry.ssimulacra2:.2f}"
-    return [
-        f"quality {entry.quality:.4g}: {len(entry.data):,} bytes, {entry.bpp:.3f} bpp",
-        f"MS-SSIM {entry.ms_ssim:.4f}",
-        f"SSIMULACRA 2 {similarity}",
-        f"PSNR {entry.psnr:.2f} dB",
-    ]
+    size = f"quality {entry.quality:.4g}: {len(entry.data):,} bytes, {entry.bpp:.3f} bpp"
+    return [size, f"{entry.ms_ssim:.4f}", similarity, f"{entry.psnr:.2f} dB"]
 
 
 def _figures(entry: Entry | None) -> list[tuple[str, str]]:
