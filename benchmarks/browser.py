@@ -4,7 +4,8 @@
 
 The static page of `beholder export-web` is served from this machine.  In a fresh page for each run, the module loads
 the model, then decodes a `.bhd` file (alpha 0) segment by segment.  Prints medians: seconds by the clock until the
-first segment's linear picture and until the whole file's corrected picture, and CPU seconds of Chromium's processes for that.
+first segment's linear picture and until the whole file's corrected picture, and
+CPU seconds of Chromium's processes for that.
 Needs Playwright and a Chromium.  Run it on a quiet machine.
 """
 
