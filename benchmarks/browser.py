@@ -15,7 +15,6 @@ import argparse
 import functools
 import http.server
 import shutil
-import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -105,4 +104,4 @@ def measure(site: Path, runs: int) -> list[tuple[float, float, float, float]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
