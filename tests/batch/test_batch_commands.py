@@ -107,3 +107,25 @@ def test_pipes_keep_standard_output_clean(run: Run, tmp_path: Path) -> None:
     assert result.stdout.startswith(b"\xff\xd8\xff")
     assert result.stdout.endswith(b"\xff\xd9")
     assert b"reached" in result.stderr
+
+
+def test_the_list_of_files_tells_metadata_apart(run: Run) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    make_photo(48, 40).save("photos/told.jpg", exif=exif)
+    run("compress", "photos/told.jpg", "photos/a.jpg", "-c", "webp", "-o", "out/")
+    with open("out/files.csv", newline="") as file:
+        found = {Path(line["source"]).name: line for line in csv.DictReader(file)}
+    assert int(found["told.jpg"]["metadata_bytes"]) > 20
+    assert found["a.jpg"]["metadata_bytes"] == "0"
+
+
+def test_an_edited_picture_of_the_same_size_is_done_again(run: Run) -> None:
+    picture, output = Path("photos/flat.bmp"), Path("out/flat.webp")
+    Image.new("RGB", (32, 32), "red").save(picture)
+    run("compress", "photos/flat.bmp", "-c", "webp", "-o", "out/")
+    before, size = output.read_bytes(), picture.stat().st_size
+    Image.new("RGB", (32, 32), "lime").save(picture)
+    assert picture.stat().st_size == size
+    run("compress", "photos/flat.bmp", "-c", "webp", "-o", "out/", "--resume")
+    assert output.read_bytes() != before

@@ -47,7 +47,8 @@ class Reverse(Task):
                 note("Something was guessed.")
         output = Path(f"{stem}.out")
         save_atomically((folder or Path()) / output, data[::-1], force=force)
-        return Row(str(source), str(output), "toy", 3.5, 2, 1, len(data), len(data), 4.0 * len(data), 0.5)
+        size = {"width": 2, "height": 1, "bytes_before": len(data), "bytes_after": len(data)}
+        return Row(str(source), str(output), "toy", 3.5, **size, bpp=4.0 * len(data), ms_ssim=0.5)
 
 
 @pytest.fixture

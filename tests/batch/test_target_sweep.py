@@ -62,6 +62,8 @@ def test_command(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main([*command[:-4], "-o", "new", *more]) == 2
         assert sentence in capsys.readouterr().err
     assert not Path("new").exists()
+    assert main([*command[:-4], "-o", "new", "--target", "bpp=1", "--max-pixels", "100"]) == 2
+    assert "above the limit of 100 pixels" in Path("new", "errors.csv").read_text()
 
 
 def test_no_image_is_examined(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import warnings
@@ -170,11 +171,20 @@ def _finished(task: Task, items: Sequence[Item], folder: Path) -> dict[str, Row]
     done = {}
     for item in items:
         row = rows.get(str(item.source))
-        if row is not None and _size(item.source) == row.bytes_before:
+        if row is not None and _size(item.source) == row.bytes_before and _digest(item.source) == row.digest:
             result = None if row.output is None else _size(folder / row.output)
             if result == row.bytes_after:
                 done[row.source] = row
     return done
+
+
+def _digest(path: Path) -> str | None:
+    """Begin of the SHA-256 of a file, by which an edited one of the same size is known."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError:
+        return None
 
 
 def _size(path: Path) -> int | None:
@@ -238,7 +248,7 @@ def do(task: Task, item: Item, folder: Path | None, force: bool) -> Row:
             warnings.simplefilter("always", BeholderWarning)
             row = task.run(item.source, item.stem, folder, force)
         notes = dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, BeholderWarning))
-        return replace(row, notes=" ".join(notes) or None)
+        return replace(row, notes=" ".join(notes) or None, digest=_digest(item.source))
     except BeholderError as error:
         sentence = str(error)
     except MemoryError:

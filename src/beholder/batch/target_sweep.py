@@ -21,6 +21,7 @@ from beholder.batch.tasks import Compress, Row, Task
 from beholder.codecs.base import Codec
 from beholder.errors import BadFileError, NotAvailableError, OutputError
 from beholder.files import save_atomically
+from beholder.limits import limit_pixels
 from beholder.observers import Observer
 from beholder.pictures.modes import strip_metadata
 from beholder.reading import open_image
@@ -42,6 +43,8 @@ class TargetSweep(Task):
     """Names of the observers that every file is shown to."""
     model: str | None = None
     effort: int = 0
+    max_pixels: int | None = None
+    """The largest width x height; None for the usual limit."""
 
     def describe(self) -> str:
         return json.dumps([repr(self)])[2:-2]
@@ -71,6 +74,10 @@ class TargetSweep(Task):
         return (".json",)
 
     def run(self, source: Path, stem: Path, folder: Path | None, force: bool) -> Row:
+        with limit_pixels(self.max_pixels):
+            return self._examine(source, stem, folder, force)
+
+    def _examine(self, source: Path, stem: Path, folder: Path | None, force: bool) -> Row:
         picture = strip_metadata(open_image(source))
         observers = [_observer(name) for name in self.observers]
         before = [observer.classify(picture, 1)[0].index for observer in observers]
@@ -102,7 +109,14 @@ class TargetSweep(Task):
         text = json.dumps(records, indent=1).encode()
         save_atomically(path, text, force=force)
         size = source.stat().st_size
-        return Row(str(source), str(relative), None, None, *picture.size, size, len(text))
+        return Row(
+            source=str(source),
+            output=str(relative),
+            width=picture.width,
+            height=picture.height,
+            bytes_before=size,
+            bytes_after=len(text),
+        )
 
 
 @dataclass(frozen=True)

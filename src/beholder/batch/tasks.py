@@ -18,6 +18,7 @@ from PIL import Image
 from beholder import api, codecs
 from beholder.codecs.base import Codec
 from beholder.errors import BadFileError, BadOptionError, NotAvailableError, OutputError
+from beholder.evaluation.metadata import file_bytes
 from beholder.files import save_atomically
 from beholder.limits import limit_pixels
 from beholder.metrics import ms_ssim
@@ -39,8 +40,12 @@ class Row:
     quality: float | None = None
     width: int | None = None
     height: int | None = None
+    digest: str | None = None
+    """Begin of the SHA-256 of the file before."""
     bytes_before: int | None = None
     bytes_after: int | None = None
+    metadata_bytes: int | None = None
+    """Bytes of the compressed file that hold metadata."""
     bpp: float | None = None
     """8 x bytes of the compressed file / pixels."""
     ms_ssim: float | None = None
@@ -165,6 +170,7 @@ class Compress(Task):
             height=picture.height,
             bytes_before=source.stat().st_size,
             bytes_after=len(data),
+            metadata_bytes=file_bytes(codec, picture),
             bpp=8 * len(data) / (picture.width * picture.height),
             ms_ssim=similarity,
             reached=None if choice is None else choice.best.reached,

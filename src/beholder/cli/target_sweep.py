@@ -53,6 +53,7 @@ def run(
     jobs: int | None,
     model: Path | None,
     effort: int,
+    max_pixels: int | None,
     resume: bool,
 ) -> None:
     """Sweep and print the table.
@@ -68,7 +69,7 @@ def run(
         raise BadOptionError(f"{data} is no folder of images, which --target needs: name one.")
     own = None if model is None else str(model)
     wanted = tuple(parse(target, classifiers))
-    task = target_sweep.TargetSweep(tuple(codecs), tuple(alphas), wanted, tuple(classifiers), own, effort)
+    task = target_sweep.TargetSweep(tuple(codecs), tuple(alphas), wanted, tuple(classifiers), own, effort, max_pixels)
     task.check()
     items = batch.collect([data], task.wanted, output=output, recursive=True).items[:limit]
     try:

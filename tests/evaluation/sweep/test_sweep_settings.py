@@ -44,6 +44,7 @@ def test_nothing_is_overwritten(photos: Path, tmp_path: Path) -> None:
         ({"protocol": "paper"}, "protocol: native, now paper"),
         ({"metrics": ["psnr"]}, "metrics: ms_ssim,psnr, now psnr"),
         ({"limit": 2}, "limit: none, now 2"),
+        ({"max_pixels": 6000}, "max_pixels: none, now 6000"),
         ({"classifiers": [OBSERVER]}, f"classifiers: , now {OBSERVER}"),
     ],
 )
@@ -51,6 +52,16 @@ def test_other_settings_do_not_resume(change: dict[str, Any], named: str, photos
     sweep.run(prepare(photos), tmp_path / "out")
     with pytest.raises(BadOptionError, match=named):
         sweep.run(prepare(photos, **change), tmp_path / "out", resume=True)
+
+
+def test_the_limit_of_pixels(photos: Path, tmp_path: Path) -> None:
+    make_photo(40, 30).save(photos / "0007_small.png")
+    outcome = sweep.run(prepare(photos, max_pixels=5000), tmp_path / "out")
+    assert len(outcome.failures) == 4
+    assert all("above the limit of 5,000 pixels" in failure.error for failure in outcome.failures)
+    assert outcome.rows == 2
+    with pytest.raises(BadOptionError, match="positive integer"):
+        prepare(photos, max_pixels=0)
 
 
 def test_results_do_not_lie_among_the_data(photos: Path) -> None:

@@ -91,6 +91,7 @@ def evaluate(
     model: options.Model = None,
     effort: options.Effort = 0,
     keep_metadata: options.KeepMetadata = False,
+    max_pixels: options.MaxPixels = None,
     gallery: Annotated[int, typer.Option(metavar="N", help="Images whose pictures are kept for the report.")] = 6,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep in DIR.")] = False,
 ) -> None:
@@ -121,6 +122,7 @@ def evaluate(
             jobs=jobs,
             model=model,
             effort=effort,
+            max_pixels=max_pixels,
             resume=resume,
         )
         return
@@ -137,6 +139,7 @@ def evaluate(
         model=model,
         effort=effort,
         keep_metadata=keep_metadata,
+        max_pixels=max_pixels,
         gallery=gallery,
     )
     _warn(settings)

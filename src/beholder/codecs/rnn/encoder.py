@@ -20,7 +20,7 @@ from beholder.codecs.rnn.threads import one_blas_thread
 from beholder.codecs.rnn.tiles import Pixels, Tile, tiles
 
 Progress = Callable[[int, int], None]
-"""Called with the number of steps that are over, and of all: tiles and segments, or rounds of the optimisation."""
+"""Called with the number of steps that are over, and of all: three an iteration, or rounds of the optimisation."""
 
 
 def encode(
@@ -50,12 +50,11 @@ def encode(
     with one_blas_thread():
         finest = _finest(model, pixels, alpha, iterations, effort, progress, human, observer)
         state = np.zeros_like(finest)
-        height, width = finest.shape[1:]
-        segments, count = [], sum(1 for _ in tiles(height, width, 0))
+        segments = []
         for t in range(iterations):
             segments.append(model.entropy.encode(finest, state, t, finer=_shift(model.layout, t, iterations)))
             if not effort:
-                progress(count + t + 1, count + iterations)
+                progress(2 * iterations + t + 1, 3 * iterations)
         return segments
 
 
@@ -93,10 +92,11 @@ def _finest(
         for tile in tiles(height, width, 0):
             finest[:, *tile.inner] = steps.quantise(latent[:, *tile.inner], alpha, last, iterations)
     else:
-        total = sum(1 for _ in tiles(height, width, 0)) + iterations
-        for number, (tile, part) in enumerate(_begin(model, pixels, alpha, gains, served), 1):
+        done = 0
+        for tile, part in _begin(model, pixels, alpha, gains, served):
             finest[:, *tile.inner] = steps.quantise(part, alpha, last, served)
-            progress(number, total)
+            done += part[0].size
+            progress(2 * iterations * done // (height * width), 3 * iterations)  # analysis takes longer than coding
     return finest
 
 
@@ -126,7 +126,7 @@ def _begin(
         yield from model.analyse_tiles(pixels, alpha)
         return
     total = sum(float(part[0].sum()) for _, part in model.analyse_tiles(pixels, alpha)) if evens else 0.0
-    for tile in tiles(height, width, adjust.MARGIN):
+    for tile in tiles(height, width, adjust.MARGIN, side=adjust.TILE):
         window = np.ascontiguousarray(pixels[:, *tile.outer_pixels])
         latent = model.analyse(window, alpha)
         if evens:

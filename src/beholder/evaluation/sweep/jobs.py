@@ -34,6 +34,7 @@ from beholder.evaluation import protocol as protocols
 from beholder.evaluation.sweep.images_digest import ImagesDigest
 from beholder.evaluation.sweep.results import BatchResult, Failure
 from beholder.evaluation.sweep.settings import FEATURE_DISTANCE, Settings, check_machine, check_source
+from beholder.limits import limit_pixels
 from beholder.observers import Observer
 from beholder.pictures.comparable import comparable
 
@@ -119,6 +120,14 @@ class Evaluator:
         """
         result = BatchResult(batch.number, len(batch), defaultdict(list), worker=self.worker)
         digest = ImagesDigest(self.source)
+        with limit_pixels(self.settings.max_pixels):
+            self._images(batch, result, digest)
+        result.columns = dict(result.columns)
+        result.images_digest = str(digest)
+        return result
+
+    def _images(self, batch: Batch, result: BatchResult, digest: ImagesDigest) -> None:
+        """Evaluate the images of a batch into ``result``."""
         for index in batch.indices:
             example = None
             try:
@@ -140,9 +149,6 @@ class Evaluator:
                     for column, value in row.items():
                         result.columns[column].append(value)
                 result.gallery.update(pictures)
-        result.columns = dict(result.columns)
-        result.images_digest = str(digest)
-        return result
 
     def _image(
         self, example: Example, image: Image.Image, gallery: bool

@@ -20,6 +20,7 @@ from beholder.data import Source
 from beholder.errors import BadImageError, BadOptionError, NotAvailableError
 from beholder.evaluation import protocol as protocols
 from beholder.evaluation.sweep.watchers import Given, Named, open_observers, resolve
+from beholder.limits import limit_pixels
 from beholder.observers import Observer
 
 FORMAT = 2
@@ -85,6 +86,8 @@ class Settings:
     """Folder of a trained ``rnn`` codec."""
     keep_metadata: bool
     """Whether EXIF data and colour profiles are compressed, and counted, with the pixels."""
+    max_pixels: int | None
+    """The largest width x height that is opened; None for the usual limit."""
     gallery: int
     """Number of images, the first ones, whose pixels are kept."""
     batch: int
@@ -149,6 +152,7 @@ def prepare(
     model: str | Path | None = None,
     effort: int = 0,
     keep_metadata: bool = False,
+    max_pixels: int | None = None,
     gallery: int = DEFAULT_GALLERY,
 ) -> Settings:
     """Check every option before hours of work depend on it.
@@ -168,6 +172,7 @@ def prepare(
         effort: of ``rnn``, 0 to 3.
         keep_metadata: compress EXIF data and colour profiles with the pixels; else colours are converted to sRGB and
             all metadata left out, for all codecs alike.
+        max_pixels: the largest width x height to open; None for 200 million.
         gallery: of how many images pictures are kept for the report.
 
     Raises:
@@ -180,6 +185,8 @@ def prepare(
         raise BadOptionError(f"A limit of {limit} images leaves nothing to do: give 1 or more.")
     if gallery < 0:
         raise BadOptionError(f"A gallery of {gallery} images is not possible: give 0 or more.")
+    with limit_pixels(max_pixels):  # refuses what is no limit
+        pass
     protocols.check_metadata(protocols.get(protocol), keep_metadata)
     if not codecs:
         raise BadOptionError("No codec is given: name one or more.")
@@ -216,6 +223,7 @@ def prepare(
         model=None if model is None else str(Path(model).resolve()),
         effort=effort,
         keep_metadata=keep_metadata,
+        max_pixels=max_pixels,
         gallery=gallery,
         batch=max(1, min(_LARGEST_BATCH, images // _LEAST_BATCHES)),
         identities=tuple(identities(chosen, watchers).items()),

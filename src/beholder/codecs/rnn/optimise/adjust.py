@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
+TILE = 64
+"""Side, in blocks, of the tiles that are adjusted one by one: gradients take more memory than an analysis."""
 MARGIN = 8
 """Blocks around a tile that are adjusted with it: the network's convolutions see 6 blocks far, the transform 1."""
 INSIDE = 0.01
