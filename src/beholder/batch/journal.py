@@ -1,7 +1,7 @@
 """Record of a batch, in the folder of its results: one line a file in ``files.csv``, failures also in ``errors.csv``.
 
 ``files.csv`` grows by a line as each file is done, so an interrupted batch can go on. A file counts as done if its
-line is there, with the same settings and a source of the same content. Its result must have the size that the line says.
+line is there, with the same settings and a source of the same content. Its result must have the size that it says.
 """
 
 from __future__ import annotations

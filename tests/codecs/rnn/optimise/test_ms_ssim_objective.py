@@ -180,6 +180,7 @@ def test_windows_do_not_change_each_others_codes(plain: Rnn, monkeypatch: pytest
     latent = model.analyse(pixels, 0.0)
     gains = [model.steps.gain(0.0, t, 2) for t in range(2)]
     monkeypatch.setattr(loop, "WINDOW", 4)
+    monkeypatch.setattr(loop, "UNDIVIDED", 4)
     seen = []
     descend = loop.descend
 
@@ -222,6 +223,7 @@ def test_a_search_says_how_far_it_is(
     photo: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(loop, "WINDOW", 4)
+    monkeypatch.setattr(loop, "UNDIVIDED", 4)
     small, windows = photo.crop((0, 0, 128, 64)), 2
     codec = Rnn(effort=1)
     told: list[tuple[int, int]] = []

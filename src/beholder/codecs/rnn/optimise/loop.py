@@ -31,9 +31,11 @@ from beholder.codecs.rnn.optimise.objective import Floats, Objective, OptimiserS
 from beholder.codecs.rnn.threads import one_blas_thread
 from beholder.codecs.rnn.tiles import Pixels
 
-WINDOW = 48
-"""Side, in blocks, of the windows that are optimised one by one (768 pixels): memory does not grow with the image.
-Gradients through the picture network take 0.2 MB a block with its margin (benchmarks/large.py --effort 1)."""
+WINDOW = 32
+"""Side, in blocks, of the windows that are optimised one by one (512 pixels): memory does not grow with the image.
+Gradients through the picture network take 0.2 MB a block of a window and its margin."""
+UNDIVIDED = 48
+"""Sides up to so many blocks are not divided: their margins would take more time than memory is worth."""
 MARGIN = 4
 """Blocks around a window that are decoded with it and stay as they are."""
 SMALLEST = 4
@@ -219,4 +221,5 @@ def _epsilon(gradient: Floats, free: Floats, by_channel: float, by_sample: float
 
 
 def _windows(blocks: int) -> Iterator[slice]:
-    return (slice(start, min(start + WINDOW, blocks)) for start in range(0, blocks, WINDOW))
+    size = blocks if blocks <= UNDIVIDED else WINDOW
+    return (slice(start, min(start + size, blocks)) for start in range(0, blocks, size))
