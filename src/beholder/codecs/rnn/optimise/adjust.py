@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
-TILE = 64
+TILE = 48
 """Side, in blocks, of the tiles that are adjusted one by one: gradients take more memory than an analysis."""
 MARGIN = 8
 """Blocks around a tile that are adjusted with it: the network's convolutions see 6 blocks far, the transform 1."""
