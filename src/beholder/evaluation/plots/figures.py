@@ -1,10 +1,14 @@
 """The figures of a sweep, as PNG and SVG: accuracy over rate, picture quality over rate, human against machine.
 
-``plots/accuracy-NAME`` Accuracy of the classifier, with a second scale for preserved accuracy and a line for
-originals; ``accuracy-mean`` the preserved accuracy, mean over classifiers; ``accuracy`` all of them beside one
-another. Without labels, agreement with the original's top-1. ``plots/ms_ssim``, one of each metric Picture quality;
-MS-SSIM in steps of dB, named by its value as in every table. ``plots/trade-off`` At some fixed rates: MS-SSIM to the
-right, the machine's view upwards, a path from one alpha to the next.
+``plots/accuracy-NAME``
+    Accuracy of the classifier, with a second scale for preserved accuracy and a line for originals.  Without labels,
+    agreement with the original's top-1.
+``plots/accuracy-mean``, ``plots/accuracy``
+    Preserved accuracy, mean over classifiers; all classifiers beside one another.
+``plots/ms_ssim``, one of each metric
+    Picture quality; MS-SSIM in steps of dB, labelled with its values as in every table.
+``plots/trade-off``
+    At some fixed rates: MS-SSIM to the right, the machine's accuracy upwards, a path from one alpha to the next.
 
 Bands and crosses are 95 % bootstrap intervals over images.
 """
