@@ -34,7 +34,6 @@ FORMAT = 1
 PREFIX, HALF = "codec.synthesis.", ".half"
 """Names of the weights in ``eye.onnx``: the module's path, and a suffix where they are stored as 16-bit floats."""
 NEEDED = ("eye_linear", "eye_borders", "step")
-QUANTISER = ("centroid", "searched", "searched_ratio")
 HEADER = ("sizes", "layout", "passes", "log_ratio", "adapts")
 """Arrays of ``entropy.npz`` that the header of the file, or another array, says better."""
 

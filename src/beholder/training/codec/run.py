@@ -25,7 +25,8 @@ from beholder.codecs.rnn.torch.weights import begin_from, load_checkpoint
 from beholder.errors import BadOptionError, OutputError
 from beholder.files import replacing
 from beholder.training import distributed as processes
-from beholder.training.codec.settings import LappedTransformSettings, Phase
+from beholder.training.codec.settings import LappedTransformSettings
+from beholder.training.common_settings import Phase
 from beholder.training.config_file import CONFIGS, LONGEST_VALUE, Section, check, read_object
 from beholder.training.config_file import build as build_settings
 from beholder.training.distributed import Processes

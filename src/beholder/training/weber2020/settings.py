@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from beholder.training.codec.settings import CommonSettings
+from beholder.training.common_settings import CommonSettings
 from beholder.training.config_file import TEXT, Section, choice, number, setting, whole
 from beholder.training.weber2020.model import CELLS, MODES, Weber2020Config
 
