@@ -17,7 +17,7 @@ from beholder.limits import MAX_FILE_BYTES, check_size
 from beholder.pictures import arrays
 from beholder.pictures.arrays import ArrayLike
 from beholder.pictures.modes import normalise
-from beholder.pictures.tiff import MAGICS, read_tiff
+from beholder.pictures.tiff import MAGICS, is_misread, read_tiff
 
 FileSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 """A file: its path, its bytes, or a binary file object. A file object that can seek is read from its beginning, and
@@ -168,6 +168,8 @@ def _read(file: IO[bytes], name: str) -> Image.Image:
             return codec.decode(head + file.read(MAX_FILE_BYTES))
         if not file.seekable():
             file = BytesIO(head + file.read(MAX_FILE_BYTES))
+        if head.startswith(MAGICS) and is_misread(file):
+            return _read_as_tiff(file, name)
         Image.init()
         known = [format for format in Image.ID if format not in _REFUSED_FORMATS]
         return normalise(load_picture(file, known, name), own=True)

@@ -17,6 +17,8 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 _PNG_METADATA = _PNG_TEXTS | {b"eXIf", b"iCCP", b"sPLT", b"tIME"}
 
+_CICP_SRGB = bytes([1, 13])  # primaries of BT.709, transfer of sRGB
+
 _pillows_limit = threading.Lock()
 
 
@@ -96,7 +98,25 @@ def _open(file: IO[bytes], formats: Sequence[str], name: str) -> Image.Image:
         check_size(*image.size)
         image.load()
     tell_frames(image, name)
+    if image.format == "PNG":
+        _tell_png_colours(file, image, name)
     return image
+
+
+def _tell_png_colours(file: IO[bytes], image: Image.Image, name: str) -> None:
+    """Note a colour profile that Pillow drops without a word, and colours that only cICP names."""
+    file.seek(len(_PNG_SIGNATURE))
+    while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
+        size = int.from_bytes(head[:4], "big")
+        if head[4:] == b"iCCP" and not image.info.get("icc_profile"):
+            note(f"{name} has a colour profile that cannot be read: colours are taken for sRGB.")
+        start = file.tell()
+        if head[4:] == b"cICP" and len(code := file.read(2)) == 2 and code != _CICP_SRGB:
+            note(
+                f"{name} names other colours than sRGB (cICP, primaries {code[0]}, transfer {code[1]}): "
+                "they are taken for sRGB."
+            )
+        file.seek(start + size + 4)
 
 
 def _without_chunks(data: bytes, left_out: frozenset[bytes]) -> bytes:

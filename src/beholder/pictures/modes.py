@@ -27,6 +27,8 @@ Pillow mode               result  how
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from PIL import Image, ImageCms
 
@@ -40,7 +42,10 @@ from beholder.pictures.metadata import exif_of, orientation_of
 MODES = frozenset({"L", "LA", "RGB", "RGBA"})
 """The modes that every other module has to deal with."""
 
-_BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
+_WHITE_IS_ZERO = 0
+_USUAL_GAMMA = 1 / 2.2
+_GAMMAS = (0.1, 4.0)  # others are mistakes
 _XMP = ("xmp", "XML:com.adobe.xmp")
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -108,8 +113,25 @@ def _to_known_mode(image: Image.Image, own: bool) -> Image.Image:
         else:
             # A plain image in any case: one that a plugin opened would write its file's tags again when saved.
             result = image._new(image.im) if own else image._new(image.im.copy())
+    if image.format == "PNG" and not profile:
+        result = _from_gamma(result, image.info)
     result.info = {"icc_profile": bytes(profile)} if isinstance(profile, bytes | bytearray) else {}
     return result
+
+
+def _from_gamma(image: Image.Image, info: dict[Any, Any]) -> Image.Image:
+    """Convert from the gamma that a PNG file names to sRGB, unless it is about that of sRGB or the file names sRGB."""
+    gamma = info.get("gamma")
+    if "srgb" in info or not isinstance(gamma, float) or abs(gamma / _USUAL_GAMMA - 1) < 0.05:
+        return image
+    if not _GAMMAS[0] <= gamma <= _GAMMAS[1]:
+        return image
+    light = (np.arange(256) / 255) ** (1 / gamma)
+    values = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    table = np.rint(255 * values).astype(int).tolist()
+    note(f"The picture has a gamma of {gamma:.4g}: its colours are converted to sRGB.")
+    colours = len(image.getbands()) - (image.mode in ("LA", "RGBA"))
+    return image.point(table * colours + list(range(256)) * (image.mode in ("LA", "RGBA")))
 
 
 def flatten(image: Image.Image) -> Image.Image:
@@ -154,6 +176,8 @@ def _deep_grey(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         values = values.astype(np.uint16)  # in the byte order of this machine
     grey = to_8_bits(values, "The image", _white(image))
+    if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        grey = 255 - grey  # Pillow inverts samples of 8 bits alone
     clear = image.info.get("transparency")
     if image.mode.startswith("I;16") and isinstance(clear, int):
         opacity = np.where(values == clear, 0, 255).astype(np.uint8)

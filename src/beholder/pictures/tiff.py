@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from io import BytesIO
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin
@@ -18,6 +18,7 @@ from beholder.pictures.arrays import to_8_bits
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of TIFF and BigTIFF files."""
 
+_BITS, _PLANAR, _SEPARATE = 258, 284, 2
 _WIDTH, _HEIGHT, _PHOTOMETRIC, _SAMPLES, _PROFILE = 256, 257, 262, 277, 34675
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -67,6 +68,18 @@ def read_tiff(data: bytes, name: str) -> Image.Image:
     if len(tags) and tags.next:
         note(f"{name} holds more than one picture or page: only the first is used.")
     return image
+
+
+def is_misread(file: IO[bytes]) -> bool:
+    """Whether Pillow would open a TIFF file and scramble it: more than 8 bits a sample, one plane behind the other."""
+    try:
+        file.seek(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tags = Image.open(file, formats=("TIFF",)).tag_v2  # type: ignore[attr-defined]
+        return tags.get(_PLANAR) == _SEPARATE and len(tags[_BITS]) > 1 and max(tags[_BITS]) > 8
+    except Exception:  # it will be said by whoever opens the file
+        return False
 
 
 def _read_tags(data: bytes) -> Any:
