@@ -138,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=kodak.DATA / "kodak", help="folder of photographs")
     parser.add_argument("--output", type=Path, default=kodak.ROOT / "docs" / "results" / "metrics")
     parser.add_argument("--limit", type=int, help="only the first N images")
-    parser.add_argument("--workers", type=int, default=1, help="encoder and decoder processes, N of each")
+    parser.add_argument("--jobs", type=int, default=1, help="encoder and decoder processes, N of each")
     parser.add_argument("--resume", action="store_true", help="keep the rows that metrics.csv has")
     args = parser.parse_args(arguments)
     images = kodak.find_images(args.data, args.limit)
@@ -156,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         file.unlink(missing_ok=True)
     known = {row_key(row) for row in kodak.read_rows(file, Row)}
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    failed = kodak.measure([job for job in wanted if job.key not in known], file, args.workers, Row, decode_and_measure)
+    failed = kodak.measure([job for job in wanted if job.key not in known], file, args.jobs, Row, decode_and_measure)
     return max(write(args.output), int(failed > 0))
 
 
