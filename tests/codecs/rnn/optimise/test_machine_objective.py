@@ -36,6 +36,7 @@ def test_for_a_machine_the_classifier_sees_more_of_the_original(plain: Rnn, big_
 
 
 def test_prefixes_repetition_and_many_qualities(plain: Rnn, photo: Image.Image) -> None:
+    photo = photo.crop((0, 0, 80, 64))
     codec = Rnn(effort=1)
     data = codec.encode(photo, 3, alpha=0.5)
     assert codec.encode(photo, 3, alpha=0.5) == data
@@ -44,7 +45,7 @@ def test_prefixes_repetition_and_many_qualities(plain: Rnn, photo: Image.Image) 
         assert plain.decode(data, quality).size == photo.size
 
 
-@pytest.mark.parametrize("size", [(1, 1), (70, 17), (600, 90)])
+@pytest.mark.parametrize("size", [(1, 1), (70, 17), (300, 70)])
 def test_any_size(plain: Rnn, size: tuple[int, int]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     data = Rnn(effort=1).encode(Image.fromarray(noise), 1, alpha=1)
@@ -69,6 +70,7 @@ def test_the_gradient_is_the_change_of_the_distortion(plain: Rnn, big_photo: Ima
 
 
 def test_no_torch_is_needed(tmp_path: Path, photo: Image.Image) -> None:
+    photo = photo.crop((0, 0, 80, 64))
     photo.save(tmp_path / "photo.png")
     program = (
         "import sys; sys.modules.update(dict.fromkeys(['torch', 'onnx', 'keras']))\n"
