@@ -30,7 +30,7 @@ from beholder.metrics import get as metric
 
 CODECS = "rnn,rnn effort 1,rnn effort 1 ssimulacra2,rnn effort 1 psnr,rnn effort 1 blend,bpg,avif,webp,jpeg"
 GRIDS = {
-    "rnn": (1, 2, 4, 6, 8),
+    "rnn": (2, 4, 6, 8),
     "bpg": (23, 29, 35, 41, 47),
     "avif": (10, 30, 50, 70, 85),
     "webp": (1, 20, 50, 75, 90),
@@ -39,7 +39,7 @@ GRIDS = {
 """Qualities by codec, of ``rnn`` whatever its effort; each covers .1 to 1.5 bits a pixel or what it reaches of them."""
 ANCHORS = ("bpg", "avif")
 TITLES = {"ms_ssim": "MS-SSIM (dB)", "psnr": "PSNR (dB)", "ssimulacra2": "SSIMULACRA2"}
-COLOURS = ("#f27191", "#c4123f", "#1f77b4", "#2ca02c", "#8a5a00", "#76122b")
+COLOURS = ("#f27191", "#c4123f", "#76122b", "#2ca02c", "#c98a00", "#7a4fbf")
 """The curves of ``rnn`` take these in their order."""
 
 
@@ -151,21 +151,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     args.output.mkdir(parents=True, exist_ok=True)
-    file = args.output / "metrics.csv"
+    file, keys = args.output / "metrics.csv", {job.key for job in wanted}
     if not args.resume:
         file.unlink(missing_ok=True)
     known = {row_key(row) for row in kodak.read_rows(file, Row)}
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     failed = kodak.measure([job for job in wanted if job.key not in known], file, args.jobs, Row, decode_and_measure)
-    return max(write(args.output), int(failed > 0))
+    return max(write(args.output, keys), int(failed > 0))
 
 
-def write(folder: Path) -> int:
-    """Write means, BD-rates, table and figure of the rows in ``folder``; return the exit code."""
-    rows = kodak.read_rows(folder / "metrics.csv", Row)
-    points = {(row.codec, row.quality) for row in rows}
-    counts = {image: sum(row.image == image for row in rows) for image in {row.image for row in rows}}
-    whole = {image for image, count in counts.items() if count == len(points)}
+def write(folder: Path, keys: set[tuple[str, str, int, float]]) -> int:
+    """Write means, BD-rates, table and figure of the rows in ``folder`` with these keys; return the exit code."""
+    rows = [row for row in kodak.read_rows(folder / "metrics.csv", Row) if row_key(row) in keys]
+    there = {row_key(row) for row in rows}
+    whole = {key[0] for key in keys} - {key[0] for key in keys - there}
     rows = sorted((row for row in rows if row.image in whole), key=lambda row: (row.codec, row.quality, row.image))
     if not rows:
         print("No photograph has been measured with all codecs: go on with --resume.", file=sys.stderr)

@@ -52,7 +52,7 @@ Human = Annotated[
         "--human",
         metavar="D",
         show_default=False,
-        help="For --effort 1 to 3 at alpha 0: ms-ssim (default), ssimulacra2, psnr, or blend of the first two.",
+        help="Of rnn at alpha 0, what codes serve: ms-ssim (default), ssimulacra2, psnr (with --effort), or blend.",
     ),
 ]
 Observer = Annotated[

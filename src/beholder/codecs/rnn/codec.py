@@ -18,7 +18,7 @@ from beholder.codecs.base import Codec, QualityScale
 from beholder.codecs.rnn import bitstream, encoder, onnx_model
 from beholder.codecs.rnn.bitstream import ALPHA_STEPS, EXIF, ICC, PLANE, Bitstream
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS, STEP_SCALES
-from beholder.codecs.rnn.optimise.distortions import DEFAULT, HUMAN_DISTANCES
+from beholder.codecs.rnn.optimise.distortions import DEFAULT, HUMAN_DISTANCES, MS_SSIM_STEP
 from beholder.errors import BadFileError, BadOptionError
 from beholder.pictures.modes import check_size
 
@@ -39,8 +39,8 @@ class Rnn(Codec):
         effort: rounds of latent optimisation for the observer: 0 none, 1 to 3 ever more; any decoder reads the files.
             Each quality is optimised on its own.  At alpha 0 effort 0 moves the codes by one learned step, and the
             others begin there.
-        human: what effort 1 to 3 minimise at alpha 0: ``ms-ssim``, ``ssimulacra2``, ``psnr`` or ``blend`` of the first
-            two; None for ``ms-ssim``.
+        human: what codes are made for at alpha 0: ``ms-ssim``, ``ssimulacra2``, ``psnr`` (effort 1 to 3 only) or
+            ``blend`` of the first two; None for ``ms-ssim``.
         observer: gradient graph of the classifier that effort 1 to 3 serve above alpha 0; None for EfficientNet-Lite0.
 
     Raises:
@@ -83,10 +83,11 @@ class Rnn(Codec):
             return "An observer to optimise for has no effect without --effort 1, 2 or 3 and an alpha above 0."
         if self.human is None:
             return None
-        if not self.effort:
+        learned = self.human == DEFAULT or HUMAN_DISTANCES[self.human].step != MS_SSIM_STEP
+        if not (self.effort or (learned and self.model.has_step)):
             return f"Effort 0 optimises nothing for {self.human}: --human has no effect without --effort 1, 2 or 3."
         if not human:
-            return f"Above alpha 0 files are optimised for a machine: --human {self.human} has no effect."
+            return f"Above alpha 0 files serve a machine: --human {self.human} has no effect."
         return None
 
     def recognises(self, head: bytes) -> bool:

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from beholder.codecs.rnn.layout import BLOCK, Layout
 from beholder.codecs.rnn.onnx_model import Model
 from beholder.codecs.rnn.optimise import adjust, classifier, loop, machine
-from beholder.codecs.rnn.optimise.distortions import DEFAULT, HUMAN_DISTANCES, HumanDistance
+from beholder.codecs.rnn.optimise.distortions import (
+    DEFAULT,
+    HUMAN_DISTANCES,
+    MS_SSIM_STEP,
+    HumanDistance,
+    StepDistortion,
+)
 from beholder.codecs.rnn.optimise.human import HumanObjective, schedule_for
 from beholder.codecs.rnn.optimise.objective import Objective, OptimiserSchedule
 from beholder.codecs.rnn.steps import Codes, Floats, Ints
@@ -42,7 +48,7 @@ def encode(
         iterations: 1 to 8.
         effort: 0, or 1 to 3 for latent optimisation.
         progress: called after each tile and segment; with effort, after each round of the optimisation.
-        human: what latent optimisation minimises at alpha 0, a key of
+        human: what the learned step and latent optimisation serve at alpha 0, a key of
             :data:`~beholder.codecs.rnn.optimise.distortions.HUMAN_DISTANCES`.
         observer: gradient graph of the classifier that latent optimisation serves above alpha 0; None for the one that
             ships.
@@ -92,8 +98,8 @@ def _finest(
         for tile in tiles(height, width, 0):
             finest[:, *tile.inner] = steps.quantise(latent[:, *tile.inner], alpha, last, iterations)
     else:
-        done = 0
-        for tile, part in _begin(model, pixels, alpha, gains, served):
+        done, step = 0, HUMAN_DISTANCES[human].step
+        for tile, part in _begin(model, pixels, alpha, gains, served, step=step):
             finest[:, *tile.inner] = steps.quantise(part, alpha, last, served)
             done += part[0].size
             progress(2 * iterations * done // (height * width), 3 * iterations)  # analysis takes longer than coding
@@ -118,6 +124,7 @@ def _begin(
     gains: list[Floats],
     served: int,
     distance: HumanDistance = HUMAN_DISTANCES[DEFAULT],
+    step: StepDistortion = MS_SSIM_STEP,
 ) -> Iterator[tuple[Tile, Floats]]:
     """The latent tile by tile: the analysis, and what :class:`HumanDistance` says for human observers."""
     height, width = pixels.shape[1] // BLOCK, pixels.shape[2] // BLOCK
@@ -131,7 +138,7 @@ def _begin(
         latent = model.analyse(window, alpha)
         if evens:
             latent = adjust.even_activity(latent, total / (height * width), distance.activity)
-        yield tile, (adjust.adjust(model, window, latent, gains) if learned_step else latent)[:, *tile.crop]
+        yield tile, (adjust.adjust(model, window, latent, gains, step) if learned_step else latent)[:, *tile.crop]
 
 
 def _shift(layout: Layout, t: int, iterations: int) -> Ints:

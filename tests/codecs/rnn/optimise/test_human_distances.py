@@ -105,6 +105,18 @@ def test_files_are_better_by_the_distance_they_are_made_for(
     assert score(picture, special.decode(data)) > between + {"psnr": 0.2, "ssimulacra2": 2.0}[human]
 
 
+@pytest.mark.parametrize("human", ["blend", "ssimulacra2"])
+def test_the_learned_step_serves_another_distance(cat: Image.Image, human: str) -> None:
+    picture = cat.crop((64, 32, 320, 288))
+    usual, special = Rnn(), Rnn(human=human)
+    files = [codec.encode(picture, 4) for codec in (usual, special)]
+    assert len(files[1]) == pytest.approx(len(files[0]), rel=0.05)
+    scores = [ssimulacra2(picture, usual.decode(data)) for data in files]
+    assert scores[1] > scores[0] + 1
+    assert special.without_effect(0.0) is None
+    assert "has no effect" in str(special.without_effect(1.0))
+
+
 def test_even_activity_changes_steps_and_not_the_picture(cat: Image.Image) -> None:
     model = Rnn().model
     latent = model.analyse(planes(cat.crop((64, 32, 160, 112))), 0.0)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beholder.codecs.rnn.layout import MASKING_POWER
-from beholder.codecs.rnn.optimise.ms_ssim import MsSsimDistortion
+from beholder.codecs.rnn.optimise.distortions import MS_SSIM_STEP, StepDistortion
 
 if TYPE_CHECKING:
     from beholder.codecs.rnn.onnx_model import Model
@@ -25,13 +25,19 @@ INSIDE = 0.01
 """Least distance of a code from its cell's border, in cells, so that no rounding error moves it."""
 
 
-def adjust(model: Model, pixels: NDArray[np.uint8], latent: Floats, gains: Sequence[Floats]) -> Floats:
+def adjust(
+    model: Model,
+    pixels: NDArray[np.uint8],
+    latent: Floats,
+    gains: Sequence[Floats],
+    step: StepDistortion = MS_SSIM_STEP,
+) -> Floats:
     """A latent whose codes have a better rate and distortion for human observers.
 
     Args: as for :func:`propose`.
     """
     coded = gains[-1] > 0
-    moved = propose(model, pixels, latent, gains)
+    moved = propose(model, pixels, latent, gains, step)
     codes = np.round(moved)
     # As the analysis would have placed them: truncation gives the codes, and what lies nearest to 0 goes there first.
     beyond = np.clip(np.abs(moved) - np.abs(codes) + np.float32(0.5), INSIDE, np.float32(1 - INSIDE))
@@ -54,7 +60,13 @@ def even_activity(latent: Floats, mean: float, factor: float) -> Floats:
     return result
 
 
-def propose(model: Model, pixels: NDArray[np.uint8], latent: Floats, gains: Sequence[Floats]) -> Floats:
+def propose(
+    model: Model,
+    pixels: NDArray[np.uint8],
+    latent: Floats,
+    gains: Sequence[Floats],
+    step: StepDistortion = MS_SSIM_STEP,
+) -> Floats:
     """Real numbers that rounding turns into better codes, (C, H, W).
 
     Args:
@@ -62,6 +74,7 @@ def propose(model: Model, pixels: NDArray[np.uint8], latent: Floats, gains: Sequ
         pixels: (3, 16H, 16W).
         latent: (C, H, W) as the analysis gives it.
         gains: (C, 1, 1) for each iteration that will be sent: 1 / step, or 0 where nothing is coded.
+        step: the distortion whose gradient the network sees.
     """
     t = len(gains) - 1
     scaled = latent * gains[-1]
@@ -70,6 +83,6 @@ def propose(model: Model, pixels: NDArray[np.uint8], latent: Floats, gains: Sequ
     place: Floats = np.where(begun == 0, scaled / 2, scaled - np.float32(0.5) * np.sign(scaled))
     place[0] = begun[0]
     y_hat = model.steps.dequantise(begun, 0.0, t, t + 1)
-    by_pixel = MsSsimDistortion(pixels, keep=False).gradient(model.reconstruct(y_hat)) * np.float32(255)
+    by_pixel = step.make(pixels).gradient(model.reconstruct(y_hat)) * np.float32(255 * step.scale)
     gradient = model.reconstruct_vjp(by_pixel, y_hat) * model.steps.dequantise_gradient(begun, 0.0, t, t + 1)
     return model.step_codes(begun, place, gradient, t)
