@@ -132,7 +132,11 @@ class _Files:
         progress: Progress,
     ) -> None:
         scale = codec.scale
-        self.ladder = list(range(scale.lowest - codec.beyond, scale.highest + codec.beyond + 1))
+        # Integers are qualities of the scale; others ask for `Codec.encode_between`.
+        whole = range(scale.lowest, scale.highest + 1)
+        below = [float(scale.lowest - step) for step in range(codec.beyond, 0, -1)]
+        above = [float(scale.highest + 1 + step) for step in range(codec.beyond)]
+        self.ladder: list[float] = [*below, *whole, *above]
         if not scale.higher_is_better:
             self.ladder.reverse()
         # An encoder that optimises each quality on its own makes no file for nothing.
@@ -145,10 +149,9 @@ class _Files:
         # Bisection and its end.
         self._expected = len(self.ladder).bit_length() + (_HALVINGS if self.at_once else _RATE_PATIENCE)
         if self.at_once:
-            qualities = list(range(scale.lowest, scale.highest + 1))
             with codec.watched(self._tell):
-                files = codec.encode_many(image, qualities, alpha=alpha)
-            self._data = {self.ladder.index(q): data for q, data in zip(qualities, files, strict=True)}
+                files = codec.encode_many(image, whole, alpha=alpha)
+            self._data = {self.ladder.index(q): data for q, data in zip(whole, files, strict=True)}
 
     @property
     def count(self) -> int:
