@@ -155,4 +155,4 @@ def _objective(
         make = HUMAN_DISTANCES[human].make
         return functools.partial(HumanObjective, model, t, make), schedule_for(effort, human)
     served = classifier.load(observer or classifier.DEFAULT)
-    return functools.partial(machine.MachineObjective, model, served, alpha, t), machine.schedule_for(effort, alpha)
+    return functools.partial(machine.MachineObjective, model, served, alpha, t), machine.SCHEDULES[effort]

@@ -13,11 +13,11 @@ from beholder.codecs.rnn.optimise.ms_ssim import MsSsimDistortion
 from beholder.codecs.rnn.optimise.objective import Floats, OptimiserSchedule, RateEstimate, SinglePictureRate
 
 SCHEDULES = {
-    1: OptimiserSchedule(rounds=12, rate=0.18, refresh=4),
+    1: OptimiserSchedule(rounds=8, rate=0.25, refresh=4, momentum=0.6, softness=(0.2, 0.03)),
     2: OptimiserSchedule(rounds=24, rate=0.2, refresh=4),
     3: OptimiserSchedule(rounds=48, rate=0.2, refresh=4),
 }
-"""By effort, at alpha 1."""
+"""By effort.  Eight rounds with a narrower soft rounding come near twelve (docs/log/2026-11-27-machines.md)."""
 
 Picture = NDArray[np.uint8]
 
@@ -84,11 +84,6 @@ class MachineObjective:
 
     def _dequantise(self, codes: Floats, t: int) -> Floats:
         return self.model.steps.dequantise(codes[0], self.alpha, t, self.t + 1)
-
-
-def schedule_for(effort: int, alpha: float) -> OptimiserSchedule:
-    """The schedule of an effort above alpha 0."""
-    return SCHEDULES[effort]
 
 
 def _within(picture: Picture, gradient: Floats) -> Floats:
