@@ -73,7 +73,7 @@
   const axisName = (name) => data.measures[name].title + (data.measures[name].fraction ? " (%)" : "");
   const told = (name, v) => data.measures[name].fraction ? (100 * v).toFixed(1) + " %" : data.measures[name].decibels ? v.toFixed(4) : Math.abs(v) >= 10 ? v.toFixed(2) : v.toFixed(4);
 
-  function measure(box) {
+  function sizeTo(box) {
     W = Math.max(box.clientWidth, 280);
     H = Math.round(Math.min(Math.max(W * .68, 260), 430));
   }
@@ -147,7 +147,7 @@
     const curves = all.map((points) => points.filter((point) => point[0] > 0 && name in point[3] && Number.isFinite(f(point[3][name][0]))));
     const visible = curves.flatMap((points, series) => shown[series] ? points : []);
     if (!visible.length) { box.replaceChildren("Nothing is known of this."); return; }
-    measure(box);
+    sizeTo(box);
     const rates = visible.map((point) => point[0]), values = visible.flatMap((point) => point[3][name].filter((v) => v !== null).map(f));
     let low = Math.min(...values), high = Math.max(...values);
     const room = (high - low || Math.abs(high) || 1) * .05;
@@ -186,7 +186,7 @@
     const found = at.map((points, series) => shown[series] && points[step] ? { series, human: points[step][0], machine: 100 * points[step][1] } : null).filter(Boolean);
     $("rate").textContent = rates.length ? rates[step].toPrecision(2) : "";
     if (!found.length || !measure) { $("tradeoff-plot").replaceChildren(measure ? "No curve reaches this rate with both measures." : "No classifier looked."); return; }
-    measure($("tradeoff-plot"));
+    sizeTo($("tradeoff-plot"));
     // Not so close that noise fills the plot.
     const range = (values, least) => {
       const low = Math.min(...values), high = Math.max(...values), room = Math.max((high - low) * .15, (least - (high - low)) / 2);
