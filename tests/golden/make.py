@@ -20,6 +20,7 @@ from PIL import Image, ImageCms
 from beholder import samples
 from beholder.codecs.rnn import Rnn
 from beholder.codecs.rnn.optimise.adjust import propose
+from beholder.codecs.rnn.optimise.distortions import DEFAULT, HUMAN_DISTANCES
 from beholder.codecs.rnn.optimise.loop import SMALLEST
 
 FOLDER = Path(__file__).resolve().parent
@@ -160,7 +161,7 @@ def _border_distance(photo: Image.Image) -> float:
         latent = model.analyse(padded, 0.0)
         for quality in (1, 4, 8):
             gains = [model.steps.gain(0.0, t, quality) for t in range(quality)]
-            moved = propose(model, padded, latent, gains)
+            moved = propose(model, padded, latent, gains, HUMAN_DISTANCES[DEFAULT].step)
             nearest = min(nearest, float(np.abs(np.abs(moved - np.round(moved)) - 0.5).min()))
     return nearest
 

@@ -52,7 +52,7 @@ Human = Annotated[
         "--human",
         metavar="D",
         show_default=False,
-        help="Of rnn at alpha 0, what codes serve: ms-ssim (default), ssimulacra2, psnr (with --effort), or blend.",
+        help="Of rnn at alpha 0, what codes serve: ms-ssim, ssimulacra2, blend (of both, default), psnr (with effort).",
     ),
 ]
 Observer = Annotated[

@@ -18,7 +18,7 @@ from beholder.codecs.base import Codec, QualityScale
 from beholder.codecs.rnn import bitstream, encoder, onnx_model
 from beholder.codecs.rnn.bitstream import ALPHA_STEPS, EXIF, ICC, PLANE, Bitstream
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS, STEP_SCALES
-from beholder.codecs.rnn.optimise.distortions import DEFAULT, HUMAN_DISTANCES, MS_SSIM_STEP
+from beholder.codecs.rnn.optimise.distortions import DEFAULT, HUMAN_DISTANCES
 from beholder.errors import BadFileError, BadOptionError
 from beholder.pictures.modes import check_size
 
@@ -83,8 +83,8 @@ class Rnn(Codec):
             return "An observer to optimise for has no effect without --effort 1, 2 or 3 and an alpha above 0."
         if self.human is None:
             return None
-        learned = self.human == DEFAULT or HUMAN_DISTANCES[self.human].step != MS_SSIM_STEP
-        if not (self.effort or (learned and self.model.has_step)):
+        learned = HUMAN_DISTANCES[self.human].learned_step and self.model.has_step
+        if not (self.effort or learned):
             return f"Effort 0 optimises nothing for {self.human}: --human has no effect without --effort 1, 2 or 3."
         if not human:
             return f"Above alpha 0 files serve a machine: --human {self.human} has no effect."

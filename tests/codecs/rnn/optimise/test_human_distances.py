@@ -96,7 +96,7 @@ def test_files_are_better_by_the_distance_they_are_made_for(
 ) -> None:
     """At no higher rate: the file for the distance lies above the line between two qualities of the other."""
     picture = cat.crop((64, 32, 320, 288))
-    usual, special = Rnn(effort=1), Rnn(effort=1, human=human)
+    usual, special = Rnn(effort=1, human="ms-ssim"), Rnn(effort=1, human=human)
     ends = [(len(data), score(picture, usual.decode(data))) for data in (usual.encode(picture, q) for q in (2, 4))]
     data = special.encode(picture, 3)
     rates, scores = zip(*ends, strict=True)
@@ -108,7 +108,7 @@ def test_files_are_better_by_the_distance_they_are_made_for(
 @pytest.mark.parametrize("human", ["blend", "ssimulacra2"])
 def test_the_learned_step_serves_another_distance(cat: Image.Image, human: str) -> None:
     picture = cat.crop((64, 32, 320, 288))
-    usual, special = Rnn(), Rnn(human=human)
+    usual, special = Rnn(human="ms-ssim"), Rnn(human=human)
     files = [codec.encode(picture, 4) for codec in (usual, special)]
     assert len(files[1]) == pytest.approx(len(files[0]), rel=0.05)
     scores = [ssimulacra2(picture, usual.decode(data)) for data in files]
