@@ -94,12 +94,14 @@ def test_bound_holds_for_the_likeliest_symbol_of_every_table() -> None:
         assert max(parts[table].max() for table in tables) / (1 << 16) <= 2**-least
 
 
-@pytest.mark.parametrize("colour", [(0, 0, 0), (128, 128, 128), (255, 255, 255), (37, 200, 10)])
-def test_flat_pictures_pass(colour: tuple[int, int, int]) -> None:
-    """They cost .01 to 5 bits a block and iteration, which is far above the bound."""
+@pytest.mark.parametrize("quality", [2, 4, 8])
+@pytest.mark.parametrize("colour", [(0, 0, 0), (128, 128, 128), (255, 255, 255), (37, 200, 10), (255, 0, 0)])
+def test_flat_pictures_pass(colour: tuple[int, int, int], quality: int) -> None:
+    """They cost .01 to 5 bits a block and iteration, which is far above the bound; the learned step leaves them alone."""
     codec = Rnn()
-    data = codec.encode(Image.new("RGB", (480, 160), colour), 8)
+    data = codec.encode(Image.new("RGB", (480, 160), colour), quality)
     positions = 480 * 160 // BLOCK**2
     for t, segment in enumerate(bitstream.read(data).segments):
         assert codec.model.entropy.least_bits(t, positions) <= 8 * len(segment)
-    assert np.abs(np.asarray(codec.decode(data)).astype(int) - colour).max() <= 6
+    assert len(data) < 700
+    assert np.abs(np.asarray(codec.decode(data)).astype(int) - colour).max() <= {2: 18, 4: 13, 8: 6}[quality]
