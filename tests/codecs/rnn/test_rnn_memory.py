@@ -8,7 +8,7 @@ import pytest
 
 resource = pytest.importorskip("resource")
 
-MEGAPIXELS = 6
+MEGAPIXELS = 9
 LINEAR = 130
 """Bytes a pixel that an encoder without tiles would take at least."""
 PROGRAM = """
@@ -16,7 +16,7 @@ import resource
 from PIL import Image
 from beholder import api
 
-width, height = 3008, 2000
+width, height = 3760, 2400
 small = Image.effect_noise((width // 16, height // 16), 60).convert("RGB")
 data = api.compress(small.resize((width, height), Image.Resampling.BICUBIC), quality=1, alpha=0.0)
 api.decompress(data)
