@@ -97,7 +97,7 @@ def test_bound_holds_for_the_likeliest_symbol_of_every_table() -> None:
 @pytest.mark.parametrize("quality", [2, 4, 8])
 @pytest.mark.parametrize("colour", [(0, 0, 0), (128, 128, 128), (255, 255, 255), (37, 200, 10), (255, 0, 0)])
 def test_flat_pictures_pass(colour: tuple[int, int, int], quality: int) -> None:
-    """They cost .01 to 5 bits a block and iteration, which is far above the bound; the learned step leaves them alone."""
+    """They cost .01 to 5 bits a block and iteration, far above the bound; the learned step leaves them alone."""
     codec = Rnn()
     data = codec.encode(Image.new("RGB", (480, 160), colour), quality)
     positions = 480 * 160 // BLOCK**2
