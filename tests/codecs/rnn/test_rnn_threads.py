@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
+import types
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from beholder.codecs.rnn import Rnn
+from beholder.codecs.rnn import threads as threads_module
 from beholder.codecs.rnn.threads import for_each, one_blas_thread, threads
 
 
@@ -101,3 +104,22 @@ def test_errors_of_any_part_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     with pytest.raises(ZeroDivisionError):
         for_each(lambda x: print(1 / x), [1, 0, 2])
+
+
+def test_libraries_that_imports_bring_are_limited_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+
+    class Counted(ThreadpoolController):
+        def __init__(self) -> None:
+            looked.append(True)
+            super().__init__()
+
+    with one_blas_thread():
+        pass
+    monkeypatch.setattr(threads_module, "ThreadpoolController", Counted)
+    with one_blas_thread():
+        pass
+    assert not looked
+    monkeypatch.setitem(sys.modules, "a_module_that_nobody_has", types.ModuleType("a_module_that_nobody_has"))
+    with one_blas_thread():
+        assert looked

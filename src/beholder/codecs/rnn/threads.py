@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -50,6 +51,7 @@ class _OneThread:
         self._lock = threading.Lock()
         self._users = 0
         self._controller: ThreadpoolController | None = None
+        self._modules = 0
         self._limits: list[tuple[object, int]] = []
 
     def enter(self) -> None:
@@ -57,8 +59,9 @@ class _OneThread:
             self._users += 1
             if self._users > 1:
                 return
-            if self._controller is None:
+            if self._controller is None or self._modules != len(sys.modules):  # an import may bring another library
                 self._controller = ThreadpoolController().select(user_api="blas")
+                self._modules = len(sys.modules)
             for library in self._controller.lib_controllers:
                 self._limits.append((library, library.num_threads))
                 library.set_num_threads(1)
