@@ -74,8 +74,8 @@ def compress(
         quality: on the codec's own scale, a Python or NumPy integer; None for its default (``rnn``: 4 of 1..8).
         model: a folder with a trained ``rnn`` codec that ``beholder export`` wrote; None for ours.
         effort: of ``rnn``: 0 is fast, 1 to 3 optimise the codes for the observer in ever more rounds.
-        human: what ``rnn`` makes codes for at alpha 0: ``ms-ssim`` (the default), ``ssimulacra2``, ``psnr`` (effort 1
-            to 3 only) or ``blend`` of the first two.
+        human: what ``rnn`` makes codes for at alpha 0: ``ms-ssim``, ``ssimulacra2``, ``psnr`` (effort 1 to 3
+            only) or ``blend`` of the first two (the default).
         observer: classifier that effort 1 to 3 of ``rnn`` serve above alpha 0, a name or an ONNX file of which
             ``beholder prepare NAME --gradient`` made the gradient; None for ``efficientnet_lite0``.
         target: instead of a quality, what the file must reach, such as ``beholder.Bpp(0.25)`` or

@@ -40,7 +40,7 @@ class Rnn(Codec):
             Each quality is optimised on its own.  At alpha 0 effort 0 moves the codes by one learned step, and the
             others begin there.
         human: what codes are made for at alpha 0: ``ms-ssim``, ``ssimulacra2``, ``psnr`` (effort 1 to 3 only) or
-            ``blend`` of the first two; None for ``ms-ssim``.
+            ``blend`` of the first two; None for ``blend``.
         observer: gradient graph of the classifier that effort 1 to 3 serve above alpha 0; None for EfficientNet-Lite0.
 
     Raises:
