@@ -13,7 +13,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src"
 LAYERS = (
     ("errors", "weights", "samples"),
-    ("extras", "files", "limits"),
+    ("extras", "files", "forks", "limits"),
     ("pictures",),
     ("metrics",),
     ("codecs",),

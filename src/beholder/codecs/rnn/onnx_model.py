@@ -46,6 +46,7 @@ from beholder.codecs.rnn.steps import Codes, Floats, Ints, Steps
 from beholder.codecs.rnn.threads import one_blas_thread
 from beholder.codecs.rnn.tiles import Area, Pixels, Tile, tiles
 from beholder.errors import BadFileError, BadOptionError
+from beholder.forks import keep_in_children
 
 HUMAN_WEIGHTS = "eye.weights"
 DECODING = ("analysis.onnx", "recurrence.onnx", "synthesis.onnx", "entropy.npz", "eye.onnx", HUMAN_WEIGHTS)
@@ -339,7 +340,9 @@ class Model:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         file = self.folder / f"{network}.onnx"
         try:
-            return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            return keep_in_children(
+                onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            )
         except Exception:  # ONNX Runtime raises many kinds
             raise BadOptionError(
                 f"{file} cannot be opened: the model is damaged or lacks a file; export it again."

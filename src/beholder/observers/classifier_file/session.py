@@ -12,6 +12,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from beholder.forks import keep_in_children
 from beholder.observers.classifier_file import structure
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ MOST_OPEN = 8
 _Key = tuple[Any, ...]
 _open: OrderedDict[_Key, Opened] = OrderedDict()
 _lock = threading.Lock()
-_inherited: list[Opened] = []
-"""In a forked child: its parent's sessions, whose threads it lacks, so that closing one would wait for ever."""
 
 
 class Opened:
@@ -38,8 +37,8 @@ class Opened:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is told by exceptions
         self.path = path
-        self.session: InferenceSession = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
+        self.session: InferenceSession = keep_in_children(
+            onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         )
         self._structure: structure.Structure | None = None
 
@@ -80,7 +79,6 @@ def _key(path: Path) -> _Key:
 def _unlock() -> None:
     global _lock
     _lock = threading.Lock()
-    _inherited.extend(_open.values())
     _open.clear()
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from beholder import weights
 from beholder.codecs.rnn.optimise.views import Floats, View
 from beholder.errors import BadFileError
+from beholder.forks import keep_in_children
 
 DEFAULT = weights.OBSERVERS / "efficientnet_lite0.gradient.onnx"
 """The gradient graph that ships."""
@@ -36,7 +37,9 @@ class Classifier:
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            self._session = keep_in_children(
+                onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            )
             names = {value.name for value in self._session.get_inputs()}
             told = self._session.get_modelmeta().custom_metadata_map
         except Exception:  # ONNX Runtime raises many kinds
