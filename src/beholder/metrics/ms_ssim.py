@@ -14,13 +14,14 @@ published learned-compression results use:
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from beholder.metrics.pixels import Picture, planes
-from beholder.metrics.similarity import WINDOW, gaussian, similarity
+from beholder.metrics.similarity import WINDOW, similarity, window_size
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the five scales, finest first."""
@@ -40,19 +41,18 @@ def ms_ssim(a: Picture, b: Picture) -> float:
     Raises:
         BadImageError: the sizes differ or an argument is no picture.
     """
-    x, y = (p.astype(np.float64) for p in planes(a, b))
-    short = min(x.shape[1:])
-    window = gaussian(short)
+    pictures = planes(a, b)
+    short = min(pictures[0].shape[1:])
     exponents = scale_weights(short) * sum(WEIGHTS)
-    result = np.ones(len(x))
-    for scale, exponent in enumerate(exponents):
-        if scale:
-            x, y = halve(x), halve(y)
-        luminance_too = scale == len(exponents) - 1
-        # Channel by channel, so that the maps stay in the cache.
-        terms = [similarity(p, q, window, luminance_too) for p, q in zip(x, y, strict=True)]
-        result *= np.maximum(terms, 0.0) ** exponent
-    return float(result.mean())
+    by_channel = []
+    for x, y in zip(*pictures, strict=True):
+        scales = zip(pyramid(x, len(exponents), np.float64), pyramid(y, len(exponents), np.float64), strict=True)
+        means = [
+            similarity(p, q, luminance_too=scale == len(exponents), size=window_size(short))
+            for scale, (p, q) in enumerate(scales, 1)
+        ]
+        by_channel.append(combine(np.maximum(means, 0.0), exponents))
+    return float(np.mean(by_channel))
 
 
 def scale_weights(short_side: int) -> NDArray[np.float64]:
@@ -66,11 +66,22 @@ def ms_ssim_db(value: float) -> float:
     return math.inf if value >= 1.0 else -10.0 * math.log10(1.0 - value)
 
 
-def halve(x: NDArray[Any]) -> NDArray[Any]:
-    """Means of 2 x 2 pixels of (C, H, W); an odd side gets one row or column of zeros in front."""
-    height, width = x.shape[1:]
-    if height % 2 or width % 2:
-        x = np.pad(x, ((0, 0), (height % 2, 0), (width % 2, 0)))
-    quarters: NDArray[Any] = x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]
-    quarters *= 0.25
-    return quarters
+def combine(means: NDArray[np.float64], exponents: NDArray[np.float64]) -> float:
+    """MS-SSIM of a channel from the means of its scales, finest first: (scales,) each, ``means`` 0 to 1."""
+    return float(np.prod(means**exponents))
+
+
+def pyramid(plane: NDArray[np.uint8], scales: int, dtype: DTypeLike) -> Iterator[NDArray[Any]]:
+    """A plane (H, W) at each scale, finest first: means of 2 x 2 values of the scale before, as ``dtype``.
+
+    An odd side gets one row or column of zeros in front.
+    """
+    x: NDArray[Any] = plane.astype(dtype)
+    yield x
+    for _ in range(scales - 1):
+        height, width = x.shape
+        if height % 2 or width % 2:
+            x = np.pad(x, ((height % 2, 0), (width % 2, 0)))
+        x = x[::2, ::2] + x[1::2, ::2] + x[::2, 1::2] + x[1::2, 1::2]
+        x *= 0.25
+        yield x

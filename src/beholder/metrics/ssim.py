@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from beholder.metrics.pixels import Picture, planes
-from beholder.metrics.similarity import gaussian, similarity
+from beholder.metrics.similarity import similarity, window_size
 
 
 def ssim(a: Picture, b: Picture) -> float:
@@ -26,5 +26,5 @@ def ssim(a: Picture, b: Picture) -> float:
         BadImageError: the sizes differ or an argument is no picture.
     """
     x, y = (p.astype(np.float64) for p in planes(a, b))
-    window = gaussian(min(x.shape[1:]))
-    return float(np.mean([similarity(p, q, window, luminance_too=True) for p, q in zip(x, y, strict=True)]))
+    size = window_size(min(x.shape[1:]))
+    return float(np.mean([similarity(p, q, luminance_too=True, size=size) for p, q in zip(x, y, strict=True)]))

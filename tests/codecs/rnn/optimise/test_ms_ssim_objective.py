@@ -17,12 +17,11 @@ from beholder.codecs.rnn import Rnn, encoder
 from beholder.codecs.rnn.entropy.coder import EntropyModel
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS, lattice
 from beholder.codecs.rnn.optimise import loop
-from beholder.codecs.rnn.optimise import ms_ssim as ms_ssim_module
 from beholder.codecs.rnn.optimise.human import SCHEDULES, HumanObjective
 from beholder.codecs.rnn.optimise.ms_ssim import MsSsimDistortion
 from beholder.codecs.rnn.optimise.objective import Objective
 from beholder.errors import BadOptionError
-from beholder.metrics import ms_ssim
+from beholder.metrics import ms_ssim, similarity
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +42,20 @@ def test_the_eyes_distortion_is_that_of_the_metric(size: tuple[int, int]) -> Non
     original, decoded = pair(*size)
     expected = ms_ssim(original.transpose(1, 2, 0), decoded.transpose(1, 2, 0))
     assert MsSsimDistortion(original).distortion(decoded) == pytest.approx(math.log(1 - expected + 1e-4), abs=2e-4)
+
+
+def test_metric_and_distortion_share_one_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+    original, decoded = pair(64, 80)
+
+    def both() -> tuple[float, float]:
+        metric = ms_ssim(original.transpose(1, 2, 0), decoded.transpose(1, 2, 0))
+        return metric, MsSsimDistortion(original).distortion(decoded)
+
+    before = both()
+    monkeypatch.setattr(similarity, "C2", 4 * similarity.C2)
+    after = both()
+    assert after[0] > before[0] + 0.01
+    assert after[1] == pytest.approx(math.log(1 - after[0] + 1e-4), abs=2e-4)
 
 
 @pytest.mark.parametrize("size", [(11, 12), (65, 80), (163, 171)])
@@ -66,7 +79,7 @@ def test_the_eyes_gradient_is_the_change_of_its_distortion(size: tuple[int, int]
 def test_strips_do_not_show(strip: int, keep: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     original, decoded = pair(97, 130)
     whole = MsSsimDistortion(original)
-    monkeypatch.setattr(ms_ssim_module, "STRIP", strip)
+    monkeypatch.setattr(similarity, "STRIP", strip)
     parts = MsSsimDistortion(original, keep=keep)
     assert parts.distortion(decoded) == pytest.approx(whole.distortion(decoded), abs=1e-4)
     gradient = whole.gradient(decoded)

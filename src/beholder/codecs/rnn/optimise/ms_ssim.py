@@ -1,7 +1,6 @@
 """MS-SSIM and its gradient with NumPy, for a picture that is compared many times.
 
-MS-SSIM as in :mod:`beholder.metrics.ms_ssim`, in float32.  All is computed in strips that fit into
-the processor's cache, channel by channel.
+The comparison is that of :mod:`beholder.metrics.ms_ssim`, in float32, channel by channel.
 """
 
 from __future__ import annotations
@@ -12,20 +11,18 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from beholder.codecs.rnn.optimise.blur import BORDER, blur
 from beholder.codecs.rnn.threads import for_each
-from beholder.metrics.ms_ssim import halve, scale_weights
-from beholder.metrics.similarity import C1, C2
+from beholder.metrics.ms_ssim import combine, pyramid, scale_weights
+from beholder.metrics.similarity import WINDOW, blur, compare, mean_and_variance
 
 Floats = NDArray[np.float32]
 
-STRIP = 1 << 16
-"""Values of a strip: 256 KiB as float32."""
+BORDER = WINDOW - 1
 LEAST = 1e-4
 """Added to 1 - MS-SSIM, and the least that a scale's mean counts as."""
 
 
-_Scale = tuple[Floats, Floats | None, Floats | None]
+_Scale = tuple[Floats, tuple[Floats, Floats] | None]
 """A channel at one scale, and the mean and variance of each window, unless they are not kept."""
 
 
@@ -43,7 +40,7 @@ class MsSsimDistortion:
         self._kept: dict[int, list[_Scale]] = {}
 
         def measure(channel: int) -> None:
-            self._kept[channel] = [(y, *_mean_and_variance(y)) for y in self._pyramid(original[channel])]
+            self._kept[channel] = [(y, mean_and_variance(y)) for y in self._pyramid(original[channel])]
 
         if keep:
             for_each(measure, range(len(original)))
@@ -67,7 +64,7 @@ class MsSsimDistortion:
 
         for_each(compare, range(len(decoded)))
         means = [np.array([mean for mean, _ in found[channel]]) for channel in range(len(decoded))]
-        by_channel = [float(np.prod(mean**self.weights)) for mean in means]
+        by_channel = [combine(mean, self.weights) for mean in means]
         rest = 1 - sum(by_channel) / len(by_channel) + LEAST
         if not gradient:
             return math.log(rest), None
@@ -93,75 +90,49 @@ class MsSsimDistortion:
         """Mean over the picture of each scale's comparison, and its gradient by each value."""
         originals: Iterable[_Scale] = self._kept.get(channel, ())
         if not self._kept:
-            originals = ((y, None, None) for y in self._pyramid(self._original[channel]))
+            originals = ((y, None) for y in self._pyramid(self._original[channel]))
         found = []
-        for scale, (x, original) in enumerate(zip(self._pyramid(decoded), originals, strict=True), 1):
-            mean, slope = _terms(x, *original, last=scale == len(self.weights), gradient=gradient)
+        for scale, (x, (y, moments)) in enumerate(zip(self._pyramid(decoded), originals, strict=True), 1):
+            mean, slope = _terms(x, y, moments, last=scale == len(self.weights), gradient=gradient)
             found.append((max(mean, LEAST), slope))
         return found
 
     def _pyramid(self, plane: NDArray[np.uint8]) -> Iterator[Floats]:
         """A channel at each scale."""
-        x = plane.astype(np.float32)
-        yield x
-        for _ in self.weights[1:]:
-            x = halve(x[None])[0]
-            yield x
+        return pyramid(plane, len(self.weights), np.float32)
 
 
 def _terms(
-    x: Floats, y: Floats, mean_y: Floats | None, variance_y: Floats | None, last: bool, gradient: bool
+    x: Floats, y: Floats, moments: tuple[Floats, Floats] | None, last: bool, gradient: bool
 ) -> tuple[float, Floats | None]:
-    """Mean of one scale's comparison of one channel, and its gradient by each of ``x``, (H, W).
-
-    The original's statistics are computed where they are None.
-    """
-    height, width = x.shape[0] - BORDER, x.shape[1] - BORDER
+    """Mean of one scale's comparison of one channel, and its gradient by each of ``x``, (H, W)."""
+    count = (x.shape[0] - BORDER) * (x.shape[1] - BORDER)
     total = 0.0
     slope = np.empty_like(x) if gradient else None
     # Gradients by the windows' statistics, after a border of zeros, or after those of the strip above.
     around = np.zeros((3, BORDER, x.shape[1] + BORDER), np.float32)
-    for rows in _strips(height, width):
-        read = slice(rows.start, rows.stop + BORDER)
-        if mean_y is None or variance_y is None:
-            near, variance = _mean_and_variance(y[read])
-        else:
-            near, variance = mean_y[rows], variance_y[rows]
-        mean_x, square, product = blur(np.stack([x[read], x[read] * x[read], x[read] * y[read]]))
-        sums = square
-        sums -= mean_x * mean_x
-        sums += variance
-        sums += np.float32(C2)
-        contrast = product
-        contrast -= mean_x * near
-        contrast *= 2
-        contrast += np.float32(C2)
-        contrast /= sums
-        terms = contrast
-        if last:
-            energy = mean_x * mean_x + near * near + np.float32(C1)
-            luminance = (2 * mean_x * near + np.float32(C1)) / energy
-            terms = luminance * contrast
-        total += float(terms.sum(dtype=np.float64))
+    for strip in compare(x, y, luminance_too=last, moments=moments):
+        total += strip.total()
         if slope is None:
             continue
-        here = np.zeros((3, len(near) + BORDER, around.shape[2]), np.float32)
+        mean_x, mean_y, contrast = strip.mean_x, strip.mean_y, strip.contrast
+        here = np.zeros((3, len(mean_x) + BORDER, around.shape[2]), np.float32)
         here[:, :BORDER] = around
         around = here[:, -BORDER:]
         by_mean, by_square, by_product = here[:, BORDER:, BORDER:-BORDER]
-        np.divide(2 * luminance if last else np.float32(2), sums, out=by_product)
+        np.divide(np.float32(2) if strip.luminance is None else 2 * strip.luminance, strip.sums, out=by_product)
         np.multiply(by_product, contrast, out=by_square)
         by_square *= np.float32(-0.5)
-        np.multiply(by_product, near, out=by_mean)
+        np.multiply(by_product, mean_y, out=by_mean)
         by_mean += 2 * by_square * mean_x
         np.negative(by_mean, out=by_mean)
-        if last:
-            by_mean += contrast * 2 * (near - mean_x * luminance) / energy
-        _slope(here, x[rows], y[rows], height * width, slope[rows])
+        if strip.luminance is not None:
+            by_mean += contrast * 2 * (mean_y - mean_x * strip.luminance) / strip.energy
+        _slope(here, x[strip.rows], y[strip.rows], count, slope[strip.rows])
     if slope is not None:
         below = np.concatenate([around, np.zeros_like(around)], 1)
-        _slope(below, x[-BORDER:], y[-BORDER:], height * width, slope[-BORDER:])
-    return total / (height * width), slope
+        _slope(below, x[-BORDER:], y[-BORDER:], count, slope[-BORDER:])
+    return total / count, slope
 
 
 def _slope(by_statistics: Floats, x: Floats, y: Floats, count: int, out: Floats) -> None:
@@ -173,22 +144,6 @@ def _slope(by_statistics: Floats, x: Floats, y: Floats, count: int, out: Floats)
     by_product *= y
     by_mean += by_product
     np.divide(by_mean, np.float32(count), out=out)
-
-
-def _mean_and_variance(y: Floats) -> tuple[Floats, Floats]:
-    """Mean and variance of each window in a channel (H, W): (H - 10, W - 10) each."""
-    result = np.empty((2, y.shape[0] - BORDER, y.shape[1] - BORDER), np.float32)
-    for rows in _strips(*result.shape[1:]):
-        read = y[rows.start : rows.stop + BORDER]
-        mean, square = blur(np.stack([read, read * read]))
-        result[0, rows] = mean
-        np.subtract(square, mean * mean, out=result[1, rows])
-    return result[0], result[1]
-
-
-def _strips(height: int, width: int) -> Iterator[slice]:
-    rows = max(STRIP // width, BORDER)
-    return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
 
 
 def _add_unhalved(total: Floats, x: Floats) -> None:

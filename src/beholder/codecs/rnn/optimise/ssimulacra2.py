@@ -13,9 +13,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from beholder.codecs.rnn.optimise.blur import blur
 from beholder.codecs.rnn.threads import for_each
-from beholder.metrics.similarity import WINDOW
+from beholder.metrics.similarity import WINDOW, blur
 
 Floats = NDArray[np.float32]
 
