@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from beholder.codecs.rnn import onnx_model
 from beholder.codecs.rnn.entropy.pyramid import MASKS, before
-from beholder.codecs.rnn.entropy.stage_network import log_table
+from beholder.codecs.rnn.entropy.rounding import log_table
 from beholder.codecs.rnn.entropy.tables import family
 from beholder.codecs.rnn.layout import ITERATIONS, Layout
 from beholder.errors import BadOptionError

@@ -20,7 +20,7 @@ from torch import Tensor
 from beholder.codecs.rnn import encoder, onnx_model
 from beholder.codecs.rnn.damage import one_sentence
 from beholder.codecs.rnn.entropy.coder import EntropyModel
-from beholder.codecs.rnn.entropy.stage_network import ACTIVATION_SCALE, WEIGHT_SCALE
+from beholder.codecs.rnn.entropy.rounding import ACTIVATION_SCALE, WEIGHT_SCALE
 from beholder.codecs.rnn.entropy.tables import laplace_tables
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS
 from beholder.codecs.rnn.torch.entropy.integers import IntLayer

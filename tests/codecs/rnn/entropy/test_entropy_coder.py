@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from beholder.codecs.rnn import Rnn
 from beholder.codecs.rnn.entropy.coder import EntropyModel
-from beholder.codecs.rnn.entropy.pyramid import table_of
+from beholder.codecs.rnn.entropy.pyramid import kind_and_mean
+from beholder.codecs.rnn.entropy.rounding import SCALE_STEPS, UNIT, choose_table
 from beholder.codecs.rnn.entropy.stage_network import StageNetwork, log_table
 from beholder.codecs.rnn.entropy.tables import (
     DEAD_ZONE,
@@ -267,9 +268,10 @@ def test_integer_runtime_equals_quantised_training() -> None:
             np.testing.assert_array_equal(tables // MEANS % SCALES, np.rint(index))
             expected = np.rint(mean[0].numpy().reshape(len(codes), -1)[:, where] * MEAN_SCALE)
             if isinstance(model, PyramidContext):
-                kind, part, middle = table_of(expected.astype(np.int64), plain=number == 0)
-                np.testing.assert_array_equal(tables // (SCALES * MEANS), kind)
-                np.testing.assert_array_equal(tables % MEANS, part)
+                kind, centre = kind_and_mean(expected.astype(np.int64), plain=number == 0)
+                scale = (np.rint(index) - SCALES // 2).astype(np.int64) * (UNIT // SCALE_STEPS)
+                chosen, middle = choose_table(kind, centre, scale, unit=MEAN_SCALE)
+                np.testing.assert_array_equal(tables, chosen)
                 np.testing.assert_array_equal(whole, middle)
                 continue
             even = tables // (SCALES * MEANS) == EVEN

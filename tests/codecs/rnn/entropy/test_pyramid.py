@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beholder.codecs.rnn import Rnn
-from beholder.codecs.rnn.entropy.pyramid import MASKS, MOST_ACTIVITY, PyramidNetwork, inputs, pyramid, table_of
-from beholder.codecs.rnn.entropy.tables import DEAD_ZONE, EVEN
+from beholder.codecs.rnn.entropy.pyramid import MASKS, MOST_ACTIVITY, PyramidNetwork, inputs, kind_and_mean, pyramid
+from beholder.codecs.rnn.entropy.rounding import choose_table
+from beholder.codecs.rnn.entropy.tables import DEAD_ZONE, EVEN, MEAN_SCALE, MEANS, SCALES
 from beholder.codecs.rnn.layout import LAYOUT, LOW_FREQUENCY, PYRAMID, Layout
 
 
@@ -51,13 +52,22 @@ def test_what_neighbours_hold_is_told_in_the_steps_of_this_block() -> None:
         assert (np.abs(reference / 16 - colour[step.where] - 0.5) <= 0.5 + 0.5 * wide).all()
 
 
+def tables_of(means: list[int], plain: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Family of the tables that code these sixteenths of a step, which of its means, and their integer parts."""
+    kind, mean = kind_and_mean(np.array(means), plain)
+    tables, whole = choose_table(kind, mean, np.zeros(len(means), np.int64), unit=MEAN_SCALE)
+    assert (tables // MEANS % SCALES == SCALES // 2).all()
+    assert (tables // MEANS // SCALES == kind).all()
+    return kind, tables % MEANS, whole
+
+
 def test_tables_of_means() -> None:
     """Around 0 the dead zone's tables, beyond it even cells half a step nearer to 0."""
-    kind, part, whole = table_of(np.array([-33, -15, 0, 15, 16, 24, 40]), plain=False)
+    kind, part, whole = tables_of([-33, -15, 0, 15, 16, 24, 40], plain=False)
     assert kind.tolist() == [EVEN, DEAD_ZONE, DEAD_ZONE, DEAD_ZONE, EVEN, EVEN, EVEN]
     assert (whole * 16 + part)[[0, 4, 5, 6]].tolist() == [-25, 8, 16, 32]
     assert part[1:4].tolist() == [1, 8, 15]
-    kind, part, whole = table_of(np.array([-3, 0, 20]), plain=True)
+    kind, part, whole = tables_of([-3, 0, 20], plain=True)
     assert (kind == EVEN).all()
     assert (whole * 16 + part).tolist() == [-3, 0, 20]
 

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from beholder.codecs.rnn.entropy.coding_order import CodingOrder
 from beholder.codecs.rnn.entropy.pyramid import PyramidNetwork
-from beholder.codecs.rnn.entropy.stage_network import Ints, Positions, StageNetwork, Tables
+from beholder.codecs.rnn.entropy.rounding import Ints
+from beholder.codecs.rnn.entropy.stage_network import Positions, StageNetwork, Tables
 from beholder.codecs.rnn.entropy.tables import (
     DEAD_ZONE,
     EVEN,

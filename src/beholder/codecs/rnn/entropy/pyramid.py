@@ -12,7 +12,7 @@ centres of the known squares. Then the four positions next to it predict the mid
     mean += ref + W4[kind] . clip(d)              kind: corners or sides
 
 Steps grow with a block's activity, so what neighbours hold is worth a different number of steps here: only in one
-unit can they predict (docs/codec.md). :mod:`.stage_network` defines ``relu`` and the units of the weights.
+unit can they predict (docs/codec.md). :mod:`.rounding` defines ``relu`` and the units of the weights.
 """
 
 from __future__ import annotations
@@ -25,19 +25,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from beholder.codecs.rnn.entropy.stage_network import (
-    ACTIVATION_MAX,
+from beholder.codecs.rnn.entropy.rounding import (
     ACTIVATION_SCALE,
     INPUT_LIMIT,
+    UNIT,
     WEIGHT_SCALE,
-    Tables,
+    Ints,
+    choose_table,
     log_table,
+    relu,
+    round_half_up,
 )
-from beholder.codecs.rnn.entropy.tables import DEAD_ZONE, EVEN, MEAN_LIMIT, MEAN_SCALE, MEANS, SCALES
+from beholder.codecs.rnn.entropy.stage_network import Tables
+from beholder.codecs.rnn.entropy.tables import DEAD_ZONE, EVEN, MEAN_SCALE
 from beholder.codecs.rnn.layout import MASKING_POWER, Layout
 from beholder.codecs.rnn.threads import for_each
 
-Ints = NDArray[Any]
 Positions = tuple[NDArray[np.int32], NDArray[np.int32]]
 
 SPACING = 32
@@ -201,35 +204,26 @@ class PyramidNetwork:
         """Tables and the means' integer parts at some positions of pass ``number``."""
         w = self._weights
         width = w["by_pass"].shape[1]
-        unit = WEIGHT_SCALE * ACTIVATION_SCALE
         reference, differences, every = inputs(planes, step)
         half = slice(step.kind * width, (step.kind + 1) * width)
-        hidden = _relu(every @ w["enter.weight"][half].T + w["by_pass"][number])
-        hidden = _relu(hidden @ w["mix.weight"].T + w["mix.bias"])
-        out = hidden @ w["out.weight"].T + w["out.bias"]
-        linear = differences @ w["linear.weight"][step.kind]
-        more = np.floor(linear / WEIGHT_SCALE + out[:, 0] * (MEAN_SCALE / unit) + 0.5)
-        mean = reference + more.astype(np.int64)
-        index = np.clip(np.floor(out[:, 1] * (4 / unit)) + SCALES // 2, 0, SCALES - 1).astype(np.int64)
-        kind, part, whole = table_of(mean, plain=not self.earlier)
-        return (kind * SCALES + index) * MEANS + part, whole
+        hidden = relu(every @ w["enter.weight"][half].T + w["by_pass"][number])
+        hidden = relu(hidden @ w["mix.weight"].T + w["mix.bias"])
+        more, scale = (hidden @ w["out.weight"].T + w["out.bias"]).T.astype(np.int64)
+        more += UNIT // MEAN_SCALE // WEIGHT_SCALE * (differences @ w["linear.weight"][step.kind]).astype(np.int64)
+        mean = reference + round_half_up(more, UNIT // MEAN_SCALE)
+        return choose_table(*kind_and_mean(mean, plain=not self.earlier), scale, unit=MEAN_SCALE)
 
 
-def table_of(mean: Ints, plain: bool) -> tuple[Ints, Ints, Ints]:
-    """Family of tables, which of its means, and the mean's integer part.
+def kind_and_mean(mean: Ints, plain: bool) -> tuple[Ints, Ints]:
+    """Families of the tables that code truncated values, and the mean that each table is to have, (p,) each.
 
     Args:
-        mean: in sixteenths of a step.
+        mean: (p,) in sixteenths of a step.
         plain: of codes that are rounded, not truncated: the activity's.
     """
-    limit = MEAN_LIMIT * MEAN_SCALE
-    half = 0 if plain else MEAN_SCALE // 2
-    even = np.clip(np.sign(mean) * np.maximum(np.abs(mean) - half, 0), -limit, limit)
-    # Around 0 truncation makes one cell of two.
-    wide = (np.abs(mean) < MEAN_SCALE) & (not plain)
-    part = np.where(wide, np.clip((mean + 1) // 2 + MEANS // 2, 0, MEANS - 1), even % MEAN_SCALE)
-    return np.where(wide, DEAD_ZONE, EVEN), part, np.where(wide, 0, even // MEAN_SCALE)
-
-
-def _relu(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.clip(np.floor(x / WEIGHT_SCALE), 0, ACTIVATION_MAX)
+    if plain:
+        return np.full_like(mean, EVEN), mean
+    # Around 0 truncation makes one cell of two; beyond it, cells begin half a step nearer to 0.
+    wide = np.abs(mean) < MEAN_SCALE
+    nearer = np.sign(mean) * np.maximum(np.abs(mean) - MEAN_SCALE // 2, 0)
+    return np.where(wide, DEAD_ZONE, EVEN), np.where(wide, mean, nearer)

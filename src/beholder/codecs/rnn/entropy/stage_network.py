@@ -8,60 +8,43 @@
     scale += W8 * log|codes| + W9 * log|old|                  3x3 depthwise; old: the channel's value before the stage
     mean, scale = A[class], B[class] where old is not 0       class: min(|old|, 3); A, B[0] are added elsewhere
 
-``relu`` divides by the weights' unit, rounds down and clamps to 0..255.
+``relu`` divides by the weights' unit, rounds down and clamps to 0..255 (:mod:`.rounding`).
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from beholder.codecs.rnn.entropy.tables import (
-    DEAD_ZONE_MEAN_SCALE,
-    EVEN,
-    MEAN_LIMIT,
-    MEAN_SCALE,
-    MEANS,
-    SCALES,
-    family,
+from beholder.codecs.rnn.entropy.rounding import (
+    ACTIVATION_MAX,
+    ACTIVATION_SCALE,
+    INPUT_LIMIT,
+    Ints,
+    Whole,
+    choose_table,
+    log_table,
+    relu,
 )
+from beholder.codecs.rnn.entropy.tables import EVEN, family
 from beholder.codecs.rnn.entropy.windows import Window, windows
 from beholder.codecs.rnn.layout import CODE_LIMIT, Layout, lattice
 from beholder.codecs.rnn.threads import for_each
 from beholder.errors import BadFileError
 
-Ints = NDArray[Any]
-"""Integers of any width: latents and codes are int16 at run time."""
 Tables = NDArray[np.int16]
-Whole = NDArray[np.float32]
-"""Integers below 2^24 in magnitude, held as float32: exact, and several times faster than int64."""
 Activations = NDArray[np.uint8]
 Positions = NDArray[np.intp]
 """Indices into the flattened (H, W) map of positions, ascending."""
 
-ACTIVATION_SCALE = 32
-"""Activations are integers in units of 1/32."""
-ACTIVATION_MAX = 255
-WEIGHT_SCALE = 256
-"""Weights are integers in units of 1/256."""
-INPUT_LIMIT = 511
-"""Codes are clipped to this magnitude before they enter the network."""
 CLASSES = 4
 """Magnitudes of a channel before its refinement are told apart up to 3."""
 EXACT = 1 << 24
-UNIT = WEIGHT_SCALE * ACTIVATION_SCALE
 OFFSETS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
 """The positions that a 3x3 kernel reads, in the order of its weights."""
-
-
-@functools.cache
-def log_table() -> NDArray[np.int64]:
-    """round(32 log2(1 + i)): companded magnitudes, shared by training and onnx_model."""
-    return np.round(ACTIVATION_SCALE * np.log2(1.0 + np.arange(INPUT_LIMIT + 1))).astype(np.int64)
 
 
 class StageNetwork:
@@ -169,12 +152,12 @@ class StageNetwork:
             assert self.before is not None
             total = state[: self.prior_channels, area.rows, area.columns] * self.step_in_finest_units
             features = _features(total.reshape(self.prior_channels, -1))
-            single[area.padded] = _relu(self.before(features)).reshape(*area.shape, -1)
+            single[area.padded] = relu(self.before(features)).reshape(*area.shape, -1)
 
         def gather(area: Window) -> None:
             assert self.gather_before is not None
             at = _padded(np.arange(area.start, area.stop), width)
-            gathered[area.padded] = _relu(self.gather_before(single, at, width)).reshape(*area.shape, -1)
+            gathered[area.padded] = relu(self.gather_before(single, at, width)).reshape(*area.shape, -1)
 
         for_each(dense, areas)
         for_each(gather, areas)
@@ -187,7 +170,7 @@ class StageNetwork:
 
         def dense(part: slice) -> None:
             at = positions[part]
-            cells[_padded(at, width)] = _relu(self.current(_features(np.take(flat, at, 1))))
+            cells[_padded(at, width)] = relu(self.current(_features(np.take(flat, at, 1))))
 
         size = Window.SIZE
         for_each(dense, [slice(i, i + size) for i in range(0, len(positions), size)])
@@ -201,7 +184,7 @@ class StageNetwork:
             hidden += self.spread_before(before, at, width)
         if current is not None and self.taps[p]:
             hidden += self.spread_current[p](current, at, width)
-        return _relu(self.mix(_relu(hidden)))
+        return relu(self.mix(relu(hidden)))
 
     def _predict(
         self, hidden: Whole, codes: Ints, state: Ints, area: Window, at: Positions, p: int
@@ -225,17 +208,7 @@ class StageNetwork:
             scale *= fresh
             scale += self.state_scale[rows, member]
         kind = np.where(fresh, self.family, EVEN) if self.refines else self.family
-        even = np.clip((mean + UNIT // MEAN_SCALE // 2) // (UNIT // MEAN_SCALE), *_MEANS)
-        unit = UNIT // DEAD_ZONE_MEAN_SCALE
-        part = np.clip((mean + unit // 2) // unit + MEANS // 2, 0, MEANS - 1)
-        scale //= UNIT // 4
-        index = np.clip(scale + SCALES // 2, 0, SCALES - 1)
-        is_even = kind == EVEN
-        part = np.where(is_even, even % MEAN_SCALE, part)
-        return (kind * SCALES + index) * MEANS + part, np.where(is_even, even // MEAN_SCALE, 0)
-
-
-_MEANS = (-MEAN_LIMIT * MEAN_SCALE, MEAN_LIMIT * MEAN_SCALE)
+        return choose_table(kind, mean, scale)
 
 
 class _Dense:
@@ -318,13 +291,6 @@ def _features(codes: Ints) -> Whole:
 def _log(magnitudes: Ints) -> NDArray[np.int32]:
     """Companded magnitudes, at most ``INPUT_LIMIT``."""
     return np.take(log_table().astype(np.int32), magnitudes)
-
-
-def _relu(x: Whole) -> Whole:
-    """In place."""
-    x *= np.float32(1 / WEIGHT_SCALE)  # dividing by a power of two is exact
-    np.floor(x, out=x)
-    return np.clip(x, 0, ACTIVATION_MAX, out=x)
 
 
 def _blank(height: int, width: int, count: int) -> Activations:

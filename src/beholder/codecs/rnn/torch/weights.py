@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from beholder.codecs.rnn.damage import one_sentence, read_arrays, read_card
-from beholder.codecs.rnn.entropy.stage_network import ACTIVATION_SCALE, WEIGHT_SCALE
+from beholder.codecs.rnn.entropy.rounding import ACTIVATION_SCALE, WEIGHT_SCALE
 from beholder.codecs.rnn.onnx_model import identity
 from beholder.codecs.rnn.torch.entropy.models import ContextModel
 from beholder.codecs.rnn.torch.model import CodecConfig, LappedTransformCodec

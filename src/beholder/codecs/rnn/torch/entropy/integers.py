@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from beholder.codecs.rnn.entropy.stage_network import ACTIVATION_MAX, ACTIVATION_SCALE, WEIGHT_SCALE
+from beholder.codecs.rnn.entropy.rounding import ACTIVATION_MAX, ACTIVATION_SCALE, SCALE_STEPS, UNIT, WEIGHT_SCALE
 from beholder.codecs.rnn.entropy.tables import LOG_SCALE_RANGE, SCALES
 
 
@@ -23,7 +23,7 @@ class IntLayer(nn.Module):
         weight, bias = self.conv.weight, self.conv.bias
         if self.quantise:
             weight = round_through(weight, WEIGHT_SCALE)
-            bias = None if bias is None else round_through(bias, WEIGHT_SCALE * ACTIVATION_SCALE)
+            bias = None if bias is None else round_through(bias, UNIT)
         return F.conv2d(x, weight, bias, padding=self.conv.padding, groups=self.conv.groups)
 
 
@@ -55,9 +55,9 @@ class IntNetwork(nn.Module):
         """The network's output as the natural logarithm of a scale that the tables have."""
         low, high = LOG_SCALE_RANGE
         if self.quantise:
-            index = floor_through(out * 4, 1).add(SCALES // 2).clamp(0, SCALES - 1)
+            index = floor_through(out * SCALE_STEPS, 1).add(SCALES // 2).clamp(0, SCALES - 1)
             return low + (high - low) / (SCALES - 1) * index
-        return (out * 4 * (high - low) / (SCALES - 1) + (low + high) / 2).clamp(low, high)
+        return (out * SCALE_STEPS * (high - low) / (SCALES - 1) + (low + high) / 2).clamp(low, high)
 
 
 def round_through(x: Tensor, scale: float) -> Tensor:
@@ -77,4 +77,4 @@ def _through(x: Tensor, rounded: Tensor) -> Tensor:
 
 def round_maybe(x: Tensor, on: bool) -> Tensor:
     """Round to the unit of biases if ``on``."""
-    return round_through(x, WEIGHT_SCALE * ACTIVATION_SCALE) if on else x
+    return round_through(x, UNIT) if on else x

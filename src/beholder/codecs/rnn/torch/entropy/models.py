@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from beholder.codecs.rnn.entropy.stage_network import ACTIVATION_SCALE, CLASSES, INPUT_LIMIT, log_table
+from beholder.codecs.rnn.entropy.rounding import ACTIVATION_SCALE, INPUT_LIMIT, log_table
+from beholder.codecs.rnn.entropy.stage_network import CLASSES
 from beholder.codecs.rnn.entropy.tables import (
     DEAD_ZONE_MEAN_SCALE,
     EVEN,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from beholder.codecs.rnn.entropy.pyramid import before, count_features, inputs, pyramid
-from beholder.codecs.rnn.entropy.stage_network import ACTIVATION_SCALE
+from beholder.codecs.rnn.entropy.rounding import ACTIVATION_SCALE
 from beholder.codecs.rnn.entropy.tables import DEAD_ZONE_MEAN_SCALE, MEAN_LIMIT, MEAN_SCALE
 from beholder.codecs.rnn.layout import Layout
 from beholder.codecs.rnn.torch.entropy.integers import IntLayer, IntNetwork, round_maybe
