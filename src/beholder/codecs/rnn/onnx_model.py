@@ -10,7 +10,7 @@ A model is a folder.  C is 193 latent channels, K 96 of the hidden state, H and 
     eye_adjoint.onnx  vector-Jacobian product: gradient (1, 3, 16H, 16W), belief, row, derivatives  -> (1, C, H, W)
     synthesis_slopes.onnx   as synthesis.onnx, where its weights lie, and the derivatives of its activations
     synthesis_adjoint.onnx  vector-Jacobian product: gradient, belief, alpha, row, derivatives -> (1, C, H, W)
-    linear.onnx, linear_adjoint.onnx   the human's linear reconstruction of y_hat alone, and its vector-Jacobian product
+    linear.npz        for the encoder: the human's linear reconstruction of y_hat alone (linear.py)
     step.onnx         the encoder's learned step: begun, place, gradient (1, C, H, W), t -> codes (1, C, H, W)
     eye.weights       weights that the graphs of the human's synthesis share
     entropy.npz       integer weights and probability tables (entropy/), quantiser steps, layout
@@ -42,6 +42,8 @@ from beholder.codecs.rnn import tiles as tiling
 from beholder.codecs.rnn.damage import one_sentence, read_arrays, read_card
 from beholder.codecs.rnn.entropy.coder import EntropyModel
 from beholder.codecs.rnn.layout import BLOCK, HUMAN_BELOW, ITERATIONS, Layout
+from beholder.codecs.rnn.linear import FILE as LINEAR
+from beholder.codecs.rnn.linear import LinearReconstruction
 from beholder.codecs.rnn.steps import Codes, Floats, Ints, Steps
 from beholder.codecs.rnn.threads import one_blas_thread
 from beholder.codecs.rnn.tiles import Area, Pixels, Tile, tiles
@@ -56,7 +58,7 @@ GRADIENTS = ("eye_slopes.onnx", "eye_adjoint.onnx", "synthesis_slopes.onnx", "sy
 FILES = (*DECODING, *GRADIENTS, "model.json")
 INPUTS = {"y_hat": "belief", "hidden": "memory", "film_index": "row"}
 """Our word -> the graphs' name of an input; other inputs have the same name in both."""
-STEP = ("linear.onnx", "linear_adjoint.onnx", "step.onnx")
+STEP = (LINEAR, "step.onnx")
 """The encoder's learned step; a model may lack it."""
 MARGIN = {"analysis": 8, "recurrence": 2, "synthesis": 8, "eye": 8}
 """Positions that each network sees beyond a tile (an upper bound, which a test checks)."""
@@ -246,13 +248,14 @@ class Model:
         inputs = {"gradient": gradient[None], "y_hat": y_hat[None], "alpha": _scalar(alpha)}
         return self._run("synthesis_adjoint", **inputs, film_index=_film_index(t, optimised_for), **kept)[0]
 
-    def reconstruct(self, y_hat: Floats) -> NDArray[np.uint8]:
-        """The human's linear reconstruction, without the network that refines it: (C, H, W) -> (3, 16H, 16W)."""
-        return self._run("linear", y_hat=y_hat[None])[0]
-
-    def reconstruct_vjp(self, gradient: Floats, y_hat: Floats) -> Floats:
-        """Vector-Jacobian product of :meth:`reconstruct`: gradient (3, 16H, 16W) by pixels -> by y_hat (C, H, W)."""
-        return self._run("linear_adjoint", gradient=gradient[None], y_hat=y_hat[None])[0]
+    @property
+    def reconstruction(self) -> LinearReconstruction:
+        """The human's linear reconstruction; BadOptionError if its file is damaged."""
+        if LINEAR not in self._sessions:
+            with one_sentence(_DAMAGED.replace("{folder}", str(self.folder)), BadOptionError):
+                self._sessions[LINEAR] = LinearReconstruction(self.folder, HUMAN_WEIGHTS, self.latent)
+        result: LinearReconstruction = self._sessions[LINEAR]
+        return result
 
     def step_codes(self, begun: Floats, place: Floats, gradient: Floats, t: int) -> Floats:
         """The learned step (:mod:`beholder.codecs.rnn.torch.amortised_step`), (C, H, W) each."""

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 from beholder.codecs.rnn import onnx_model
 from beholder.codecs.rnn.layout import BLOCK
+from beholder.codecs.rnn.linear import FILE as LINEAR
 from beholder.codecs.rnn.torch.model import LappedTransformCodec
+from beholder.codecs.rnn.torch.transform import YCC_TO_RGB
 from beholder.observers.gradient.sharing import share
 
 HALF_FROM = 64
@@ -108,25 +110,6 @@ class _HumanVjp(nn.Module):
         return result
 
 
-class _Linear(nn.Module):
-    def __init__(self, codec: LappedTransformCodec) -> None:
-        super().__init__()
-        self.codec = codec
-
-    def forward(self, y_hat: Tensor) -> Tensor:
-        return torch.round(self.codec.synthesis.linear_picture(y_hat).clamp(0, 1) * 255).to(torch.uint8)
-
-
-class _LinearVjp(nn.Module):
-    def __init__(self, codec: LappedTransformCodec) -> None:
-        super().__init__()
-        self.codec = codec
-
-    def forward(self, gradient: Tensor, y_hat: Tensor) -> Tensor:
-        result: Tensor = self.codec.synthesis.linear_picture_vjp(gradient, y_hat)
-        return result
-
-
 class _Step(nn.Module):
     def __init__(self, codec: LappedTransformCodec) -> None:
         super().__init__()
@@ -178,14 +161,6 @@ def write_networks(codec: LappedTransformCodec, folder: Path) -> None:
     ]
     if codec.step is not None:
         jobs += [
-            ("linear", _Linear(codec), {"belief": y_hat}, {"belief": free}, ["image"]),
-            (
-                "linear_adjoint",
-                _LinearVjp(codec),
-                {"gradient": torch.zeros(1, 3, 96, 128), "belief": y_hat},
-                {"gradient": blocks, "belief": positions},
-                ["by_belief"],
-            ),
             (
                 "step",
                 _Step(codec),
@@ -197,11 +172,24 @@ def write_networks(codec: LappedTransformCodec, folder: Path) -> None:
     offsets: dict[bytes, int] = {}
     for name, module, inputs, dynamic, outputs in jobs:
         model = _exported(module, inputs, dynamic, outputs)
-        if name in ("eye", "eye_slopes", "eye_adjoint", "linear", "linear_adjoint"):
+        if name in ("eye", "eye_slopes", "eye_adjoint"):
             _move_out(model, offsets)
         (folder / f"{name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
     (folder / onnx_model.HUMAN_WEIGHTS).write_bytes(b"".join(offsets))
+    if codec.step is not None:
+        _write_linear(codec, folder, offsets)
     write_machine_gradient(codec, folder)
+
+
+def _write_linear(codec: LappedTransformCodec, folder: Path, offsets: dict[bytes, int]) -> None:
+    """The file of :mod:`beholder.codecs.rnn.linear`; ``offsets`` of what lies in ``HUMAN_WEIGHTS``."""
+    synthesis = codec.synthesis
+    linear, borders, step = (
+        np.asarray(x.detach(), np.float16) for x in (synthesis.eye_linear, synthesis.eye_borders, synthesis.step)
+    )
+    to_rgb = np.array(YCC_TO_RGB, np.float32)
+    place = np.array(offsets[linear.tobytes()], np.int64)
+    np.savez(folder / LINEAR, place=place, borders=borders, step=step.ravel(), to_rgb=to_rgb)
 
 
 def write_machine_gradient(codec: LappedTransformCodec, folder: Path) -> None:

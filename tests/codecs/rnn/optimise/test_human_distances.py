@@ -124,7 +124,7 @@ def test_even_activity_changes_steps_and_not_the_picture(cat: Image.Image) -> No
     flat = adjust.even_activity(latent, mean, 0.0)
     assert np.ptp(latent[0]) > 1
     assert (flat[0] == np.round(mean)).all()
-    pictures = [model.reconstruct(part).astype(int) for part in (latent, flat)]
+    pictures = [model.reconstruction.picture(part).astype(int) for part in (latent, flat)]
     assert np.abs(pictures[0] - pictures[1]).max() <= 1
     np.testing.assert_allclose(adjust.even_activity(latent, mean, 1.0), latent, rtol=1e-6)
 

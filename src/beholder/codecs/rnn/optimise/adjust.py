@@ -39,10 +39,11 @@ def adjust(
 
     Where the step would spoil the picture, the latent stays as it is.  Args: as for :func:`propose`.
     """
-    coded = gains[-1] > 0
-    moved = propose(model, pixels, latent, gains, step)
+    coded, t = gains[-1] > 0, len(gains) - 1
+    moved, decoded = _propose(model, pixels, latent, gains, step)
     codes = np.round(moved)
-    before, after = (_error(model, pixels, q, len(gains) - 1) for q in (np.trunc(latent * gains[-1]), codes * coded))
+    before = _error(decoded, pixels)
+    after = _error(model.reconstruction.picture(model.steps.dequantise(codes * coded, 0.0, t, t + 1)), pixels)
     if after > WORST[0] * before + WORST[1]:  # flat pictures are unlike all that the network has seen
         return latent
     # As the analysis would have placed them: truncation gives the codes, and what lies nearest to 0 goes there first.
@@ -52,11 +53,14 @@ def adjust(
     return np.where(coded, sign * magnitude / np.where(coded, gains[-1], np.float32(1)), latent)
 
 
-def _error(model: Model, pixels: NDArray[np.uint8], codes: Floats, t: int) -> float:
-    """Mean squared error of the linear reconstruction, for values from 0 to 255."""
-    decoded = model.reconstruct(model.steps.dequantise(codes, 0.0, t, t + 1)).astype(np.int16)
-    decoded -= pixels
-    return float(np.square(decoded, dtype=np.float32).mean(dtype=np.float64))
+def _error(decoded: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> float:
+    """Mean squared error, for values from 0 to 255."""
+    total, rows = 0.0, 64  # few enough for the processor's cache
+    for start in range(0, decoded.shape[1], rows):
+        part = slice(start, start + rows)
+        difference = np.subtract(decoded[:, part], pixels[:, part], dtype=np.float32).ravel()
+        total += float(difference @ difference)
+    return total / decoded.size
 
 
 def even_activity(latent: Floats, mean: float, factor: float) -> Floats:
@@ -89,6 +93,13 @@ def propose(
         gains: (C, 1, 1) for each iteration that will be sent: 1 / step, or 0 where nothing is coded.
         step: the distortion whose gradient the network sees.
     """
+    return _propose(model, pixels, latent, gains, step)[0]
+
+
+def _propose(
+    model: Model, pixels: NDArray[np.uint8], latent: Floats, gains: Sequence[Floats], step: StepDistortion
+) -> tuple[Floats, NDArray[np.uint8]]:
+    """As :func:`propose`, and the linear reconstruction before the step."""
     t = len(gains) - 1
     scaled = latent * gains[-1]
     begun: Floats = np.trunc(scaled)
@@ -96,6 +107,8 @@ def propose(
     place: Floats = np.where(begun == 0, scaled / 2, scaled - np.float32(0.5) * np.sign(scaled))
     place[0] = begun[0]
     y_hat = model.steps.dequantise(begun, 0.0, t, t + 1)
-    by_pixel = step.make(pixels).gradient(model.reconstruct(y_hat)) * np.float32(255 * step.scale)
-    gradient = model.reconstruct_vjp(by_pixel, y_hat) * model.steps.dequantise_gradient(begun, 0.0, t, t + 1)
-    return model.step_codes(begun, place, gradient, t)
+    decoded = model.reconstruction.picture(y_hat)
+    by_pixel = step.make(pixels).gradient(decoded)
+    gradient = model.reconstruction.vjp(by_pixel, y_hat)
+    gradient *= model.steps.dequantise_gradient(begun, 0.0, t, t + 1) * np.float32(step.scale)
+    return model.step_codes(begun, place, gradient, t), decoded
