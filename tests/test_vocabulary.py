@@ -149,7 +149,6 @@ ALLOWED = (
     Allowed("metrics that compare contrasts", "a term of SSIM", SSIM),
     Allowed("contrast", "augmentation of pictures", ("training/classifier/",)),
     Allowed("brightness, contrast and saturation", "augmentation of pictures", ("training/classifier/pictures.py",)),
-    Allowed("``contrast``, ``saturation``", "augmentation of pictures", ("training/classifier/pictures.py",)),
     Allowed("share", "to share weights between files", ("observers/gradient/", "training/codec/graphs.py")),
     Allowed("takes_alpha", "whether a codec knows alpha"),
     Allowed("now", "the time", ("training/codec/run.py",)),

@@ -14,8 +14,9 @@ from PIL import Image
 from beholder.observers import specs
 from beholder.observers.base import ObserverInfo
 from beholder.training.classifier.run import Outcome, train_classifier
-from beholder.training.classifier.settings import ClassifierJob
+from beholder.training.classifier.settings import ClassifierJob, ClassifierSettings
 from beholder.training.classifier.state import read
+from beholder.training.config_file import build
 
 SIDE = 32
 COLOURS = {"red": (190, 70, 60), "green": (70, 180, 80), "blue": (60, 80, 190)}
@@ -93,7 +94,7 @@ def run(toy: None, photos: Path, tmp_path: Path) -> Run:
 
 def make_job(photos: Path, folder: Path, job_id: str = "toy", **options: Any) -> ClassifierJob:
     fields = ClassifierJob.__dataclass_fields__
-    settings = SETTINGS | {key: value for key, value in options.items() if key not in fields}
+    settings = build(ClassifierSettings, SETTINGS | {key: value for key, value in options.items() if key not in fields})
     given = {key: value for key, value in options.items() if key in fields}
     given = {"train_data": photos / "train", "val_data": photos / "val", "device": "cpu"} | given
     return ClassifierJob("tiny", job_id=job_id, settings=settings, runs=folder / "runs", **given)

@@ -141,7 +141,8 @@ def test_two_processes_compute_what_one_does(toy: None, photos: Path, tmp_path: 
 def test_a_network_that_ships(toy: None, tmp_path: Path) -> None:
     """SqueezeNet's head on pictures that differ in colour: ONNX and Keras agree, and it knows the classes."""
     from beholder.training.classifier.run import train_classifier
-    from beholder.training.classifier.settings import ClassifierJob
+    from beholder.training.classifier.settings import ClassifierJob, ClassifierSettings
+    from beholder.training.config_file import build
 
     for split, count in (("train", 4), ("val", 2)):
         for name, colour in (("dark", 40), ("light", 210)):
@@ -150,7 +151,8 @@ def test_a_network_that_ships(toy: None, tmp_path: Path) -> None:
             for number in range(count):
                 pixels = np.random.default_rng(number).normal(colour, 20, (64, 64, 3))
                 Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(folder / f"{number}.png")
-    settings = SETTINGS | {"epochs": 4, "batch": 8, "learning_rate": {"initial": 1e-4}, "augmentation": {}}
+    changed = {"epochs": 4, "batch": 8, "learning_rate": {"initial": 1e-4}, "augmentation": {}}
+    settings = build(ClassifierSettings, SETTINGS | changed)
     job = ClassifierJob(
         "squeezenet", tmp_path / "train", tmp_path / "val", "small", settings, runs=tmp_path / "runs", device="cpu"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,19 @@ from beholder.errors import BadOptionError
 from beholder.observers.keras import zoo as keras_zoo
 from beholder.training.classifier.batches import InTurn, Order
 from beholder.training.classifier.pictures import augment
-from beholder.training.classifier.settings import DATASETS, ClassifierSettings, difference, read_settings
-from beholder.training.config_file import CONFIGS, Section, keys
+from beholder.training.classifier.settings import (
+    DATASETS,
+    Augmentation,
+    ClassifierSettings,
+    Optimizer,
+    difference,
+    read_settings,
+)
+from beholder.training.config_file import CONFIGS, Section, build, keys
 from beholder.training.distributed import Processes
 
-INCEPTION = {"area": [0.05, 1], "aspect": [0.75, 1.33], "flip": 0.5, "brightness": 0.125, "saturation": [0.5, 1.5]}
-VGG = {"short_side": [256, 512], "flip": 0.5}
+INCEPTION = Augmentation(area=(0.05, 1), aspect=(0.75, 1.33), flip=0.5, brightness=0.125, saturation=(0.5, 1.5))
+VGG = Augmentation(short_side=(256, 512), flip=0.5)
 
 
 def ramp(width: int, height: int) -> Image.Image:
@@ -41,10 +49,10 @@ def ramp(width: int, height: int) -> Image.Image:
 # Pictures.
 
 
-@pytest.mark.parametrize("options", [{}, INCEPTION, VGG, INCEPTION | {"contrast": [0.5, 1.5]}], ids=str)
+@pytest.mark.parametrize("options", [Augmentation(), INCEPTION, VGG, replace(INCEPTION, contrast=(0.5, 1.5))], ids=str)
 @given(width=st.integers(1, 70), height=st.integers(1, 70), side=st.integers(1, 40), seed=st.integers(0, 99))
 @settings(max_examples=25)
-def test_any_picture_gives_a_square(options: dict[str, Any], width: int, height: int, side: int, seed: int) -> None:
+def test_any_picture_gives_a_square(options: Augmentation, width: int, height: int, side: int, seed: int) -> None:
     image = Image.linear_gradient("L").resize((width, height))
     pixels = augment(image, side, options, np.random.default_rng(seed))
     assert pixels.shape == (side, side, 3)
@@ -65,8 +73,9 @@ def test_crops_have_the_areas_and_aspects_asked_for() -> None:
     """Measured on a ramp: what the crop's left, right, top and bottom see tells where they are."""
     image, side = ramp(200, 100), 50
     areas, aspects = [], []
+    options = Augmentation(area=(0.2, 0.5), aspect=(0.8, 1.25))
     for seed in range(300):
-        pixels = augment(image, side, {"area": [0.2, 0.5], "aspect": [0.8, 1.25]}, np.random.default_rng(seed)) / 255
+        pixels = augment(image, side, options, np.random.default_rng(seed)) / 255
         width = (pixels[25, -1, 0] - pixels[25, 0, 0]) * side / (side - 1) * 200
         height = (pixels[-1, 25, 1] - pixels[0, 25, 1]) * side / (side - 1) * 100
         areas.append(width * height / 200 / 100)
@@ -79,7 +88,7 @@ def test_vgg_crops_are_squares_of_the_short_side() -> None:
     image, side = ramp(400, 200), 56
     sides = []
     for seed in range(200):
-        pixels = augment(image, side, {"short_side": [256, 512]}, np.random.default_rng(seed)) / 255
+        pixels = augment(image, side, Augmentation(short_side=(256, 512)), np.random.default_rng(seed)) / 255
         width = (pixels[28, -1, 0] - pixels[28, 0, 0]) * side / (side - 1) * 400
         height = (pixels[-1, 28, 1] - pixels[0, 28, 1]) * side / (side - 1) * 200
         assert width == pytest.approx(height, abs=4)
@@ -89,21 +98,21 @@ def test_vgg_crops_are_squares_of_the_short_side() -> None:
 
 def test_flips_and_colours() -> None:
     image = ramp(64, 64)
-    flipped = [augment(image, 32, {"flip": 0.25}, np.random.default_rng(n))[16] for n in range(400)]
+    flipped = [augment(image, 32, Augmentation(flip=0.25), np.random.default_rng(n))[16] for n in range(400)]
     share = np.mean([row[0, 0] > row[-1, 0] for row in flipped])
     assert share == pytest.approx(0.25, abs=0.06)
-    plain = augment(image, 32, {}, np.random.default_rng(0)).astype(float)
+    plain = augment(image, 32, Augmentation(), np.random.default_rng(0)).astype(float)
     for n in range(20):
         rng = np.random.default_rng(n)
-        brighter = augment(image, 32, {"brightness": 0.1}, rng).astype(float)
+        brighter = augment(image, 32, Augmentation(brightness=0.1), rng).astype(float)
         inside = (brighter > 0) & (brighter < 255)
         shifts = np.unique((brighter - plain)[inside])
         assert len(shifts) == 1
         assert abs(shifts[0]) <= 26
-    grey = augment(image, 32, {"saturation": [0, 0]}, np.random.default_rng(0))
+    grey = augment(image, 32, Augmentation(saturation=(0, 0)), np.random.default_rng(0))
     assert (grey.max(-1) - grey.min(-1) <= 1).all()
     assert np.abs(grey[..., 0] - plain @ [0.299, 0.587, 0.114]).max() <= 1
-    flat = augment(image, 32, {"contrast": [0, 0]}, np.random.default_rng(0))
+    flat = augment(image, 32, Augmentation(contrast=(0, 0)), np.random.default_rng(0))
     assert len(np.unique(flat.reshape(-1, 3), axis=0)) == 1
 
 
@@ -168,12 +177,11 @@ def test_validation_shows_each_picture_once(count: int, batch: int, world: int) 
 @pytest.mark.parametrize("classifier", keras_zoo.names())
 def test_shipped_configs(dataset: str, classifier: str) -> None:
     found = read_settings(None, dataset, classifier)
-    assert "networks" not in found
     if dataset in ("stanford_dogs", "cub200"):  # the paper's
-        assert (found["batch"], found["epochs"]) == (32, 100)
-        assert found["optimizer"] == {"name": "adam", "epsilon": 1.0}
-        assert found["learning_rate"]["factor"] == 0.94
-        assert found["learning_rate"]["initial"] == {"stanford_dogs": 1e-3, "cub200": 1e-2}[dataset]
+        assert (found.batch, found.epochs) == (32, 100)
+        assert found.optimizer == Optimizer(name="adam", epsilon=1.0)
+        assert found.learning_rate.factor == 0.94
+        assert found.learning_rate.initial == {"stanford_dogs": 1e-3, "cub200": 1e-2}[dataset]
     unknown = set(json.loads((CONFIGS / f"classifier_{dataset}.json").read_text()).get("networks", {}))
     assert unknown <= set(keras_zoo.names())
 
@@ -188,8 +196,8 @@ def test_sections_for_networks_replace_settings(tmp_path: Path) -> None:
         "networks": {"vgg16": {"batch": 2}},
     }
     path.write_text(json.dumps(config))
-    assert read_settings(path, "folder", "vgg16")["batch"] == 2
-    assert read_settings(path, "folder", "mobilenet")["batch"] == 4
+    assert read_settings(path, "folder", "vgg16").batch == 2
+    assert read_settings(path, "folder", "mobilenet").batch == 4
     assert read_settings("cub200", "folder", "vgg16") == read_settings(None, "cub200", "vgg16")
 
 
@@ -293,6 +301,11 @@ def test_logits_of_networks(name: str) -> None:
 # Optimisers.
 
 
+def made(optimizer: dict[str, Any], rate: dict[str, Any], epochs: int) -> ClassifierSettings:
+    config = {"batch": 1, "epochs": epochs, "optimizer": optimizer, "learning_rate": rate}
+    return build(ClassifierSettings, config)
+
+
 @pytest.mark.parametrize(
     ("rate", "expected"),
     [
@@ -305,7 +318,7 @@ def test_learning_rates(rate: dict[str, Any], expected: list[float]) -> None:
     """After 0, 2 and 4 of 4 epochs of 10 steps; the reference's falls in stairs."""
     from beholder.training.classifier.module import optimizer
 
-    found = optimizer({"optimizer": {"name": "adam"}, "learning_rate": rate, "epochs": 4}, 10)
+    found = optimizer(made({"name": "adam"}, rate, 4), 10)
     values = []
     for step in (0, 20, 40, 19):
         found.iterations.assign(step)
@@ -320,12 +333,12 @@ def test_optimisers_take_their_options(name: str) -> None:
     from beholder.training.classifier.module import optimizer
 
     options = {"name": name, "epsilon": 0.5, "momentum": 0.8, "clip": 3.0}
-    found = optimizer({"optimizer": options, "learning_rate": {"initial": 0.1}, "epochs": 1}, 1)
+    found = optimizer(made(options, {"initial": 0.1}, 1), 1)
     assert type(found).__name__.lower() == name
     assert found.global_clipnorm == 3.0
     assert (found.beta_1 if name == "adam" else found.momentum) == 0.8
     assert name == "sgd" or found.epsilon == 0.5
-    assert optimizer({"optimizer": {"name": name}, "learning_rate": {"initial": 1}, "epochs": 1}, 1) is not None
+    assert optimizer(made({"name": name}, {"initial": 1}, 1), 1) is not None
 
 
 # The groups of WordNet relatives.

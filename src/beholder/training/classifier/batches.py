@@ -20,7 +20,7 @@ from beholder.data import ClassInfo, Source, decode, open_source
 from beholder.errors import BadImageError, BadOptionError, BeholderError
 from beholder.observers.base import view
 from beholder.training.classifier.pictures import augment
-from beholder.training.classifier.settings import ClassifierJob
+from beholder.training.classifier.settings import Augmentation, ClassifierJob
 from beholder.training.distributed import Processes
 
 BROKEN = -1
@@ -64,8 +64,8 @@ def open_pictures(job: ClassifierJob) -> Pictures:
     if len(train.classes) < 2:
         raise BadOptionError(f"All pictures in {job.train_data} are of one class: a classifier needs two or more.")
     _check_same_classes(train.classes, val.classes)
-    limits = job.settings.get("limits", {})
-    return Pictures(train, val, _some(len(train), limits.get("train")), _some(len(val), limits.get("val")))
+    limits = job.settings.limits
+    return Pictures(train, val, _some(len(train), limits.train), _some(len(val), limits.val))
 
 
 def _some(count: int, limit: int | None) -> np.ndarray:
@@ -147,7 +147,7 @@ def _check_enough(indices: np.ndarray, group: Processes) -> None:
 class TrainingSet(Dataset[Any]):
     """Augmented pictures: Place -> ((side, side, 3) uint8, label)."""
 
-    def __init__(self, source: Source, side: int, options: dict[str, Any], seed: int) -> None:
+    def __init__(self, source: Source, side: int, options: Augmentation, seed: int) -> None:
         self.source, self.side, self.options, self.seed = source, side, options, seed
         self._broken: dict[int, BeholderError] = {}
 

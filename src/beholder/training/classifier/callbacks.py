@@ -63,7 +63,7 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self.job, self.module, self.progress, self.fixed, self.signals = job, module, progress, fixed, signals
         self.order: Order | None = None
-        self.seed = job.settings.get("seed", 0)
+        self.seed = job.settings.seed
         self._validating = False
         self._saved = time.monotonic()
 
@@ -122,7 +122,7 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
         self._check()
 
     def _check(self) -> None:
-        due = time.monotonic() - self._saved > self.job.settings.get("checkpoint_seconds", 180)
+        due = time.monotonic() - self._saved > self.job.settings.checkpoint_seconds
         wish = _STOP if self.signals.seen else _CHECKPOINT if due else 0
         wish = self.module.processes.most(wish, self.module.torch_device)
         if wish:

@@ -34,16 +34,15 @@ class Training:
     def __init__(self, job: ClassifierJob, spec: ObserverInfo, processes: Processes, cuda: bool) -> None:
         self.job, self.processes, self.cuda = job, processes, cuda
         settings, side = job.settings, spec.input_size
-        seed = settings.get("seed", 0)
         pictures = open_pictures(job)
         self.classes = [(entry.wnid, entry.name) for entry in pictures.classes]
         self._indices = pictures.train_indices
         self.steps = len(self._order())
-        self._train_set = TrainingSet(pictures.train, side, settings.get("augmentation", {}), seed)
+        self._train_set = TrainingSet(pictures.train, side, settings.augmentation, settings.seed)
         self._val_set = ValidationSet(pictures.val, side)
-        self._val_order = InTurn(pictures.val_indices, max(1, settings["batch"] // processes.world), processes)
-        keras.utils.set_random_seed(seed)
-        with network.precision(precision(settings.get("precision", "auto"), cuda)):
+        self._val_order = InTurn(pictures.val_indices, max(1, settings.batch // processes.world), processes)
+        keras.utils.set_random_seed(settings.seed)
+        with network.precision(precision(settings.precision, cuda)):
             net = network.build(job, len(self.classes))
             self.module = ClassifierModule(net, spec, settings, processes)
             self.module.compile(optimizer(settings, self.steps), loss=None, jit_compile=False)
@@ -60,8 +59,8 @@ class Training:
 
     def _order(self, first: int = 0) -> Order:
         settings = self.job.settings
-        limit = settings.get("limits", {}).get("steps")
-        return Order(self._indices, settings["batch"], settings.get("seed", 0), self.processes, limit, first)
+        steps = settings.limits.steps
+        return Order(self._indices, settings.batch, settings.seed, self.processes, steps, first)
 
     def _load(self) -> None:
         found = state.read(self.job.last)
@@ -99,7 +98,7 @@ class Training:
         return True
 
     def _fit(self, checkpoints: Checkpoints, curves: Curves) -> None:
-        progress, epochs = self.progress, self.job.settings["epochs"]
+        progress, epochs = self.progress, self.job.settings.epochs
         validation = self._loader(self._val_set, self._val_order)
         if progress.epoch < epochs and progress.step == self.steps:
             # Stopped in the middle of validation: only that is missing from the epoch.
@@ -124,7 +123,7 @@ class Training:
             )
 
     def _loader(self, pictures: Any, order: Any) -> Loader:
-        workers = self.job.settings.get("workers")
+        workers = self.job.settings.workers
         if workers is None:
             workers = min(8, max(1, (os.cpu_count() or 1) // self.processes.world // 2))
         return Loader(pictures, order, workers, pin=self.cuda)

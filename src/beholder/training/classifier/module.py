@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from beholder.errors import BeholderError
 from beholder.observers.base import ObserverInfo
 from beholder.training.classifier.network import logits
-from beholder.training.classifier.settings import Settings
+from beholder.training.classifier.settings import ClassifierSettings, LearningRate
 from beholder.training.distributed import Processes
 
 PATIENCE = 50
@@ -54,13 +54,13 @@ class ClassifierModule(keras.Model):  # type: ignore[misc]
     (as TF-Slim does it); the loss that is reported is without it.
     """
 
-    def __init__(self, network: Any, info: ObserverInfo, settings: Settings, processes: Processes) -> None:
+    def __init__(self, network: Any, info: ObserverInfo, settings: ClassifierSettings, processes: Processes) -> None:
         super().__init__(name="module")
         self.network = network
         self.to_logits = keras.Model(network.inputs, logits(network), name="logits")
         self.processes = processes
-        self.smoothing = settings.get("label_smoothing", 0.0)
-        self.weight_decay = settings.get("weight_decay", 0.0)
+        self.smoothing = settings.label_smoothing
+        self.weight_decay = settings.weight_decay
         self.top5 = network.output_shape[-1] > 5
         self.skipped = self.skipped_in_a_row = 0
         self._flip = info.channel_order == "BGR"
@@ -171,30 +171,23 @@ class ClassifierModule(keras.Model):  # type: ignore[misc]
             )
 
 
-def optimizer(settings: Settings, steps: int) -> Any:
+def optimizer(settings: ClassifierSettings, steps: int) -> Any:
     """The optimiser of a config with its schedule; ``steps`` make an epoch."""
-    options = dict(settings["optimizer"])
-    name = options.pop("name")
-    rate = _schedule(settings["learning_rate"], steps, settings["epochs"])
-    if options.get("clip"):
-        options["global_clipnorm"] = options["clip"]
-    options.pop("clip", None)
-    if name == "adam":
-        if "momentum" in options:
-            options["beta_1"] = options.pop("momentum")
-        return keras.optimizers.Adam(rate, **options)
-    if name == "rmsprop":
-        return keras.optimizers.RMSprop(rate, **options)
-    options.pop("epsilon", None)
-    return keras.optimizers.SGD(rate, **options)
+    chosen = settings.optimizer
+    options: dict[str, Any] = {"global_clipnorm": chosen.clip or None}
+    if chosen.epsilon is not None and chosen.name != "sgd":
+        options["epsilon"] = chosen.epsilon
+    if chosen.momentum is not None:
+        options["beta_1" if chosen.name == "adam" else "momentum"] = chosen.momentum
+    kinds = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop, "sgd": keras.optimizers.SGD}
+    return kinds[chosen.name](_schedule(settings.learning_rate, steps, settings.epochs), **options)
 
 
-def _schedule(options: dict[str, Any], steps: int, epochs: int) -> Any:
-    initial = float(options["initial"])
-    kind = options.get("schedule", "constant")
-    if kind == "exponential":
-        decay = max(1, round(steps * options.get("epochs_per_decay", 1)))
-        return keras.optimizers.schedules.ExponentialDecay(initial, decay, options.get("factor", 0.94), staircase=True)
-    if kind == "cosine":
+def _schedule(rate: LearningRate, steps: int, epochs: int) -> Any:
+    initial = float(rate.initial)
+    if rate.schedule == "exponential":
+        decay = max(1, round(steps * rate.epochs_per_decay))
+        return keras.optimizers.schedules.ExponentialDecay(initial, decay, rate.factor, staircase=True)
+    if rate.schedule == "cosine":
         return keras.optimizers.schedules.CosineDecay(initial, steps * epochs)
     return initial

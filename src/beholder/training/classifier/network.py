@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def build(job: ClassifierJob, classes: int) -> Any:
         NotAvailableError: weights cannot be fetched.
     """
     model = _pretrained(job, classes)
-    names = job.settings.get("fresh_layers", [])
+    names = job.settings.fresh_layers
     if names and job.pretrained is not None:
         fresh = keras_zoo.build(job.classifier, classes)
         chosen = _matching(model, names)
@@ -80,7 +80,7 @@ def select(model: Any, layers: str) -> None:
         raise BadOptionError(f"The layers {layers} have no weights that could learn: choose others, head or all.")
 
 
-def _matching(model: Any, patterns: list[str]) -> list[Any]:
+def _matching(model: Any, patterns: Iterable[str]) -> list[Any]:
     names = layer_names(model)
     chosen = []
     for pattern in patterns:

@@ -7,13 +7,13 @@ photograph of random size. A flip follows, then changes of brightness, contrast 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from beholder.pictures.modes import flatten
+from beholder.training.classifier.settings import Augmentation, Range
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -21,41 +21,36 @@ _ATTEMPTS = 10
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def augment(image: Image.Image, side: int, options: dict[str, Any], rng: np.random.Generator) -> Pixels:
+def augment(image: Image.Image, side: int, options: Augmentation, rng: np.random.Generator) -> Pixels:
     """A random view of ``image``: (side, side, 3) uint8.
 
     Args:
         image: any mode and size.
         side: of the square in pixels.
-        options: all optional -- ``area`` and ``aspect`` (ranges of the crop's fraction of the picture and of its width
-            / height), or ``short_side`` (range, for inputs of 224 pixels, of what the picture's short side is
-            resized to before a crop of ``side``); ``flip`` (probability); ``brightness`` (largest shift, 1 is
-            white), ``contrast``, ``saturation`` (ranges of factors).
+        options: ranges and probabilities.
         rng: every random number comes from it, always as many for the same options.
     """
     rgb = flatten(image).convert("RGB")
-    box = _scaled_box(rgb, options, rng) if "short_side" in options else _free_box(rgb, options, rng)
+    box = _scaled_box(rgb, options.short_side, rng) if options.short_side else _free_box(rgb, options, rng)
     square = rgb.resize((side, side), Image.Resampling.BILINEAR, box=box)
-    if rng.random() < options.get("flip", 0):
+    if rng.random() < options.flip:
         square = square.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    shift = rng.uniform(-1, 1) * options.get("brightness", 0)
-    contrast = rng.uniform(*options.get("contrast", (1, 1)))
-    saturation = rng.uniform(*options.get("saturation", (1, 1)))
+    shift = rng.uniform(-1, 1) * options.brightness
+    contrast = rng.uniform(*options.contrast)
+    saturation = rng.uniform(*options.saturation)
     pixels = np.asarray(square)
     if (shift, contrast, saturation) == (0, 1, 1):
         return pixels.copy()
     return _colour(pixels, shift, contrast, saturation)
 
 
-def _free_box(
-    image: Image.Image, options: dict[str, Any], rng: np.random.Generator
-) -> tuple[float, float, float, float]:
+def _free_box(image: Image.Image, options: Augmentation, rng: np.random.Generator) -> tuple[float, float, float, float]:
     width, height = image.size
     box = None
-    low, high = options.get("aspect", (1, 1))
+    low, high = options.aspect
     # All attempts are drawn: how much is taken from the generator must not depend on the picture.
     for area, aspect, x, y in rng.random((_ATTEMPTS, 4)):
-        pixels_kept = float(np.interp(area, (0, 1), options.get("area", (1, 1)))) * width * height
+        pixels_kept = float(np.interp(area, (0, 1), options.area)) * width * height
         ratio = low + (high - low) * aspect
         crop = math.sqrt(pixels_kept * ratio), math.sqrt(pixels_kept / ratio)
         if box is None and crop[0] <= width and crop[1] <= height:
@@ -64,11 +59,8 @@ def _free_box(
     return box or (0, 0, width, height)
 
 
-def _scaled_box(
-    image: Image.Image, options: dict[str, Any], rng: np.random.Generator
-) -> tuple[float, float, float, float]:
-    low, high = options["short_side"]
-    crop = min(1.0, 224 / rng.uniform(low, high)) * min(image.size)
+def _scaled_box(image: Image.Image, short_side: Range, rng: np.random.Generator) -> tuple[float, float, float, float]:
+    crop = min(1.0, 224 / rng.uniform(*short_side)) * min(image.size)
     left, top = rng.random() * (image.width - crop), rng.random() * (image.height - crop)
     return left, top, min(left + crop, image.width), min(top + crop, image.height)
 

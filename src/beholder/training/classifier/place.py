@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from beholder.errors import BadFileError, BadOptionError, OutputError
 from beholder.files import save_atomically
@@ -26,7 +25,7 @@ def check_place(job: ClassifierJob) -> None:
 def _compare(job: ClassifierJob) -> None:
     from beholder.training.classifier import state
 
-    changed = difference(state.read(job.last)["terms"], _plain(job.terms()))
+    changed = difference(state.read(job.last)["terms"], job.terms())
     if changed:
         raise BadOptionError(f"The job {job.job_id} was started with {changed}: resume with the same, or start anew.")
 
@@ -39,8 +38,3 @@ def prepare_folder(job: ClassifierJob) -> None:
         raise OutputError(f"{job.folder} cannot be written ({error.strerror}): choose another.") from None
     text = json.dumps(job.terms() | {"train_data": str(job.train_data), "val_data": str(job.val_data)}, indent=2)
     save_atomically(job.folder / "settings.json", (text + "\n").encode())
-
-
-def _plain(value: Any) -> Any:
-    """As it comes back from a file."""
-    return json.loads(json.dumps(value))

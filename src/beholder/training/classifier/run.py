@@ -77,7 +77,7 @@ def train_classifier(job: ClassifierJob) -> Outcome:
 
 def _spec(job: ClassifierJob) -> ObserverInfo:
     spec = keras_zoo.spec(job.classifier)
-    size = job.settings.get("input_size")
+    size = job.settings.input_size
     if size is not None and size != spec.input_size:
         raise BadOptionError(
             f"{job.classifier} takes {spec.input_size} x {spec.input_size} pixels, not {size}: leave out input_size."

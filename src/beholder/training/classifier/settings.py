@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from beholder.errors import BadOptionError
 from beholder.training.config_file import (
     CONFIGS,
     Section,
+    build,
     check,
     choice,
     names,
@@ -26,8 +27,6 @@ DATASETS = ("folder", "stanford_dogs", "cub200", "imagenet")
 WITHOUT_EFFECT = ("workers", "checkpoint_seconds")
 """Settings that change how fast a job runs but not what it computes: they may differ on --resume."""
 
-Settings = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class ClassifierJob:
@@ -38,7 +37,7 @@ class ClassifierJob:
     train_data: Path | str
     val_data: Path | str
     job_id: str
-    settings: Settings
+    settings: ClassifierSettings
     """Result of :func:`read_settings`."""
     dataset: str = "folder"
     pretrained: str | None = None
@@ -65,25 +64,32 @@ class ClassifierJob:
         return self.folder / "best.weights.h5"
 
     def terms(self) -> dict[str, Any]:
-        """Settings that must be the same on --resume: everything that the result depends on except for the pictures."""
-        settings = {key: value for key, value in self.settings.items() if key not in WITHOUT_EFFECT}
+        """Settings that must be the same on --resume: everything that the result depends on except for the pictures.
+
+        Values are those that a JSON file holds.
+        """
+        settings = {key: value for key, value in asdict(self.settings).items() if key not in WITHOUT_EFFECT}
         return {
             "classifier": self.classifier,
             "dataset": self.dataset,
             "pretrained": self.pretrained,
             "train_layers": self.train_layers,
-            "settings": settings,
+            "settings": json.loads(json.dumps(settings)),
         }
+
+
+Range = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """Section ``optimizer``; ``momentum`` is Adam's first decay."""
+    """Section ``optimizer``; ``momentum`` is Adam's first decay, None means Keras' own."""
 
     name: str = setting(choice("adam", "rmsprop", "sgd"))
     epsilon: float | None = setting(number(0, 10), None)
     momentum: float | None = setting(number(0, 1), None)
-    clip: float | None = setting(number(0, 1e9), None)
+    clip: float = setting(number(0, 1e9), 0.0)
+    """Largest norm of all gradients together; 0 for any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,22 +97,29 @@ class LearningRate:
     """Section ``learning_rate``."""
 
     initial: float = setting(number(0, 100))
-    schedule: str | None = setting(choice("exponential", "cosine", "constant"), None)
-    factor: float | None = setting(number(0, 1), None)
-    epochs_per_decay: float | None = setting(number(1e-6, 1e6), None)
+    schedule: str = setting(choice("exponential", "cosine", "constant"), "constant")
+    factor: float = setting(number(0, 1), 0.94)
+    epochs_per_decay: float = setting(number(1e-6, 1e6), 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """Section ``augmentation`` (:mod:`.pictures`)."""
 
-    area: tuple[float, float] | None = setting(pair(1e-3, 1), None)
-    aspect: tuple[float, float] | None = setting(pair(0.1, 10), None)
-    short_side: tuple[float, float] | None = setting(pair(1, 65536), None)
-    flip: float | None = setting(number(0, 1), None)
-    brightness: float | None = setting(number(0, 1), None)
-    contrast: tuple[float, float] | None = setting(pair(0, 10), None)
-    saturation: tuple[float, float] | None = setting(pair(0, 10), None)
+    area: Range = setting(pair(1e-3, 1), (1.0, 1.0))
+    """Fraction of the picture that a crop keeps."""
+    aspect: Range = setting(pair(0.1, 10), (1.0, 1.0))
+    """Width of a crop divided by its height."""
+    short_side: Range | None = setting(pair(1, 65536), None)
+    """Instead of the two: length of the picture's short side, for inputs of 224 pixels, before a square is cut out."""
+    flip: float = setting(number(0, 1), 0.0)
+    """Probability of a mirrored picture."""
+    brightness: float = setting(number(0, 1), 0.0)
+    """Largest shift; 1 is white."""
+    contrast: Range = setting(pair(0, 10), (1.0, 1.0))
+    """Factors."""
+    saturation: Range = setting(pair(0, 10), (1.0, 1.0))
+    """Factors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,19 +139,19 @@ class ClassifierSettings:
     batch: int = setting(whole(1, 65536))
     optimizer: Optimizer = setting(Section(Optimizer))
     learning_rate: LearningRate = setting(Section(LearningRate))
-    weight_decay: float | None = setting(number(0, 1), None)
-    label_smoothing: float | None = setting(number(0, 1), None)
-    augmentation: Augmentation | None = setting(Section(Augmentation), None)
-    fresh_layers: tuple[str, ...] | None = setting(names(), None)
-    precision: str | None = setting(choice("auto", "float32", "mixed_bfloat16", "mixed_float16"), None)
+    weight_decay: float = setting(number(0, 1), 0.0)
+    label_smoothing: float = setting(number(0, 1), 0.0)
+    augmentation: Augmentation = setting(Section(Augmentation), Augmentation())
+    fresh_layers: tuple[str, ...] = setting(names(), ())
+    precision: str = setting(choice("auto", "float32", "mixed_bfloat16", "mixed_float16"), "auto")
     input_size: int | None = setting(whole(32, 4096), None)
-    limits: Limits | None = setting(Section(Limits), None)
-    seed: int | None = setting(whole(0, 2**31 - 1), None)
+    limits: Limits = setting(Section(Limits), Limits())
+    seed: int = setting(whole(0, 2**31 - 1), 0)
     workers: int | None = setting(whole(0, 1024), None)
-    checkpoint_seconds: float | None = setting(number(0, 1e9), None)
+    checkpoint_seconds: float = setting(number(0, 1e9), 180.0)
 
 
-def read_settings(config: str | Path | None, dataset: str, classifier: str) -> Settings:
+def read_settings(config: str | Path | None, dataset: str, classifier: str) -> ClassifierSettings:
     """The hyperparameters of a config for one network.
 
     Args:
@@ -165,7 +178,7 @@ def read_settings(config: str | Path | None, dataset: str, classifier: str) -> S
         check(section, whole_config, str(path), f"networks.{name}.", partial=True)
     settings |= networks.get(classifier, {})
     check(settings, whole_config, str(path))
-    return settings
+    return build(ClassifierSettings, settings)
 
 
 def difference(old: Any, new: Any, name: str = "") -> str | None:
