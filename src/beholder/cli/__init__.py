@@ -9,6 +9,7 @@
 - :mod:`.reports` -- ``plot``, ``report``.
 - :mod:`.serve` -- ``serve``, ``export-web``.
 - :mod:`.training`, :mod:`.classifiers` -- ``train codec``, ``train classifier``, ``export``.
+- :mod:`.values` -- what options are converted to.
 - :mod:`.files` -- where input comes from and output goes.
 - :mod:`.tables` -- what is printed.
 
@@ -23,14 +24,15 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
 from beholder import __version__
-from beholder.cli.commands import compare, data, doctor, evaluate, listings, photos, prepare, reports, serve, training
 from beholder.cli.options import COMMAND, HIDDEN_NAMES
 from beholder.cli.streams import give_up_stdout, printable_streams
+from beholder.cli.values import convert_plainly
 from beholder.errors import BeholderError, InterruptedWorkError, print_notes
 
 PROGRAM = "beholder"
@@ -43,14 +45,21 @@ _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 
 _MARKUP = re.compile(r"(?=\[[a-z#/@])")  # what rich, which prints the help, takes for its own
 
-app = typer.Typer(
-    name=PROGRAM,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_COMMANDS = {
+    "photos": ("compress", "decompress", "evaluate-image", "eval-image", "demo"),
+    "listings": ("info", "codecs", "observers"),
+    "prepare": ("prepare",),
+    "data": ("data",),
+    "evaluate": ("evaluate",),
+    "reports": ("plot", "report"),
+    "serve": ("serve", "export-web"),
+    "training": ("train", "export"),
+    "compare": ("compare",),
+    "doctor": ("doctor",),
+}
+"""The commands of each module of :mod:`.commands`, as ``--help`` lists them."""
 
 
-@app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", "-V", help="Print the version and exit.")] = False,
@@ -64,18 +73,6 @@ def _root(
         raise typer.Exit
 
 
-photos.register(app)
-listings.register(app)
-prepare.register(app)
-data.register(app)
-evaluate.register(app)
-reports.register(app)
-serve.register(app)
-training.register(app)
-compare.register(app)
-doctor.register(app)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (``sys.argv`` without the program for None); the exit code."""
     with printable_streams():
@@ -87,7 +84,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         words = list(sys.argv[1:] if arguments is None else arguments)
         with _notes_on_stderr():
             context = {COMMAND: [PROGRAM, *words]}
-            status = _command().main(args=words, prog_name=PROGRAM, standalone_mode=False, obj=context)
+            status = _command(words).main(args=words, prog_name=PROGRAM, standalone_mode=False, obj=context)
         sys.stdout.flush()
     except InterruptedWorkError as error:  # in place of the plain word below
         print(error, file=sys.stderr)
@@ -116,15 +113,30 @@ def _run(arguments: Sequence[str] | None) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _command() -> Any:
+def _app(words: Sequence[str]) -> typer.Typer:
+    """The commands of the module that the first word names; all commands where it names none."""
+    app = typer.Typer(
+        name=PROGRAM,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(_root)
+    named = next((word for word in words if not word.startswith("-")), None)
+    for module in [module for module, names in _COMMANDS.items() if named in names] or _COMMANDS:
+        import_module(f"beholder.cli.commands.{module}").register(app)
+    return app
+
+
+def _command(words: Sequence[str]) -> Any:
     """The commands, with second names hidden and help texts without markup: ``[train]`` is printed as it is."""
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(_app(words))
     waiting: list[Any] = [command]
     while waiting:
         one = waiting.pop()
         for text in (one, *one.params):
             if getattr(text, "help", None):
                 text.help = _MARKUP.sub(r"\\", text.help)
+        convert_plainly(one)
         for parameter in one.params:
             _hide_second_names(parameter)
         waiting += getattr(one, "commands", {}).values()

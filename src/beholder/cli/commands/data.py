@@ -13,8 +13,6 @@ import typer
 from beholder.cli import options, progress
 from beholder.errors import BadFileError, BadOptionError
 
-data = typer.Typer()
-
 _SHOWN = 20
 
 Source = Annotated[str, typer.Argument(metavar="DATA", help="Shards (a folder or URL) or a folder of images.")]
@@ -31,13 +29,14 @@ Split = Annotated[str | None, typer.Option(metavar="train|val", show_default=Fal
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
+    data = typer.Typer()
+    data.callback(invoke_without_command=True)(_group)
     data.command("create")(create)
     data.command("info")(info)
     data.command("verify")(verify)
     app.add_typer(data, name="data")
 
 
-@data.callback(invoke_without_command=True)
 def _group(context: typer.Context) -> None:
     """Turn data sets into shards, describe and check them."""
     if context.invoked_subcommand is None:

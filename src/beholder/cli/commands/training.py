@@ -16,8 +16,6 @@ from beholder.cli.progress import bar
 from beholder.errors import BadImageError, BadOptionError, NotAvailableError
 from beholder.extras import install_command
 
-train = typer.Typer()
-
 _LIBRARIES = ("torch", "tensorboard", "onnx")
 
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where jobs keep their files.")]
@@ -25,13 +23,14 @@ Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where jobs ke
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
+    train = typer.Typer()
+    train.callback(invoke_without_command=True)(_group)
     train.command("codec")(train_codec)
     classifiers.register(train)
     app.add_typer(train, name="train")
     app.command()(export)
 
 
-@train.callback(invoke_without_command=True)
 def _group(context: typer.Context) -> None:
     """Train networks on your own photographs."""
     if context.invoked_subcommand is None:
