@@ -14,6 +14,8 @@ from beholder.pictures.colour import GREY_SPACE, RGB_SPACE, profile_space, to_sr
 from beholder.pictures.metadata import descriptive_exif, has_directories
 from beholder.pictures.modes import flatten
 
+PNG_LEVEL = 3
+"""Level of zlib.  Photographs are as large as at the usual 6 (0.93 to 1.06 times on nine), in a third of the time."""
 _BOTH = frozenset({GREY_SPACE, RGB_SPACE})
 
 
@@ -30,7 +32,7 @@ class _Format:
 _TIFF = _Format("TIFF", {"compression": "tiff_adobe_deflate"})
 _JPEG = _Format("JPEG", {"quality": 95, "subsampling": "4:4:4"}, opaque=True, longest_side=65_500)
 _FORMATS = {
-    ".png": _Format("PNG"),
+    ".png": _Format("PNG", {"compress_level": PNG_LEVEL}),
     ".webp": _Format("WEBP", {"lossless": True, "exact": True}, profiles=frozenset({RGB_SPACE}), longest_side=16_383),
     ".tif": _TIFF,
     ".tiff": _TIFF,
