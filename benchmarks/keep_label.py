@@ -14,7 +14,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from beholder import batch
+from beholder.batch.plan import collect
+from beholder.batch.run import run
 from beholder.batch.target_sweep import Need, TargetSweep, summarise
 from beholder.targets import KeepLabel
 
@@ -77,8 +78,8 @@ def main() -> int:
     targets = tuple(KeepLabel(name) for name in asked)
     task = TargetSweep(tuple(options.codecs.split(",")), ALPHAS, targets, (*asked, options.unasked))
     task.check()
-    plan = batch.collect([options.data], task.wanted, output=options.output, recursive=True)
-    summary = batch.run(
+    plan = collect([options.data], task.wanted, output=options.output, recursive=True)
+    summary = run(
         task,
         plan.items[: options.limit],
         options.output,

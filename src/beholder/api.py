@@ -264,11 +264,11 @@ def open_contestants(
     Raises:
         BadOptionError, NotAvailableError: as :func:`open_codec`.
     """
-    from beholder.targets.choose import AUTO, available
-
     gradient = _gradient(observer)
-    if name != AUTO:
+    if name != codecs.AUTO:
         return [codecs.open_codec(name, model, effort, human, gradient)]
+    from beholder.targets.choose import available
+
     own = codecs.open_codec("rnn", model, effort, human, gradient)
     return [own if codec.name == "rnn" else codec for codec in available()]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -19,6 +18,8 @@ def _requirement(extra: str) -> str:
     clone = Path(__file__).parents[2]
     if (clone / "pyproject.toml").is_file():
         return f'-e "{_shown(clone)}[{extra}]"'
+    from importlib.metadata import PackageNotFoundError, distribution  # slow, and rarely needed
+
     try:
         text = distribution(NAME).read_text("direct_url.json")  # PEP 610: absent where an index was asked
     except PackageNotFoundError:

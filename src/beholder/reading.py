@@ -11,7 +11,7 @@ from typing import IO, Any
 from PIL import Image, UnidentifiedImageError
 
 from beholder import codecs
-from beholder.codecs.opening import load_picture, tell_frames
+from beholder.codecs.opening import PNG_SIGNATURE, load_picture, tell_frames
 from beholder.errors import BadFileError, BadImageError, BeholderError, NotAvailableError
 from beholder.limits import MAX_FILE_BYTES, check_size
 from beholder.pictures import arrays
@@ -161,8 +161,9 @@ def _read(file: IO[bytes], name: str) -> Image.Image:
     if not head:
         raise BadImageError(f"{name} is empty: it is not an image.")
     codec = None
-    with contextlib.suppress(BadFileError):
-        codec = codecs.recognise(head)
+    if not head.startswith(PNG_SIGNATURE):  # which no codec here has, and to ask all of them takes its time
+        with contextlib.suppress(BadFileError):
+            codec = codecs.recognise(head)
     try:
         if codec is not None:
             return codec.decode(head + file.read(MAX_FILE_BYTES))
@@ -170,9 +171,7 @@ def _read(file: IO[bytes], name: str) -> Image.Image:
             file = BytesIO(head + file.read(MAX_FILE_BYTES))
         if head.startswith(MAGICS) and is_misread(file):
             return _read_as_tiff(file, name)
-        Image.init()
-        known = [format for format in Image.ID if format not in _REFUSED_FORMATS]
-        return normalise(load_picture(file, known, name), own=True)
+        return normalise(load_picture(file, _formats(head), name), own=True)
     except (BadFileError, NotAvailableError) as error:
         raise BadImageError(f"{name} cannot be opened: {error}") from None
     except UnidentifiedImageError:
@@ -185,6 +184,14 @@ def _read(file: IO[bytes], name: str) -> Image.Image:
         raise BadImageError(f"{name} does not fit into memory: use a smaller image.") from None
     except Exception as error:  # plugins raise whatever the bytes provoke
         raise _damaged(name, error) from None
+
+
+def _formats(head: bytes) -> list[str]:
+    """Pillow's names of the formats that a file with these first bytes may have."""
+    if head.startswith(PNG_SIGNATURE):
+        return ["PNG"]
+    Image.init()
+    return [format for format in Image.ID if format not in _REFUSED_FORMATS]
 
 
 def _read_as_tiff(file: IO[bytes], name: str) -> Image.Image:

@@ -11,8 +11,10 @@ from typing import ClassVar
 
 import pytest
 
-from beholder.batch import Item, Progress, Row, Task, run
 from beholder.batch.journal import ERRORS, FILES
+from beholder.batch.plan import Item
+from beholder.batch.run import Progress, run
+from beholder.batch.tasks import Row, Task
 from beholder.errors import BadFileError, BadOptionError, OutputError, note
 from beholder.files import save_atomically
 

@@ -7,9 +7,9 @@ import pytest
 from helpers.photos import make_photo
 
 from beholder import codecs, observers
-from beholder.batch import Row, run
-from beholder.batch.run import Summary
+from beholder.batch.run import Summary, run
 from beholder.batch.target_sweep import TABLE, TargetSweep, summarise
+from beholder.batch.tasks import Row
 from beholder.cli import main
 from beholder.errors import BadFileError, NotAvailableError
 from beholder.targets import KeepLabel, MaxBytes, find

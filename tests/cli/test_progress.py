@@ -85,6 +85,17 @@ def test_a_fast_picture_shows_nothing(terminal: Terminal) -> None:
     assert terminal.text == ""
 
 
+def test_a_bar_that_comes_late_counts_the_time_before(terminal: Terminal) -> None:
+    late = progress._LateBar("Compressing")
+    late._begun -= 75
+    late.step(1, 9)
+    late.step(2, 9)
+    late.start()
+    late.stop()
+    assert "2/9" in terminal.text
+    assert "0:01:15" in terminal.text
+
+
 @pytest.mark.usefixtures("slow")
 def test_nothing_is_shown_where_quiet_is_asked_for(terminal: Terminal) -> None:
     with progress.patient("Compressing", hidden=True) as show:

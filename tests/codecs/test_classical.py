@@ -231,7 +231,7 @@ def test_other_packages_add_codecs(monkeypatch: pytest.MonkeyPatch, photo: Image
         EntryPoint("broken", "no_such_module:Codec", codecs.ENTRY_POINT_GROUP),
         EntryPoint("jpeg", "no_such_module:Jpeg", codecs.ENTRY_POINT_GROUP),
     ]
-    monkeypatch.setattr(codecs, "entry_points", lambda group: points)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
     assert codecs.names()[-2:] == ["broken", "zzz"]
     assert codecs.get("zzz").encode(photo).startswith(b"\xff\xd8")
     assert codecs.get("jpeg").name == "jpeg"

@@ -5,9 +5,3 @@
 - :mod:`.run` -- worker processes, progress, failures.
 - :mod:`.journal` -- ``files.csv`` and ``errors.csv`` in the folder of the results; going on with --resume.
 """
-
-from beholder.batch.plan import Item, Plan, collect
-from beholder.batch.run import Progress, Summary, run
-from beholder.batch.tasks import Compress, Decompress, Describe, Row, Task
-
-__all__ = ["Compress", "Decompress", "Describe", "Item", "Plan", "Progress", "Row", "Summary", "Task", "collect", "run"]

@@ -93,7 +93,7 @@ def run(
 
     Args:
         task: the work on each file.
-        items: from :func:`beholder.batch.collect`.
+        items: from :func:`beholder.batch.plan.collect`.
         folder: where results, ``files.csv`` and ``errors.csv`` go; it is made if it is missing.  None leaves results
             beside their sources.
         jobs: number of worker processes; None for one a core.

@@ -11,22 +11,23 @@ import os
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from PIL import Image
 
 from beholder import api, codecs
+from beholder.codecs import AUTO
 from beholder.codecs.base import Codec
 from beholder.errors import BadFileError, BadOptionError, NotAvailableError, OutputError
 from beholder.evaluation.metadata import file_bytes
 from beholder.files import save_atomically
 from beholder.limits import limit_pixels
-from beholder.metrics import ms_ssim
-from beholder.pictures.comparable import comparable
 from beholder.pictures.modes import strip_metadata
 from beholder.pictures.saving import picture_bytes
 from beholder.reading import read_file
-from beholder.targets import AUTO, Target, choose
+
+if TYPE_CHECKING:
+    from beholder.targets import Target
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,8 @@ class Compress(Task):
         picture = api.open_picture(source, strip=self.strip)
         choice = None
         if self.target is not None:
+            from beholder.targets import choose
+
             choice = choose(contestants, picture, self.target, alpha=self.alpha)
             codec = next(codec for codec in contestants if codec.name == choice.best.codec)
             data, quality = choice.best.data, choice.best.quality
@@ -159,7 +162,7 @@ class Compress(Task):
             codec = contestants[0]
             quality = codec.scale.check(codec.name, self.quality)
             data = codec.encode(picture, quality, alpha=self.alpha)
-        similarity = ms_ssim(*comparable(picture, codec.decode(data))) if self.measure else None
+        similarity = self.similarity(codec, picture, data) if self.measure else None
         output = _write(source, stem, codec.suffix, folder, data, force)
         return Row(
             source=str(source),
@@ -176,6 +179,14 @@ class Compress(Task):
             reached=None if choice is None else choice.best.reached,
             tries=None if choice is None else choice.tries,
         )
+
+    @staticmethod
+    def similarity(codec: Codec, picture: Image.Image, data: bytes) -> float:
+        """MS-SSIM of a picture and of what its file decodes to."""
+        from beholder.metrics import ms_ssim
+        from beholder.pictures.comparable import comparable
+
+        return ms_ssim(*comparable(picture, codec.decode(data)))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ from beholder.cli import files, progress
 from beholder.errors import BadOptionError, InterruptedWorkError
 
 if TYPE_CHECKING:
-    from beholder.batch import Plan, Row, Summary, Task
+    from beholder.batch.plan import Plan
+    from beholder.batch.run import Summary
+    from beholder.batch.tasks import Row, Task
 
 EXIT_PARTLY = 1
 """Some files failed, or missed their target."""
@@ -78,9 +80,9 @@ def run(task: Task, names: Sequence[str], output: str | None, options: Options) 
 
     Raises:
         BadOptionError: the names and options do not fit together.
-        BeholderError: as :func:`beholder.batch.collect` and :func:`beholder.batch.run`.
+        BeholderError: as :func:`beholder.batch.plan.collect` and :func:`beholder.batch.run.run`.
     """
-    from beholder import batch
+    from beholder.batch.plan import collect
     from beholder.batch.run import check_new
 
     if files.STREAM in (*names, output):
@@ -91,7 +93,7 @@ def run(task: Task, names: Sequence[str], output: str | None, options: Options) 
     folder = None if output is None else Path(output)
     if folder is not None:
         files.check_folder(folder)
-    plan = batch.collect(names, task.wanted, output=folder, recursive=options.recursive)
+    plan = collect(names, task.wanted, output=folder, recursive=options.recursive)
     if not options.quiet:
         _tell_passed_over(plan)
     if options.dry_run:
@@ -116,7 +118,8 @@ _SEPARATORS = tuple(separator for separator in (os.sep, os.altsep) if separator)
 
 
 def _with_progress(task: Task, plan: Plan, folder: Path | None, options: Options) -> Summary:
-    from beholder import batch
+    from beholder.batch.run import Progress
+    from beholder.batch.run import run as run_batch
 
     def tell(row: Row) -> None:
         if options.verbose and not options.as_json:
@@ -125,12 +128,12 @@ def _with_progress(task: Task, plan: Plan, folder: Path | None, options: Options
     try:
         with progress.counted("files", hidden=options.quiet) as show:
 
-            def step(now: batch.Progress) -> None:
+            def step(now: Progress) -> None:
                 show(now.done, now.total, now.failed, now.resumed)
                 if now.row is not None:
                     tell(now.row)
 
-            return batch.run(
+            return run_batch(
                 task,
                 plan.items,
                 folder,

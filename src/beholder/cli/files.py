@@ -35,15 +35,13 @@ def choose_codec(codec: str | None, output: str | None) -> str:
         BadOptionError: they contradict each other, or the suffix is that of a format no codec writes.
     """
     from beholder import codecs
-    from beholder.data.files import SUFFIXES
-    from beholder.targets import AUTO
 
-    if codec == AUTO:
-        return AUTO
+    if codec == codecs.AUTO:
+        return codec
     suffix = "" if output in (None, STREAM) else Path(str(output)).suffix.lower()
     expected = codecs.by_suffix(suffix) if suffix else None
     chosen = None if codec is None else codecs.get(codec)
-    if expected is None and suffix in SUFFIXES:
+    if expected is None and suffix and suffix in _image_suffixes():
         raise BadOptionError(f"No codec writes {suffix} files: choose one of {', '.join(codecs.suffixes())}.")
     if chosen is None:
         return expected.name if expected else "rnn"
@@ -53,6 +51,12 @@ def choose_codec(codec: str | None, output: str | None) -> str:
             "--codec."
         )
     return chosen.name
+
+
+def _image_suffixes() -> frozenset[str]:
+    from beholder.data.files import SUFFIXES
+
+    return SUFFIXES
 
 
 def default_output(source: str, suffix: str) -> str:

@@ -13,7 +13,7 @@ from beholder.cli import files, progress, targets
 from beholder.cli.batch import EXIT_PARTLY, Options
 
 if TYPE_CHECKING:
-    from beholder.batch import Compress, Decompress
+    from beholder.batch.tasks import Compress, Decompress
     from beholder.codecs.base import Codec
 
 
@@ -24,11 +24,9 @@ def compress(task: Compress, image: str, output: str | None, options: Options) -
         BeholderError: the image cannot be read, or its file cannot be written.
     """
     from beholder import api
+    from beholder.codecs import AUTO
     from beholder.evaluation.metadata import file_bytes
     from beholder.limits import limit_pixels
-    from beholder.metrics import ms_ssim
-    from beholder.pictures.comparable import comparable
-    from beholder.targets import AUTO, choose
 
     contestants = task.contestants()
     chosen, codec = task.codec == AUTO, contestants[0]
@@ -48,6 +46,8 @@ def compress(task: Compress, image: str, output: str | None, options: Options) -
             with codec.watched(show):
                 data = codec.encode(picture, task.quality, alpha=task.alpha)
         else:
+            from beholder.targets import choose
+
             choice = choose(contestants, picture, task.target, alpha=task.alpha, progress=show)
             codec = next(codec for codec in contestants if codec.name == choice.best.codec)
             quality, data = choice.best.quality, choice.best.data
@@ -56,7 +56,7 @@ def compress(task: Compress, image: str, output: str | None, options: Options) -
     files.write(output, data, force=options.force)
     bpp = 8 * len(data) / (picture.width * picture.height)
     metadata = file_bytes(codec, picture)
-    similarity = ms_ssim(*comparable(picture, codec.decode(data))) if options.verbose else None
+    similarity = task.similarity(codec, picture, data) if options.verbose else None
     if options.as_json:
         facts = {"file": image, "output": output, "codec": codec.name, "quality": quality, "alpha": task.alpha}
         if not codec.takes_alpha:

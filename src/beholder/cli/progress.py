@@ -6,6 +6,7 @@ import contextlib
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -33,29 +34,61 @@ def patient(what: str, *, hidden: bool = False) -> Iterator[Callable[[float, flo
 
     Work that tells no steps gets the time gone by; nothing is shown if ``hidden``.
     """
-    console = terminal()
-    if hidden or not console.is_terminal:
+    if hidden:
         yield lambda done, total: None
         return
-    shown, ended = bars(console, transient=True), False
-    task = shown.add_task(what, total=None)
-    lock = threading.Lock()
-
-    def start() -> None:
-        with lock:
-            if not ended:
-                shown.start()
-
-    timer = threading.Timer(_SLOW, start)
+    late = _LateBar(what)
+    timer = threading.Timer(_SLOW, late.start)
     timer.daemon = True
     timer.start()
     try:
-        yield lambda done, total: shown.update(task, completed=done, total=total)
+        yield late.step
     finally:
         timer.cancel()
-        with lock:
-            ended = True
-            shown.stop()
+        late.stop()
+
+
+class _LateBar:
+    """A bar that is made when it appears, for rich takes as long as a small picture; it knows all steps from before."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._lock = threading.Lock()
+        self._begun = time.monotonic()
+        self._before: deque[tuple[float, float, float]] = deque(maxlen=1000)
+        self._shown: Progress | None = None
+        self._past: float | None = None
+        self._ended = False
+
+    def step(self, done: float, total: float) -> None:
+        with self._lock:
+            if self._shown is None:
+                self._before.append((time.monotonic(), done, total))
+            else:
+                self._shown.update(self._shown.task_ids[0], completed=done, total=total)
+
+    def start(self) -> None:
+        with self._lock:
+            console = terminal()
+            if self._ended or not console.is_terminal:
+                return
+            self._past = self._begun
+            self._shown = bars(console, transient=True, clock=self._clock)
+            task = self._shown.add_task(self._what, total=None)
+            for past, done, total in self._before:
+                self._past = past
+                self._shown.update(task, completed=done, total=total)
+            self._past = None
+            self._shown.start()
+
+    def _clock(self) -> float:
+        return time.monotonic() if self._past is None else self._past
+
+    def stop(self) -> None:
+        with self._lock:
+            self._ended = True
+            if self._shown is not None:
+                self._shown.stop()
 
 
 @contextlib.contextmanager
@@ -115,7 +148,7 @@ def terminal() -> Console:
     return SafeConsole(sys.stderr)
 
 
-def bars(console: Console, *, transient: bool = False) -> Progress:
+def bars(console: Console, *, transient: bool = False, clock: Callable[[], float] = time.monotonic) -> Progress:
     """Bars on ``console``, or nothing where it is no terminal; those that are ``transient`` leave no trace."""
     from rich import progress
     from rich.text import Text
@@ -142,5 +175,6 @@ def bars(console: Console, *, transient: bool = False) -> Progress:
         console=console,
         disable=not console.is_terminal,
         speed_estimate_period=_PATIENCE,
+        get_time=clock,
         transient=transient,
     )

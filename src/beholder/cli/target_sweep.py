@@ -61,8 +61,9 @@ def run(
     Raises:
         BeholderError: an option is impossible, or no image could be examined.
     """
-    from beholder import batch
     from beholder.batch import target_sweep
+    from beholder.batch.plan import collect
+    from beholder.batch.run import run as run_batch
     from beholder.cli import progress, tables
 
     if not Path(data).is_dir():
@@ -71,10 +72,10 @@ def run(
     wanted = tuple(parse(target, classifiers))
     task = target_sweep.TargetSweep(tuple(codecs), tuple(alphas), wanted, tuple(classifiers), own, effort, max_pixels)
     task.check()
-    items = batch.collect([data], task.wanted, output=output, recursive=True).items[:limit]
+    items = collect([data], task.wanted, output=output, recursive=True).items[:limit]
     try:
         with progress.counted("images") as show:
-            summary = batch.run(
+            summary = run_batch(
                 task,
                 items,
                 output,

@@ -14,15 +14,16 @@ import os
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import SupportsIndex
 
 from beholder.codecs.base import Codec, QualityScale, check_alpha
 from beholder.errors import BadFileError, BadOptionError, NotAvailableError, note
 
-__all__ = ["Codec", "QualityScale", "check_options", "get", "names", "open_codec", "recognise"]
+__all__ = ["AUTO", "Codec", "QualityScale", "check_options", "get", "names", "open_codec", "recognise"]
 
+AUTO = "auto"
+"""The name that stands for the best codec for a target."""
 ENTRY_POINT_GROUP = "beholder.codecs"
 
 _BUILT_IN = {
@@ -51,6 +52,8 @@ def get(name: str) -> Codec:
         BadOptionError: no codec has this name.
         NotAvailableError: the codec's own module cannot be imported.
     """
+    if isinstance(name, str) and name.lower() in _BUILT_IN:
+        return _instance(_BUILT_IN[name.lower()])
     table = _table()
     if isinstance(name, str) and name not in table:
         name = next((known for known in table if known.lower() == name.lower()), name)
@@ -71,9 +74,15 @@ def suffixes() -> list[str]:
 
 
 def _loadable() -> Iterator[Codec]:
-    for name in names():
+    for place in _places():
         with contextlib.suppress(NotAvailableError):  # a broken plugin must not hide the codecs after it
-            yield get(name)
+            yield _instance(place)
+
+
+def _places() -> Iterator[str]:
+    """Where the codecs lie, in the order of :func:`names`; other packages are looked for when they are needed."""
+    yield from _BUILT_IN.values()
+    yield from _others().values()
 
 
 def open_codec(
@@ -131,8 +140,15 @@ def recognise(data: bytes) -> Codec:
 
 
 def _table() -> dict[str, str]:
+    return _BUILT_IN | _others()
+
+
+def _others() -> dict[str, str]:
+    """The codecs of other packages."""
+    from importlib.metadata import entry_points  # slow, and rarely needed
+
     found = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
-    return _BUILT_IN | {name: found[name] for name in sorted(found) if name not in _BUILT_IN}
+    return {name: found[name] for name in sorted(found) if name not in _BUILT_IN}
 
 
 @cache

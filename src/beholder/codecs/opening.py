@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from io import BytesIO
 from typing import IO
 
@@ -13,13 +15,25 @@ from PIL import Image
 from beholder.errors import BadFileError, note
 from beholder.limits import check_size, max_pixels
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PLUGINS = {"AVIF": "AvifImagePlugin", "JPEG2000": "Jpeg2KImagePlugin", "WEBP": "WebPImagePlugin"}
+"""Plugins of Pillow's that :func:`PIL.Image.preinit` leaves out, by format."""
 _PNG_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 _PNG_METADATA = _PNG_TEXTS | {b"eXIf", b"iCCP", b"sPLT", b"tIME"}
 
 _CICP_SRGB = bytes([1, 13])  # primaries of BT.709, transfer of sRGB
 
 _pillows_limit = threading.Lock()
+
+
+def register(formats: Sequence[str]) -> None:
+    """Import Pillow's plugins for ``formats``, and all others only if one of these has no known place."""
+    for plugin in {_PLUGINS[format] for format in formats if format in _PLUGINS}:
+        with contextlib.suppress(ImportError):
+            import_module(f"PIL.{plugin}")
+    Image.preinit()
+    if not all(format in Image.OPEN for format in formats):
+        Image.init()
 
 
 def load_picture(file: IO[bytes], formats: Sequence[str], name: str) -> Image.Image:
@@ -41,9 +55,9 @@ def load_picture(file: IO[bytes], formats: Sequence[str], name: str) -> Image.Im
         raise
     except Exception:
         file.seek(0)
-        if file.read(len(_PNG_SIGNATURE)) != _PNG_SIGNATURE:
+        if file.read(len(PNG_SIGNATURE)) != PNG_SIGNATURE:
             raise
-        data = _PNG_SIGNATURE + file.read()
+        data = PNG_SIGNATURE + file.read()
         for left_out, what in ((_PNG_TEXTS, "texts"), (_PNG_METADATA, "metadata and colour profile")):
             repaired = _without_chunks(data, left_out)
             if repaired == data:
@@ -89,7 +103,7 @@ def _load(file: IO[bytes], formats: Sequence[str], name: str) -> Image.Image:
 
 
 def _open(file: IO[bytes], formats: Sequence[str], name: str) -> Image.Image:
-    Image.init()
+    register(formats)
     file.seek(0)
     with warnings.catch_warnings():
         # Pillow's are for programmers; what is worth saying is noted after the block.
@@ -105,7 +119,7 @@ def _open(file: IO[bytes], formats: Sequence[str], name: str) -> Image.Image:
 
 def _tell_png_colours(file: IO[bytes], image: Image.Image, name: str) -> None:
     """Note a colour profile that Pillow drops without a word, and colours that only cICP names."""
-    file.seek(len(_PNG_SIGNATURE))
+    file.seek(len(PNG_SIGNATURE))
     while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
         size = int.from_bytes(head[:4], "big")
         if head[4:] == b"iCCP" and not image.info.get("icc_profile"):
@@ -121,7 +135,7 @@ def _tell_png_colours(file: IO[bytes], image: Image.Image, name: str) -> None:
 
 def _without_chunks(data: bytes, left_out: frozenset[bytes]) -> bytes:
     """Return a PNG file without some kinds of chunks; what does not look like chunks stays as it is."""
-    parts, position = [data[: len(_PNG_SIGNATURE)]], len(_PNG_SIGNATURE)
+    parts, position = [data[: len(PNG_SIGNATURE)]], len(PNG_SIGNATURE)
     while position + 8 <= len(data):
         end = position + 12 + int.from_bytes(data[position : position + 4], "big")
         if data[position + 4 : position + 8] not in left_out:

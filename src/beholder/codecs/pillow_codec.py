@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from beholder.codecs.base import Codec
-from beholder.codecs.opening import damaged, load_picture
+from beholder.codecs.opening import damaged, load_picture, register
 from beholder.errors import BadFileError, BadImageError, note
 
 PILLOW_EXTRA = 'pip install --force-reinstall "Pillow>=12"'
@@ -24,7 +24,7 @@ class PillowCodec(Codec):
     """The largest width or height that a file can express."""
 
     def unavailable(self) -> str | None:
-        Image.init()
+        register([self.format])
         if self.format not in Image.SAVE or self.format not in Image.OPEN:
             return f"This Pillow was built without {self.format}: install its wheel with {PILLOW_EXTRA}."
         return None

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from PIL import Image
 
 from beholder import codecs
+from beholder.codecs import AUTO as AUTO
 from beholder.codecs.base import Codec
 from beholder.errors import BadImageError, NotAvailableError
 from beholder.metrics import ms_ssim
 from beholder.pictures.comparable import comparable
 from beholder.targets.kinds import RateTarget, Target
 from beholder.targets.search import Found, Progress, find
-
-AUTO = "auto"
-"""The name that stands for the best codec."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def info(
     """Say what compressed files hold: codec, size in pixels and bytes, and the header of a .bhd file."""
     settings = batch.Options(recursive, jobs, quiet=quiet, as_json=as_json)
     if output is not None or batch.asked(sources, None, settings):
-        from beholder.batch import Describe
+        from beholder.batch.tasks import Describe
 
         batch.run(Describe(), sources, output, settings)
         return

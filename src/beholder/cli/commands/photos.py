@@ -82,7 +82,7 @@ def compress(
 
     With a target, --codec auto takes the codec with the smallest file (of a size: the best picture).
     """
-    from beholder.batch import Compress
+    from beholder.batch.tasks import Compress
 
     settings = batch.Options(recursive, jobs, resume, force, dry_run, quiet, verbose, as_json)
     target = targets.parse(
@@ -151,7 +151,7 @@ def decompress(
     as_json: options.Json = False,
 ) -> None:
     """Decompress files of any codec to pictures."""
-    from beholder.batch import Decompress
+    from beholder.batch.tasks import Decompress
     from beholder.pictures import saving
 
     settings = batch.Options(recursive, jobs, resume, force, dry_run, quiet, verbose, as_json)

@@ -1,4 +1,7 @@
-"""`rnn`: the recurrent neural codec behind the interface that all codecs share."""
+"""`rnn`: the recurrent neural codec behind the interface that all codecs share.
+
+Encoder, decoder and model are imported when a picture is coded: headers are read without them.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +18,14 @@ from PIL import Image
 
 from beholder import weights
 from beholder.codecs.base import Codec, QualityScale
-from beholder.codecs.rnn import bitstream, encoder, onnx_model
+from beholder.codecs.rnn import bitstream
 from beholder.codecs.rnn.bitstream import ALPHA_STEPS, EXIF, ICC, PLANE, Bitstream
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS, STEP_SCALES
-from beholder.codecs.rnn.optimise.distortions import DEFAULT, HUMAN_DISTANCES
 from beholder.errors import BadFileError, BadOptionError
 from beholder.pictures.modes import check_size
+
+if TYPE_CHECKING:
+    from beholder.codecs.rnn.onnx_model import Model
 
 WEBP_LIMIT = 16383
 EFFORTS = (0, 1, 2, 3)
@@ -63,13 +68,18 @@ class Rnn(Codec):
         self._folder = Path(model) if model is not None else weights.CODEC
         if isinstance(effort, bool) or effort not in EFFORTS:
             raise BadOptionError(f"There is no effort {effort!r}: choose 0 (fast), 1, 2 or 3 (better and slower).")
-        if human is not None and human not in HUMAN_DISTANCES:
-            raise BadOptionError(f"There is no distance {human!r} for humans: choose {', '.join(HUMAN_DISTANCES)}.")
+        if human is not None:
+            from beholder.codecs.rnn.optimise.distortions import HUMAN_DISTANCES
+
+            if human not in HUMAN_DISTANCES:
+                raise BadOptionError(f"There is no distance {human!r} for humans: choose {', '.join(HUMAN_DISTANCES)}.")
         self.effort, self.human, self.observer = effort, human, observer
 
     @property
-    def model(self) -> onnx_model.Model:
+    def model(self) -> Model:
         """The trained networks, loaded on first use."""
+        from beholder.codecs.rnn import onnx_model
+
         return onnx_model.load(self._folder)
 
     def unavailable(self) -> str | None:
@@ -83,6 +93,8 @@ class Rnn(Codec):
             return "An observer to optimise for has no effect without --effort 1, 2 or 3 and an alpha above 0."
         if self.human is None:
             return None
+        from beholder.codecs.rnn.optimise.distortions import HUMAN_DISTANCES
+
         learned = HUMAN_DISTANCES[self.human].learned_step and self.model.has_step
         if not (self.effort or learned):
             return f"Effort 0 optimises nothing for {self.human}: --human has no effect without --effort 1, 2 or 3."
@@ -101,6 +113,8 @@ class Rnn(Codec):
         return self._write(image, iterations, alpha, step_scale)
 
     def _write(self, image: Image.Image, quality: int, alpha: float, step_scale: int = 0) -> bytes:
+        from beholder.codecs.rnn import encoder
+
         check_size(image.width, image.height, BLOCK)
         # The decoder hears of alpha through the header alone.
         alpha = bitstream.quantise_alpha(alpha) / ALPHA_STEPS
@@ -117,7 +131,7 @@ class Rnn(Codec):
                 quality,
                 self.effort,
                 self.progress,
-                self.human or DEFAULT,
+                self.human,
                 self.observer,
             )
         stream = Bitstream(
@@ -135,6 +149,8 @@ class Rnn(Codec):
         return bitstream.write(stream)
 
     def _optimises(self, image: Image.Image, alpha: float, quality: int) -> bool:
+        from beholder.codecs.rnn import encoder
+
         size = (-(-image.height // BLOCK), -(-image.width // BLOCK))
         return encoder.optimised_for(self.model, alpha, self.effort, quality, size) > 0
 
@@ -154,6 +170,8 @@ class Rnn(Codec):
         return [bitstream.write(replace(whole, iterations=q, segments=whole.segments[:q])) for q in wanted]
 
     def _decode(self, data: bytes, quality: int | None) -> Image.Image:
+        from beholder.codecs.rnn import onnx_model
+
         stream = bitstream.read(data)
         segments = _choose(stream, quality)
         onnx_model.check_model(self.model, stream.model)

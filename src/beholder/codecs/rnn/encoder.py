@@ -36,7 +36,7 @@ def encode(
     iterations: int,
     effort: int = 0,
     progress: Progress = lambda done, total: None,
-    human: str = DEFAULT,
+    human: str | None = None,
     observer: Path | None = None,
 ) -> list[bytes]:
     """Code a picture: one segment an iteration.
@@ -49,12 +49,12 @@ def encode(
         effort: 0, or 1 to 3 for latent optimisation.
         progress: called after each tile and segment; with effort, after each round of the optimisation.
         human: what the learned step and latent optimisation serve at alpha 0, a key of
-            :data:`~beholder.codecs.rnn.optimise.distortions.HUMAN_DISTANCES`.
+            :data:`~beholder.codecs.rnn.optimise.distortions.HUMAN_DISTANCES`; None for the default.
         observer: gradient graph of the classifier that latent optimisation serves above alpha 0; None for the one that
             ships.
     """
     with one_blas_thread():
-        finest = _finest(model, pixels, alpha, iterations, effort, progress, human, observer)
+        finest = _finest(model, pixels, alpha, iterations, effort, progress, human or DEFAULT, observer)
         state = np.zeros_like(finest)
         segments = []
         for t in range(iterations):
