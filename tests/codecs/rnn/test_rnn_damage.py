@@ -191,3 +191,13 @@ def test_damaged_checkpoints_to_begin_from(tmp_path: Path, seed: int) -> None:
         path.write_bytes(data[: rng.integers(len(data) // 2, len(data))])
     with pytest.raises(BadFileError):
         begin_from(path, [module])
+
+
+def test_networks_of_strange_models_are_all_made_before_they_are_used(tmp_path: Path) -> None:
+    """The model that ships makes those that a picture needs."""
+    copied, own = onnx_model.Model(copy_of(weights.CODEC, tmp_path / "copy")), onnx_model.Model(weights.CODEC)
+    every = range(len(own.layout.stages))
+    assert (list(own.entropy._nets), list(copied.entropy._nets)) == ([], list(every))
+    codes = np.zeros((own.latent, 2, 3), np.int16)
+    assert own.entropy.encode(codes, codes.copy(), 0) == copied.entropy.encode(codes, codes.copy(), 0)
+    assert list(own.entropy._nets) == own.layout.stages_of(0)

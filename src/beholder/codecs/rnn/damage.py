@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from beholder.errors import BadFileError, BeholderError
 
+ARRAYS = "entropy.npz"
 _LONGEST_REASON = 200
 
 
@@ -32,9 +34,29 @@ def one_sentence(sentence: str, kind: type[BeholderError] = BadFileError) -> Ite
         raise kind(sentence.replace("{reason}", reason)) from None
 
 
+class StoredArrays(Mapping[str, NDArray[Any]]):
+    """The arrays of an ``entropy.npz``, each unpacked when it is first asked for: most pictures need half of them."""
+
+    def __init__(self, folder: Path) -> None:
+        # In memory: forked processes would share the position in a file.
+        self._archive = np.load(BytesIO((folder / ARRAYS).read_bytes()), allow_pickle=False)
+        self._unpacked: dict[str, NDArray[Any]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._unpacked:
+            self._unpacked[name] = self._archive[name]
+        return self._unpacked[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._archive.files)
+
+    def __len__(self) -> int:
+        return len(self._archive.files)
+
+
 def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
     """The arrays of a model's ``entropy.npz``; whatever is wrong with them raises (see :func:`one_sentence`)."""
-    with np.load(folder / "entropy.npz", allow_pickle=False) as archive:
+    with np.load(folder / ARRAYS, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 
 

@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 
 from beholder import weights
 from beholder.codecs.rnn import tiles as tiling
-from beholder.codecs.rnn.damage import one_sentence, read_arrays, read_card
+from beholder.codecs.rnn.damage import StoredArrays, one_sentence, read_arrays, read_card
 from beholder.codecs.rnn.entropy.coder import EntropyModel
 from beholder.codecs.rnn.layout import BLOCK, HUMAN_BELOW, ITERATIONS, Layout
 from beholder.codecs.rnn.linear import FILE as LINEAR
@@ -99,7 +99,9 @@ class Model:
         with one_sentence(_DAMAGED.replace("{folder}", str(folder)), BadOptionError):
             self.identity = identity(folder)
             self.card = read_card(folder, self.identity)
-            self.arrays = read_arrays(folder)
+            # Nothing is wrong with the arrays that ship, so they need not be looked at before they are used.
+            self._ships = folder == weights.CODEC and "identity" in self.card
+            self.arrays = StoredArrays(folder) if self._ships else read_arrays(folder)
             self.latent, self.hidden = (int(n) for n in self.arrays["sizes"])
             self.layout = Layout.from_rows(self.latent, self.arrays["layout"], self.arrays["passes"])
             self.steps = Steps(self.arrays, self.layout)
@@ -125,7 +127,7 @@ class Model:
     def entropy(self) -> EntropyModel:
         """The integer entropy model; BadOptionError if its arrays are damaged."""
         try:
-            return EntropyModel(self.arrays, self.layout)
+            return EntropyModel(self.arrays, self.layout, as_needed=self._ships)
         except KeyError as error:
             raise BadOptionError(
                 f"The codec model in {self.folder} is of another version (it lacks {error}): export it again."

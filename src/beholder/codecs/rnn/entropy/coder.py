@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from beholder.codecs.rnn.entropy.as_needed import AsNeeded
 from beholder.codecs.rnn.entropy.coding_order import CodingOrder
 from beholder.codecs.rnn.entropy.pyramid import PyramidNetwork
 from beholder.codecs.rnn.entropy.rounding import Ints
@@ -59,19 +60,19 @@ class EntropyModel:
     Args:
         arrays: as written by ``beholder export``.
         layout: which iteration codes which channels, in which stages.
+        as_needed: make each network when its stage is coded; else all at once, so that bad ones are told.
 
     Raises:
         BadFileError: weights so large that sums could be inexact.
     """
 
-    def __init__(self, arrays: Mapping[str, NDArray[Any]], layout: Layout) -> None:
-        import constriction
-
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], layout: Layout, as_needed: bool = False) -> None:
         self.layout = layout
-        self._nets: list[Network] = [
-            PyramidNetwork(arrays, layout, i) if stage.pyramid else StageNetwork(arrays, layout, i)
-            for i, stage in enumerate(layout.stages)
-        ]
+        self._nets = AsNeeded(
+            lambda i: PyramidNetwork(arrays, layout, i) if layout.stages[i].pyramid else StageNetwork(arrays, layout, i)
+        )
+        for stage in range(0 if as_needed else len(layout.stages)):
+            _ = self._nets[stage]
         half_widths = arrays["reach"].astype(np.int64)
         sizes = table_sizes(half_widths)
         kind = np.arange(len(sizes)) // (SCALES * MEANS)
@@ -79,16 +80,16 @@ class EntropyModel:
         self._half_width = half_widths.astype(np.int32)
         self._last = (2 * half_widths + (kind == EVEN)).astype(np.int32)
         self._first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-        self._bits = (PROBABILITY_BITS - np.log2(arrays["tables"])).astype(np.float32)
+        tables = arrays["tables"]
+        if sizes.sum() != len(tables) or sizes.min() < 1:
+            raise ValueError("its tables have other lengths")
+        self._bits = (PROBABILITY_BITS - np.log2(tables)).astype(np.float32)
         self._shifted = shifted_tables().astype(np.int16)
         self._adapts = bool(arrays["adapts"])
         self._shift_bits = -np.log2(SHIFT_PROBABILITIES)
-        parts = np.split(arrays["tables"].astype(np.float64), np.cumsum(sizes)[:-1])
-        self._models = [
-            constriction.stream.model.Categorical(part / (1 << PROBABILITY_BITS), perfect=False) for part in parts
-        ]
+        self._models = AsNeeded(lambda i: _categorical(tables[self._first[i] : self._first[i] + sizes[i]]))
         # The likeliest symbol of each family; the coder's own probabilities have 24 bits, rounded up by less than two.
-        likeliest = np.array([part.max() for part in parts]).reshape(-1, SCALES * MEANS).max(1)
+        likeliest = np.maximum.reduceat(tables, self._first).reshape(-1, SCALES * MEANS).max(1)
         self._least_bits = -np.log2(likeliest / (1 << PROBABILITY_BITS) + 2 / (1 << 24))
 
     def encode(self, latent: Ints, state: Ints, t: int, finer: Ints | None = None) -> bytes:
@@ -147,10 +148,10 @@ class EntropyModel:
         """
         per_position = 0.0
         for stage in self.layout.stages_of(t):
-            own, net = self._least_bits[family(self.layout, stage)], self._nets[stage]
-            if isinstance(net, PyramidNetwork):
+            own = self._least_bits[family(self.layout, stage)]
+            if self.layout.stages[stage].pyramid:
                 own = np.minimum(own, self._least_bits[[EVEN, DEAD_ZONE]].min())
-            elif net.refines:
+            elif (self.layout.refinement(stage) >= 0).any():
                 own = np.minimum(own, self._least_bits[EVEN])
             per_position += float(own.sum())
         return per_position * positions
@@ -272,7 +273,7 @@ class RateEstimate:
     gradient up takes a seventh of the time that the predictions take.
     """
 
-    def __init__(self, layout: Layout, nets: list[Network], tables: list[_Tables], side: float = 0.0) -> None:
+    def __init__(self, layout: Layout, nets: Mapping[int, Network], tables: list[_Tables], side: float = 0.0) -> None:
         self._layout, self._nets, self._tables, self._side = layout, nets, tables, side
 
     def bits(self, latents: Sequence[Ints | Floats]) -> float:
@@ -342,7 +343,9 @@ class _Step:
     state: Ints
 
 
-def _walk(layout: Layout, nets: list[Network], latents: Sequence[Ints | Floats]) -> Iterator[tuple[Ints, _Step]]:
+def _walk(
+    layout: Layout, nets: Mapping[int, Network], latents: Sequence[Ints | Floats]
+) -> Iterator[tuple[Ints, _Step]]:
     """The codes of each stage of the first iterations, in coding order."""
     state = np.zeros(latents[0].shape, np.int64)
     for t, latent in enumerate(latents):
@@ -374,6 +377,12 @@ def _too_short(t: int) -> BadFileError:
     return BadFileError(
         f"Segment {t + 1} of this .bhd file is too short for a picture of its size: the file is damaged, get it anew."
     )
+
+
+def _categorical(table: NDArray[Any]) -> Any:
+    import constriction
+
+    return constriction.stream.model.Categorical(table.astype(np.float64) / (1 << PROBABILITY_BITS), perfect=False)
 
 
 @functools.cache
