@@ -49,7 +49,9 @@ def load(path: Path | str) -> Image.Image:
 def open_image(source: ImageSource) -> Image.Image:
     """Like :func:`load`, from anything that :data:`ImageSource` names.  ``source`` is not changed.
 
-    Formats that a codec of Beholder's reads are opened by that codec, others by Pillow.
+    The result has mode L, LA, RGB or RGBA.  Arrays are (H, W), (H, W, C) or (C, H, W) with 1 to 4 channels, see
+    :func:`beholder.pictures.arrays.picture_of`.  Formats that a codec of Beholder's reads are opened by that codec,
+    others by Pillow.
 
     Raises:
         BadImageError: see :func:`load`; or ``source`` is nothing of the kind.

@@ -47,7 +47,11 @@ class Journal:
         self._file = self._path.open("a", encoding="utf-8", errors="surrogateescape", newline="")
 
     def add(self, row: Row) -> None:
-        """Add a line; it is on the disk when this returns."""
+        """Add a line; it is on the disk when this returns.
+
+        Raises:
+            OutputError: the disk is full, the folder has gone, ...
+        """
         assert self._file is not None
         try:
             _writer(self._file).writerow(self._line(row))

@@ -209,7 +209,11 @@ class Decompress(Task):
         return f"{self.suffix}, {quality}{model}{', stripped' if self.strip else ''}"
 
     def picture(self, data: bytes, codec: Codec) -> Image.Image:
-        """Content of ``data`` of ``codec``, as this task wants it."""
+        """The picture (L, LA, RGB or RGBA) in a file of ``codec``, as this task wants it.
+
+        Raises:
+            BadFileError: the file is damaged.
+        """
         with limit_pixels(self.max_pixels):
             picture = codec.decode(data, self.quality)
         return strip_metadata(picture) if self.strip else picture

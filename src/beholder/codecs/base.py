@@ -134,7 +134,11 @@ class Codec(ABC):
             self.progress = before
 
     def encodes_at_once(self, image: Image.Image, alpha: float) -> bool:
-        """Whether :meth:`encode_many` makes the files of all qualities in one encoding, each a prefix of the next."""
+        """Whether :meth:`encode_many` makes the files of all qualities in one encoding, each a prefix of the next.
+
+        Args:
+            image, alpha: as for :meth:`encode`.
+        """
         return False
 
     def encode_many(self, image: Image.Image, qualities: Sequence[int], *, alpha: float = 0.0) -> list[bytes]:

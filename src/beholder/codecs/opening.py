@@ -37,7 +37,7 @@ def register(formats: Sequence[str]) -> None:
 
 
 def load_picture(file: IO[bytes], formats: Sequence[str], name: str) -> Image.Image:
-    """Open and load the first frame of ``file``, which can seek, with one of Pillow's plugins.
+    """Open and load the first frame of ``file``, which can seek, with one of Pillow's plugins, in any mode.
 
     Args:
         file: a whole file.
@@ -78,7 +78,7 @@ def damaged(name: str, error: Exception) -> BadFileError:
 
 
 def tell_frames(image: Image.Image, name: str) -> None:
-    """Note that only one of the pictures in an opened file is used."""
+    """Note that only one of the pictures in an opened file, of any mode, is used."""
     # The first picture of a Photoshop file is all its layers together.
     if image.format != "PSD" and getattr(image, "is_animated", False):
         which = "the current one" if image.tell() else "the first"

@@ -67,7 +67,7 @@ class PillowCodec(Codec):
 
 
 def check_side(image: Image.Image, limit: int, name: str) -> None:
-    """Raise BadImageError if a side of ``image`` is longer than the format can express."""
+    """Raise BadImageError if a side of ``image``, of any mode, is longer than the format can express."""
     if max(image.size) > limit:
         raise BadImageError(
             f"An image of {image.width} x {image.height} pixels does not fit into {name}, whose sides end "

@@ -69,7 +69,11 @@ def recognise(root: Path) -> str | None:
 
 
 def read_kodak(root: Path, split: str) -> Listing:
-    """The Kodak set: a folder of images without labels, all of them in the split ``val``."""
+    """The Kodak set: a folder of images without labels, all of them in the split ``val``.
+
+    Raises:
+        BadOptionError: another split than ``val`` is asked for.
+    """
     from beholder.data.folder import read_folder
 
     if split != "val":

@@ -18,7 +18,7 @@ _SIDE = 16
 
 
 def source_bytes(image: Image.Image) -> int:
-    """Bytes of metadata that came with ``image``, as they were stored."""
+    """Bytes of metadata that came with ``image``, of any mode, as they were stored."""
     return sum(len(image.info.get(key) or b"") for key in KEYS)
 
 

@@ -80,7 +80,7 @@ def describe_codec(evaluation: Evaluation) -> str:
 
 
 def comparison(evaluations: Sequence[Evaluation], columns: int | None = None) -> Image.Image:
-    """The original and the results of one or more codecs on it, in a grid of ``columns``."""
+    """The original and the results of one or more codecs on it, in a grid of ``columns``: an RGB picture."""
     return side_by_side([original_panel(evaluations[0]), *map(result_panel, evaluations)], columns)
 
 
@@ -118,7 +118,7 @@ def side_by_side(panels: Sequence[Panel], columns: int | None = None) -> Image.I
 
 
 def to_png(image: Image.Image) -> bytes:
-    """The bytes of a PNG file."""
+    """The bytes of a PNG file of an image (L, LA, RGB or RGBA)."""
     out = BytesIO()
     image.save(out, "PNG")
     return out.getvalue()

@@ -43,7 +43,7 @@ class Native(Protocol):
     name = "native"
 
     def prepare(self, image: Image.Image, input_size: int) -> Image.Image:
-        """Return ``image``."""
+        """Return ``image`` (L, LA, RGB or RGBA)."""
         return image
 
     def view(self, image: Image.Image, observer: Observer) -> Image.Image:
@@ -66,7 +66,7 @@ class Paper(Protocol):
         return square
 
     def view(self, image: Image.Image, observer: Observer) -> Image.Image:
-        """The central ``input_size`` pixels."""
+        """The central ``input_size`` x ``input_size`` pixels, RGB."""
         return centre_crop(flatten(image).convert("RGB"), observer.info.input_size)
 
 
@@ -92,6 +92,6 @@ def paper_side(input_size: int) -> int:
 
 
 def centre_crop(image: Image.Image, side: int) -> Image.Image:
-    """The central ``side`` x ``side`` pixels of an image that has them."""
+    """The central ``side`` x ``side`` pixels of an image, of any mode, that has them."""
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.crop((left, top, left + side, top + side))

@@ -56,7 +56,7 @@ def ms_ssim(a: Picture, b: Picture) -> float:
 
 
 def scale_weights(short_side: int) -> NDArray[np.float64]:
-    """Relative weights of as many scales as the window fits into, at least one, finest first; their sum is 1."""
+    """Relative weights of as many scales as the window fits into, finest first: (1 to 5,), their sum is 1."""
     scales = max(1, sum(short_side > (WINDOW - 1) << k for k in range(len(WEIGHTS))))
     return np.array(WEIGHTS[:scales]) / sum(WEIGHTS[:scales])
 

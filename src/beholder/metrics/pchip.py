@@ -67,7 +67,7 @@ class Pchip:
         """The exact mean over [low, high]: Simpson's rule, which is exact for cubics, between the knots.
 
         Args:
-            low, high: one number for each curve, low < high.
+            low, high: shape (...,), one number for each curve, low < high.
         """
         low, high = (np.asarray(limit, dtype=np.float64)[..., None] for limit in (low, high))
         # Knots outside become intervals of no width.

@@ -54,7 +54,7 @@ def clean_exif(exif: bytes) -> bytes | None:
 
 
 def exif_of(image: Image.Image) -> bytes | None:
-    """Return the cleaned EXIF data of a Pillow image; for TIFF files they are made from the descriptive tags.
+    """Return the cleaned EXIF data of a Pillow image of any mode; for TIFF files, made from the descriptive tags.
 
     EXIF data that nobody can read are dropped with a note.
     """
@@ -84,7 +84,7 @@ def has_directories(exif: bytes) -> bool:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """Return the orientation 1 to 8 of a Pillow image; 1 where there is none, or none that means anything."""
+    """Return the orientation 1 to 8 of a Pillow image of any mode; 1 where there is none that means anything."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -271,7 +271,7 @@ def ready_observers() -> list[Observer]:
 
 
 def to_png(image: Image.Image) -> bytes:
-    """The PNG file of an image, with its ICC profile."""
+    """The PNG file of an image (L, LA, RGB or RGBA), with its ICC profile."""
     out = BytesIO()
     image.save(out, "PNG", compress_level=1, icc_profile=image.info.get("icc_profile"))
     return out.getvalue()

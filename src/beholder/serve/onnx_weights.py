@@ -22,7 +22,7 @@ _KEY, _VALUE = 1, 2
 
 
 def read_weights(file: Path) -> dict[str, NDArray[Any]]:
-    """The initialisers of the graph in ``file``, with their types and shapes.
+    """The initialisers of the graph in ``file``, with their types, of any shape.
 
     Raises:
         BadOptionError: the file, or one that it refers to, is missing or damaged.

@@ -39,13 +39,13 @@ class Processes:
         return batch[self.rank :: self.world]
 
     def average(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its mean over all processes."""
+        """Replace each tensor, of any shape, by its mean over all processes."""
         if self.world > 1:
             self._reduce(tensors, dist.ReduceOp.SUM)
             torch._foreach_div_(list(tensors), self.world)
 
     def add(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its sum over all processes."""
+        """Replace each tensor, of any shape, by its sum over all processes."""
         if self.world > 1:
             self._reduce(tensors, dist.ReduceOp.SUM)
 
@@ -58,7 +58,7 @@ class Processes:
         return int(tensor)
 
     def broadcast(self, tensors: Sequence[Tensor]) -> None:
-        """Give all processes what the first one holds."""
+        """Give all processes what the first one holds, tensors of any shape."""
         if self.world > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, 0)

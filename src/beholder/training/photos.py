@@ -28,7 +28,11 @@ MOST_THREADS = 8
 
 
 class PhotoCrops:
-    """Crops from all photographs below ``folder``; larger photographs are drawn more often."""
+    """Crops from all photographs below ``folder``; larger photographs are drawn more often.
+
+    Raises:
+        BadImageError: there are no photographs, or one cannot be read.
+    """
 
     def __init__(self, folder: Path, crop: int, seed: int = 0) -> None:
         self.paths = find_photos(folder)
@@ -54,7 +58,10 @@ class PhotoCrops:
         return np.stack([self._crop(self._image(self.paths[i]), rng) for i in chosen])
 
     def batches(self, start: int, size: int) -> Iterator[np.ndarray]:
-        """Batches ``start``, ``start + 1``, ... prepared ahead in the background, by a thread for each core but one."""
+        """Batches (size, 3, crop, crop) uint8 from number ``start`` on, prepared ahead in the background.
+
+        Each core but one has a thread for it.
+        """
         threads = min(max((os.cpu_count() or 1) - 1, 1), MOST_THREADS)
         with ThreadPoolExecutor(threads) as pool:
             waiting = [pool.submit(self.batch, start + i, size) for i in range(AHEAD * threads)]

@@ -71,11 +71,11 @@ def to_planes(pixels: Pixels, chroma: int, bit_depth: int) -> list[Plane]:
 
 
 def to_pixels(planes: Sequence[Plane], alpha: Plane | None, header: Header) -> Iterator[tuple[slice, Pixels]]:
-    """Convert decoded planes to 8-bit pixels: L, LA, RGB or RGBA by the number of channels; rows, and their pixels.
+    """Convert decoded planes to 8-bit pixels: L, LA, RGB or RGBA by the number of channels.
 
     Args:
-        planes: Y or three planes as ``header`` describes them, chroma sides rounded up.
-        alpha: the extra plane, exactly if ``header`` announces one.
+        planes: Y or three planes (H, W) as ``header`` describes them, chroma sides rounded up.
+        alpha: the extra plane (H, W), exactly if ``header`` announces one.
         header: meaning of the samples.
     """
     colours = 1 if header.chroma == 0 else 3

@@ -42,7 +42,11 @@ class BitReader:
         self._left = 8 * len(data)
 
     def u(self, bits: int) -> int:
-        """Read an unsigned integer of ``bits`` bits."""
+        """Read an unsigned integer of ``bits`` bits.
+
+        Raises:
+            BadFileError: the data end.
+        """
         self._left -= bits
         if self._left < 0:
             raise BadFileError("This BPG file is truncated: it ends inside an HEVC header.")
@@ -53,7 +57,11 @@ class BitReader:
         return bool(self.u(1))
 
     def ue(self) -> int:
-        """Read an Exp-Golomb code of order 0 (H.265, 9.2)."""
+        """Read an Exp-Golomb code of order 0 (H.265, 9.2).
+
+        Raises:
+            BadFileError: the code is longer than any, or the data end.
+        """
         zeros = 0
         while not self.u(1):
             zeros += 1

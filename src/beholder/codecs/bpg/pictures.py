@@ -121,7 +121,7 @@ def _headless(stream: bytes, padded: list[int], chroma: int, bit_depth: int) -> 
 
 
 def decode_picture(picture: CodedPicture, width: int, height: int, chroma: int, bit_depth: int) -> list[Plane]:
-    """Decode one intra picture to its planes, cropped to ``width`` x ``height`` (chroma rounded up).
+    """Decode one intra picture to its planes (height, width); the sides of chroma are rounded up.
 
     Raises:
         BadFileError: the data are damaged, or too short for a picture of this size.

@@ -55,7 +55,8 @@ class StoredArrays(Mapping[str, NDArray[Any]]):
 
 
 def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a model's ``entropy.npz``; whatever is wrong with them raises (see :func:`one_sentence`)."""
+    """The arrays of a model's ``entropy.npz``, of any shape; whatever is wrong with them raises
+    (see :func:`one_sentence`)."""
     with np.load(folder / ARRAYS, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 

@@ -59,7 +59,7 @@ class Stage:
 
     @property
     def channels(self) -> np.ndarray:
-        """The channels, ascending."""
+        """The channels, ascending, (channels,)."""
         return np.concatenate([np.arange(lo, hi) for lo, hi, _ in self.ranges])
 
     @property
@@ -96,16 +96,20 @@ class Layout:
                 raise ValueError(f"stage {number + 1} is not one of low frequencies: it cannot be a pyramid")
 
     def rows(self) -> np.ndarray:
-        """The ranges as rows (stage, iteration, first channel, end, level), for storing."""
+        """The ranges as rows (stage, iteration, first channel, end, level), for storing: int32 (ranges, 5)."""
         return np.array([(i, s.iteration, *r) for i, s in enumerate(self.stages) for r in s.ranges], np.int32)
 
     def passes(self) -> np.ndarray:
-        """The number of passes of each stage, for storing."""
+        """The number of passes of each stage, for storing: int32 (stages,)."""
         return np.array([stage.passes for stage in self.stages], np.int32)
 
     @classmethod
     def from_rows(cls, latent: int, rows: np.ndarray, passes: np.ndarray) -> Layout:
-        """Inverse of :meth:`rows` and :meth:`passes`; ValueError if they make no layout."""
+        """Inverse of :meth:`rows`, (ranges, 5), and :meth:`passes`, (stages,).
+
+        Raises:
+            ValueError: they make no layout.
+        """
         ranges: list[list[tuple[int, int, int]]] = [[] for _ in range(len(passes))]
         iterations = [0] * len(passes)
         for i, t, lo, hi, level in rows.tolist():
@@ -124,17 +128,17 @@ class Layout:
         return max((hi for earlier in self.stages[:stage] for _, hi, _ in earlier.ranges), default=0)
 
     def levels(self, t: int) -> np.ndarray:
-        """Level of every channel after iteration ``t``; -1 where nothing has been coded."""
+        """Level of every channel after iteration ``t``, (latent,); -1 where nothing has been coded."""
         return self._levels(len([stage for stage in self.stages if stage.iteration <= t]))
 
     def refinement(self, stage: int) -> np.ndarray:
-        """By how many levels ``stage`` refines each of its channels; -1 where it codes a channel first."""
+        """By how many levels ``stage`` refines each of its channels, (channels,); -1 where it codes a channel first."""
         channels = self.stages[stage].channels
         before, after = self._levels(stage)[channels], self._levels(stage + 1)[channels]
         return np.where(before < 0, -1, after - before)
 
     def step_in_finest_units(self, stage: int) -> np.ndarray:
-        """Before ``stage``, every channel's step in units of the finest level's; 0 where nothing has been coded."""
+        """Every channel's step before ``stage`` in units of the finest level's, (latent,); 0 where nothing is coded."""
         levels = self._levels(stage)
         return np.where(levels < 0, 0, 1 << (LEVELS - 1 - np.maximum(levels, 0))).astype(np.int64)
 

@@ -382,7 +382,7 @@ def check_model(model: Model, wanted: bytes) -> None:
 
 
 def blend(human: NDArray[np.uint8], machine: NDArray[np.uint8], alpha: float) -> NDArray[np.uint8]:
-    """Between the pictures of both observers, for alpha from 0 to ``HUMAN_BELOW``."""
+    """Blend the pictures of both observers, (H, W, 3) each, for alpha from 0 to ``HUMAN_BELOW``."""
     start, machine_weight = human.astype(np.float32), np.float32(alpha / HUMAN_BELOW)
     return np.round(start + machine_weight * (machine - start)).astype(np.uint8)
 

@@ -23,7 +23,7 @@ class Steps:
     """Quantiser steps and reconstruction offsets of a trained model.
 
     Args:
-        arrays: of ``entropy.npz``.
+        arrays: of ``entropy.npz``; those of steps are (rows, C), of offsets (2, iterations, C).
         layout: the levels of each iteration.
 
     Raises:
@@ -61,7 +61,14 @@ class Steps:
         return np.where(levels < 0, 0, ratio * np.exp2(levels)).astype(np.float32)[:, None, None]
 
     def quantise(self, latent: Floats, alpha: float, t: int, optimised_for: int = 0) -> Codes:
-        """Latent -> integers of iteration ``t``, rounded towards 0: finer levels split the cells of coarser ones."""
+        """Latent (C, H, W) -> integers of iteration ``t``, rounded towards 0: finer levels split cells of coarser ones.
+
+        Args:
+            latent: of the analysis, any range.
+            alpha: 0 to 1.
+            t: 0-based iteration.
+            optimised_for: the number of iterations that the file is optimised for, 0 without.
+        """
         # Clipped alike on every level, or levels would not nest.  No image comes near half of what the finest level
         # holds, and the other half is for steps finer than the layout's.
         most = np.float32(CODE_LIMIT >> LEVELS)
@@ -80,7 +87,7 @@ class Steps:
         return result
 
     def dequantise_gradient(self, q: Floats, alpha: float, t: int, optimised_for: int) -> Floats:
-        """Derivative of :meth:`dequantise` by each of ``q``, in an optimised file."""
+        """Derivative of :meth:`dequantise` by each of ``q``, (C, H, W), in an optimised file."""
         offset, extra = self._offsets(alpha, t, optimised=True)
         size = np.abs(q)
         slope = 1 + offset * (size <= 1) + extra * ((size > 1) & (size <= 2))

@@ -51,7 +51,7 @@ class Job:
         return f"{self.name}-{shard:06}.tar"
 
     def images(self, shard: int) -> np.ndarray:
-        """The numbers of the images of a shard."""
+        """The numbers of the images of a shard, (images,)."""
         return self.order[shard * self.shard_size : (shard + 1) * self.shard_size]
 
 

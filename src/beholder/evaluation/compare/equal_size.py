@@ -27,7 +27,8 @@ class Sized:
 def nearest(codec: Codec, image: Image.Image, size: int, alpha: float = 0.0) -> Sized:
     """The file of ``image`` that comes nearest to ``size`` bytes, of two as near the better one.
 
-    Bisection over the whole qualities, then interpolation between the two on either side of the size.
+    Bisection over the whole qualities, then interpolation between the two on either side of the size.  ``image`` and
+    ``alpha`` are as for :meth:`beholder.codecs.base.Codec.encode`.
     """
     better = 1 if codec.scale.higher_is_better else -1
     ladder = list(range(codec.scale.lowest - codec.beyond, codec.scale.highest + codec.beyond + 1))[::better]

@@ -186,7 +186,7 @@ def _data(path: Path) -> tuple[str, tuple[int, int]] | None:
 
 
 def encode(image: Image.Image) -> str:
-    """A data URI of a picture in which no further loss can be seen."""
+    """A data URI of a picture (L or RGB) in which no further loss can be seen."""
     image.info = {}
     out = BytesIO()
     image.save(out, "WEBP", quality=_QUALITY, method=4)

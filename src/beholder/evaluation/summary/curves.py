@@ -115,7 +115,7 @@ class Curves:
 
 
 def interval(samples: Array) -> Estimate:
-    """A value and the percentiles of its replicates, ``samples[1:]``; NaN ones are left out."""
+    """A value and the percentiles of its replicates, ``samples[1:]``, from (1 + replicates,); NaN ones are left out."""
     known = samples[1:][np.isfinite(samples[1:])]
     low, high = np.percentile(known, _INTERVAL) if known.size else (np.nan, np.nan)
     return Estimate(float(samples[0]), float(low), float(high))

@@ -45,6 +45,9 @@ def processes(count: int) -> Runner:
 
     A worker that dies takes nothing with it: what was under way is done again by new ones.  If this process dies,
     they end as well.
+
+    Raises:
+        NotAvailableError: from the runner, where processes die again and again at the same images.
     """
 
     def run(settings: Settings, batches: Sequence[Batch]) -> Iterator[BatchResult]:

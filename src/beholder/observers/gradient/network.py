@@ -71,6 +71,9 @@ class Network:
         """Values to compare, one for each resolution: the last that all later ones are computed from.
 
         Values that a depthwise convolution or an activation takes next are passed over: they are wide or half done.
+
+        Raises:
+            BadFileError: the network has no maps of features that could be compared.
         """
         users = self._users()
         waiting: dict[str, int] = {}

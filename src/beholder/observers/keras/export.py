@@ -45,7 +45,11 @@ def to_onnx(model: keras.Model, path: Path, input_size: int, *, int8: bool = Fal
 
 
 def to_bytes(model: keras.Model, input_size: int, *, int8: bool = False, source: str = "") -> bytes:
-    """Bytes that :func:`to_onnx` writes; equal models give equal bytes.  ``source`` is kept in the file."""
+    """Bytes that :func:`to_onnx` writes; equal models give equal bytes.  ``source`` is kept in the file.
+
+    Raises:
+        NotAvailableError: the model uses a layer more than once.
+    """
     # The package onnx is part of the extra "train", as Keras is.
     from beholder.observers.keras.layers import Writer
     from beholder.observers.keras.onnx_graph import Graph
@@ -117,7 +121,7 @@ def verify(
 
 
 def sample_views(info: ObserverInfo) -> list[Image.Image]:
-    """Inputs for a network of ``info`` from the photographs that ship."""
+    """RGB inputs for a network of ``info`` from the photographs that ship."""
     from beholder import samples
     from beholder.observers.base import view
     from beholder.reading import load

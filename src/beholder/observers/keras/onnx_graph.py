@@ -58,7 +58,7 @@ class Graph:
         return Tensor(name, (3, side, side))
 
     def constant(self, name: str, value: Array) -> str:
-        """An initialiser."""
+        """Add an initialiser of any shape; its name."""
         tensor = self.model.graph.initializer.add()
         tensor.name = name
         tensor.data_type = helper.np_dtype_to_tensor_dtype(value.dtype)
@@ -80,7 +80,7 @@ class Graph:
         return output
 
     def weight(self, name: str, value: Array) -> str:
-        """A weight tensor whose first axis is the output channel, stored small if ``int8`` and used as float32."""
+        """Add a weight tensor (outputs, ...), stored small if ``int8`` and used as float32; its name."""
         if not self.int8:
             return self.constant(name, value.astype(np.float32))
         if value.size < INT8_FROM:
@@ -103,7 +103,7 @@ class Graph:
 
 
 def quantise(weight: Array) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Symmetric int8 weights and their float32 scales, one for each slice along axis 0."""
+    """Symmetric int8 weights (outputs, ...) and their float32 scales, one for each output, (outputs, 1, ...)."""
     largest = np.abs(weight.reshape(len(weight), -1)).max(axis=1)
     scale = (np.maximum(largest, 1e-12) / 127.0).astype(np.float32)
     scale = scale.reshape(-1, *[1] * (weight.ndim - 1))

@@ -94,8 +94,18 @@ def _check_same_classes(train: Sequence[ClassInfo], val: Sequence[ClassInfo]) ->
 class Order(Sampler[list[Place]]):
     """The batches of one epoch: an order of its own for every epoch, of which each process takes its part.
 
-    A last batch that would not be full is left out, unless it is the only one; ``steps`` is the most there may be, and
-    the ones before ``first`` are done already.  Set ``epoch`` before iterating.
+    A last batch that would not be full is left out, unless it is the only one.  Set ``epoch`` before iterating.
+
+    Args:
+        indices: (examples,) of the source.
+        batch: pictures of a step, all processes together.
+        seed: of the order.
+        group: the processes.
+        steps: the most batches there may be.
+        first: the batches before this one are done already.
+
+    Raises:
+        BadOptionError: the processes cannot share a batch, or there are fewer pictures than processes.
     """
 
     def __init__(
@@ -124,7 +134,16 @@ class Order(Sampler[list[Place]]):
 
 
 class InTurn(Sampler[list[Place]]):
-    """Each picture once, in order; of several processes each takes its part."""
+    """Each picture once, in order; of several processes each takes its part.
+
+    Args:
+        indices: (examples,) of the source.
+        batch: pictures of a step of one process.
+        group: the processes.
+
+    Raises:
+        BadOptionError: there are fewer pictures than processes.
+    """
 
     def __init__(self, indices: np.ndarray, batch: int, group: Processes) -> None:
         _check_enough(indices, group)

@@ -177,7 +177,11 @@ class Curves(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def save_weights(network: Any, path: Path) -> None:
-    """Write a network's weights in Keras' format, whole or not at all."""
+    """Write a network's weights in Keras' format, whole or not at all.
+
+    Raises:
+        OutputError: the disk is full, the folder has gone, ...
+    """
     temporary = path.with_name(f".{path.name.removesuffix('.weights.h5')}-new.weights.h5")
     try:
         network.save_weights(temporary, overwrite=True)

@@ -123,6 +123,9 @@ def logits(model: Any) -> Any:
     """The model's output before the softmax, for a loss that does not lose digits.
 
     The last layer of ``model`` loses its softmax for good if it has one of its own.
+
+    Raises:
+        BadOptionError: the model does not end with a softmax.
     """
     import keras
 

@@ -11,7 +11,13 @@ from beholder.training.classifier.settings import ClassifierJob, difference
 
 
 def check_place(job: ClassifierJob) -> None:
-    """Complain about a job that exists, or lacks, or is another, before anything slow begins."""
+    """Complain about a job that exists, or lacks, or is another, before anything slow begins.
+
+    Raises:
+        BadOptionError: an observer has this name, or the job to resume has other settings.
+        OutputError: the job exists, and is not to be resumed.
+        BadFileError: there is no job to resume, or its checkpoint is damaged.
+    """
     if job.job_id in observer_names() and not (job.resume and job.last.exists()):
         raise BadOptionError(f"There is an observer {job.job_id} already: choose another --job-id.")
     if not job.resume and job.last.exists():
@@ -31,7 +37,11 @@ def _compare(job: ClassifierJob) -> None:
 
 
 def prepare_folder(job: ClassifierJob) -> None:
-    """Make the job's folder and write down what it was started with."""
+    """Make the job's folder and write down what it was started with.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
     try:
         job.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -34,12 +34,12 @@ class Progress:
 
 
 def snapshot(variables: Sequence[Any]) -> list[Tensor]:
-    """Copies of the values of Keras variables, on the CPU."""
+    """Copies of the values of Keras variables, of any shape, on the CPU."""
     return [variable.value.detach().to("cpu", copy=True) for variable in variables]
 
 
 def put(variables: Sequence[Any], values: Sequence[Tensor], source: Path) -> None:
-    """Give Keras variables their values back.
+    """Give Keras variables their values back, of any shape.
 
     Raises:
         BadFileError: shapes or numbers differ.

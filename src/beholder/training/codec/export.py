@@ -106,7 +106,11 @@ def export_codec(
 
 
 def restore(state: dict[str, Any]) -> tuple[LappedTransformCodec, ContextModel]:
-    """Codec (weights rounded to 16-bit floats) and entropy model with the averaged weights."""
+    """Codec (weights rounded to 16-bit floats) and entropy model with the averaged weights.
+
+    Raises:
+        BadFileError: the checkpoint is of another version.
+    """
     config = CodecConfig(**state["settings"]["model"])
     codec = LappedTransformCodec(config)
     context = ContextModel(codec.layout, config.context)
@@ -143,7 +147,7 @@ def _rounded(tensor: Tensor) -> Tensor:
 
 
 def freeze(codec: LappedTransformCodec, context: ContextModel) -> dict[str, NDArray[Any]]:
-    """The arrays of ``entropy.npz``: integer weights, tables, quantiser gains."""
+    """The arrays of ``entropy.npz``, of any shape: integer weights, tables, quantiser gains."""
     tables, half_widths = laplace_tables()
     arrays: dict[str, NDArray[Any]] = {
         "sizes": np.array([codec.layout.latent, codec.config.hidden], np.int32),
@@ -195,7 +199,11 @@ def _integers(tensor: Tensor, unit: int, dtype: type[np.signedinteger[Any]]) -> 
 
 @torch.no_grad()
 def verify(codec: LappedTransformCodec, model: onnx_model.Model) -> None:
-    """Encode a synthetic picture with ONNX, decode its codes with torch: within 1/255, every quality."""
+    """Encode a synthetic picture with ONNX, decode its codes with torch: within 1/255, every quality.
+
+    Raises:
+        BadFileError: they differ by more.
+    """
     pixels = _picture()
     for alpha in (0.0, 1.0):
         segments = encoder.encode(model, pixels, alpha, ITERATIONS)

@@ -132,8 +132,11 @@ class CodecModule(nn.Module):
         return self.parts[-1][0], begin, begin
 
     def draw_alpha(self, count: int, generator: torch.Generator) -> Tensor:
-        """Half the samples have alpha 0, a quarter alpha 1, and a quarter lies between. The part "decoder" trains
-        networks that alpha 0 does not use: three quarters have alpha 1, and a quarter lies between."""
+        """Draw an alpha for each sample, (count,).
+
+        Half the samples have alpha 0, a quarter alpha 1, and a quarter lies between. The part "decoder" trains
+        networks that alpha 0 does not use: three quarters have alpha 1, and a quarter lies between.
+        """
         if self.alpha is not None or self.part == "eye":
             return torch.full((count,), self.alpha or 0.0)
         # Fixed fractions rather than chances: kernels are prepared once for each shape they meet.
@@ -219,7 +222,12 @@ class CodecModule(nn.Module):
 
     @torch.no_grad()
     def reconstruct(self, image: Tensor, alpha: float) -> list[tuple[Tensor, Tensor]]:
-        """Per quality: the decoded batch in [0, 1] and the estimated bpp of each sample."""
+        """Per quality: the decoded batch (N, 3, H, W) in [0, 1] and the estimated bpp of each sample, (N,).
+
+        Args:
+            image: (N, 3, H, W) in [0, 1].
+            alpha: the observer, 0 to 1.
+        """
         n, _, height, width = image.shape
         observer = torch.full((n,), alpha, device=image.device)
         if self.part == "step" and alpha == 0:

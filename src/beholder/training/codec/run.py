@@ -120,6 +120,10 @@ class CodecTraining:
     """State of one run: model, optimiser, moving average, step.
 
     Each process of ``group`` takes every n-th picture of a batch.  Gradients are averaged: all hold equal weights.
+
+    Raises:
+        BadOptionError: the processes cannot share a batch evenly, or the config has a fault.
+        BadFileError: a checkpoint is damaged or does not fit.
     """
 
     def __init__(self, job: CodecJob, group: Processes | None = None) -> None:
@@ -160,7 +164,11 @@ class CodecTraining:
         return self.job.folder / "last.pt"
 
     def save(self) -> None:
-        """Write ``last.pt`` whole or not at all."""
+        """Write ``last.pt`` whole or not at all.
+
+        Raises:
+            OutputError: the disk is full, the folder has gone, ...
+        """
         state = {
             "step": self.step,
             "skipped": self.skipped,
@@ -256,6 +264,11 @@ def train_codec(job: CodecJob) -> Path:
     """Run or resume a job to its last step; the checkpoint's path.  SIGINT and SIGTERM save and stop.
 
     Under ``torchrun`` all processes train one network together; the first one writes and prints.
+
+    Raises:
+        BadImageError: there are no photographs.
+        BadOptionError: the config has a fault.
+        OutputError: the job exists, or its folder cannot be written.
     """
     if (job.folder / "last.pt").exists() and not job.resume:
         raise OutputError(f"The job {job.folder} exists: add --resume, or choose another --job-id.")
@@ -336,7 +349,13 @@ def _loop(run: CodecTraining, validation: Tensor, writer: Any, stop: list[int]) 
 
 
 def validate(run: CodecTraining, validation: Tensor, writer: Any) -> None:
-    """MS-SSIM and estimated bpp of the averaged weights at every quality, and pictures."""
+    """Write MS-SSIM and estimated bpp of the averaged weights at every quality, and pictures, to TensorBoard.
+
+    Args:
+        run: the training.
+        validation: (N, 3, H, W) in [0, 1].
+        writer: TensorBoard's.
+    """
     model = run.with_average()
     alphas = (0.0, 1.0) if run.job.alpha is None else (run.job.alpha,)
     for alpha in alphas:

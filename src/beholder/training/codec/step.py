@@ -63,7 +63,7 @@ class StepObjective:
         return result
 
     def loss(self, dither: float, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Scalar whose gradient is the estimate, mean distortion, and mean bits per pixel of the first draw.
+        """Scalar whose gradient is the estimate, mean distortion, and mean bits per pixel of the first draw: shape ().
 
         Args:
             dither: width of the sigmoid, in quantiser cells.

@@ -185,7 +185,7 @@ class Weber2020(nn.Module):
 
         Returns:
             After each iteration, the image (N, 3, H, W), not clamped; each iteration's codes of +-1,
-            (b, 32, ceil(h / 16), ceil(w / 16)).
+            (N, 32, ceil(H / 16), ceil(W / 16)).
         """
         height, width = image.shape[2:]
         original = (pad(image) - self.mean) / self.deviation
@@ -223,7 +223,7 @@ class Weber2020(nn.Module):
 
 
 def binarize(x: Tensor, stochastic: bool) -> Tensor:
-    """x in [-1, 1] -> +1 or -1, the gradient passed straight through.
+    """x in [-1, 1], any shape -> +1 or -1, the gradient passed straight through.
 
     +1 with probability (1 + x) / 2, drawn from torch's global generator; or else the sign (+1 for 0).
     """
@@ -233,6 +233,6 @@ def binarize(x: Tensor, stochastic: bool) -> Tensor:
 
 
 def pad(image: Tensor) -> Tensor:
-    """Repeat the last row and column until both sides are multiples of 16."""
+    """Repeat the last row and column of (N, 3, H, W) until both sides are multiples of 16."""
     height, width = image.shape[2:]
     return F.pad(image, (0, -width % BLOCK, 0, -height % BLOCK), mode="replicate")

@@ -89,7 +89,7 @@ class Weber2020Module(nn.Module):
 
     @torch.no_grad()
     def reconstruct(self, image: Tensor, alpha: float) -> list[tuple[Tensor, Tensor]]:
-        """Per iteration: the decoded batch in [0, 1] and the raw bits a pixel of each sample.
+        """Per iteration: the decoded batch (N, 3, H, W) in [0, 1] and the raw bits a pixel of each sample, (N,).
 
         Call ``eval()`` first: in training mode the codes are drawn at random.
         """

@@ -58,7 +58,7 @@ class EntropyModel:
     """Integer entropy model of all iterations.
 
     Args:
-        arrays: as written by ``beholder export``.
+        arrays: of ``entropy.npz``, as written by ``beholder export``, any shape.
         layout: which iteration codes which channels, in which stages.
         as_needed: make each network when its stage is coded; else all at once, so that bad ones are told.
 
@@ -162,7 +162,7 @@ class EntropyModel:
             raise _too_short(t)
 
     def decode(self, segment: bytes, state: Ints, t: int) -> None:
-        """Bring ``state`` from before iteration ``t`` to after it.
+        """Bring ``state``, int16 (latent, H, W), from before iteration ``t`` to after it.
 
         Raises:
             BadFileError: the bytes are no segment (most damage decodes to something, though), or end before the
@@ -217,7 +217,7 @@ class EntropyModel:
         return self.rate_estimate(latents).bits(latents)
 
     def rate_estimate(self, latents: Sequence[Ints | Floats]) -> RateEstimate:
-        """Rate estimate with the entropy model's predictions held fixed at ``latents``."""
+        """Rate estimate with the entropy model's predictions held fixed at ``latents``, (C, H, W) each."""
         tables, side = [], 0.0
         for codes, step in _walk(self.layout, self._nets, latents):
             first, symbol, last = np.empty((3, *codes.shape), np.int32)
@@ -282,7 +282,7 @@ class RateEstimate:
         return self._side + float(sum(tables.cost(codes).sum() for (codes, _), tables in steps))
 
     def counts(self, latents: Sequence[Ints | Floats]) -> Ints:
-        """Number of times that the latents use each entry of all tables."""
+        """Number of times that the latents (C, H, W) use each entry of all tables, (entries,)."""
         result = np.zeros(len(self._tables[0].bits), np.int64)
         for (codes, _), tables in zip(_walk(self._layout, self._nets, latents), self._tables, strict=True):
             entries = _entries(codes + tables.symbol, tables.first, tables.last)

@@ -42,7 +42,11 @@ class CodingOrder:
         return (slice(i, i + step) for i in range(0, len(self._tables), step))
 
     def place(self, block: slice) -> tuple[Ints, Ints]:
-        """Which of a block's codes come one after another, and the places of these in coding order; blocks ascend."""
+        """Which of a block's codes come one after another, and the places of these in coding order, (codes,) each.
+
+        Args:
+            block: channels; a call for each block, in the order of :meth:`blocks`.
+        """
         tables = self._tables[block].ravel()
         lie = np.argsort(tables.astype(np.uint16), kind="stable")  # of 16-bit integers: a radix sort
         counts = np.bincount(tables, minlength=len(self._next))

@@ -161,7 +161,7 @@ def before(layout: Layout, stage: int) -> list[int]:
 
 
 class PyramidNetwork:
-    """The integer network of one stage; the same interface as :class:`.stage_network.StageNetwork`."""
+    """The integer network of one stage; interface and arguments as those of :class:`.stage_network.StageNetwork`."""
 
     factor: Ints = np.ones((1, 1, 1), np.int64)
 
@@ -175,11 +175,11 @@ class PyramidNetwork:
         }
 
     def codes(self, latent: Ints, state: Ints, number: int | slice = slice(None)) -> Ints:
-        """The channel's codes from its latent."""
+        """The channel's codes (1, H, W) from its latent (1, H, W)."""
         return latent
 
     def apply(self, codes: Ints, state: Ints) -> None:
-        """Bring ``state`` up to date with the channel's codes."""
+        """Bring ``state`` (latent, H, W) up to date with the channel's codes (1, H, W)."""
         state[self.channels] = codes
 
     def passes(self, codes: Ints, state: Ints) -> Iterator[tuple[NDArray[np.intp], Tables, NDArray[np.int8]]]:

@@ -50,6 +50,14 @@ OFFSETS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
 class StageNetwork:
     """The integer network of one stage.
 
+    Args:
+        arrays: of ``entropy.npz``, any shape.
+        layout: which stage codes which channels.
+        stage: number of the stage, from 0.
+
+    Raises:
+        BadFileError: weights so large that sums could be inexact.
+
     Activations of whole maps are bytes, and all else is computed window by window (:mod:`.windows`): memory beyond the
     codes and the tables themselves stays small, and products run in the cache.
     """

@@ -37,14 +37,14 @@ SHIFT_PROBABILITIES = (2 / 64, 3 / 64, 8 / 64, 29 / 64, 12 / 64, 7 / 64, 3 / 64)
 
 
 def family(layout: Layout, stage: int) -> Ints:
-    """The family of each of the stage's channels where its value has been 0 so far."""
+    """The family of each of the stage's channels where its value has been 0 so far, (channels,)."""
     channels, refinement = layout.stages[stage].channels, layout.refinement(stage)
     fresh = np.where(np.isin(channels, MEAN_COLOURS), EVEN, DEAD_ZONE)
     return np.where(refinement < 0, fresh, np.where(refinement == 1, HALVED, QUARTERED)).astype(np.int64)
 
 
 def laplace_tables() -> tuple[NDArray[np.uint16], Ints]:
-    """Integer probability tables of every family, scale and mean, concatenated, and the half-width of each.
+    """Integer probability tables of every family, scale and mean, concatenated, and their half-widths, (tables,).
 
     A table of half-width L has the symbols -L..L+1 around the integer part of the mean (EVEN) or -L..L (the others).
     Then, but for HALVED and QUARTERED, come two for escapes below and above.  Entries sum to 2^16 and none is 0.
@@ -74,7 +74,7 @@ def shifted_tables() -> Ints:
 
 
 def table_sizes(half_widths: Ints) -> Ints:
-    """Number of entries of each table."""
+    """Number of entries of each table, (tables,), from their half-widths."""
     kind = np.arange(len(half_widths)) // (SCALES * MEANS)
     return 2 * half_widths + np.where(kind == EVEN, 4, np.where(kind == DEAD_ZONE, 3, 1))
 
@@ -95,7 +95,7 @@ def _mass(kind: int, scale: float, part: int, half_width: int) -> NDArray[np.flo
 
 
 def integers(mass: NDArray[np.float64]) -> NDArray[np.uint16]:
-    """Positive integers proportional to ``mass``, which sums to 1, that sum to 2^16."""
+    """Positive integers proportional to ``mass``, which sums to 1, that sum to 2^16: (symbols,) each."""
     total = 1 << PROBABILITY_BITS
     counts = 1 + np.floor(mass * (total - len(mass))).astype(np.int64)
     counts[np.argmax(counts)] += total - counts.sum()

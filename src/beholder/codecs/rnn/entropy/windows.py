@@ -43,7 +43,7 @@ class Window:
         return result
 
     def inside(self, positions: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Indices into the flattened :meth:`cut` of positions that lie in the window."""
+        """Indices into the flattened :meth:`cut` of positions (p,) that lie in the window."""
         row, column = np.divmod(positions, self._width)
         return (row - self.rows.start + 1) * (self.shape[1] + 2) + column - self.columns.start + 1
 

@@ -35,7 +35,7 @@ def adjust(
     gains: Sequence[Floats],
     step: StepDistortion = MS_SSIM_STEP,
 ) -> Floats:
-    """A latent whose codes have a better rate and distortion for human observers.
+    """A latent (C, H, W) whose codes have a better rate and distortion for human observers.
 
     Where the step would spoil the picture, the latent stays as it is.  Args: as for :func:`propose`.
     """

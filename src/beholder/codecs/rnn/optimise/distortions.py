@@ -29,7 +29,7 @@ class Distortion(Protocol):
     """Distance of pictures from one original; pictures are (3, H, W) uint8."""
 
     def distortion(self, decoded: Pixels) -> float:
-        """Logarithm of what a metric lacks of its best value."""
+        """Logarithm of what a metric lacks of its best value, for a (3, H, W) picture."""
 
     def gradient(self, decoded: Pixels) -> Floats:
         """Gradient of :meth:`distortion` by each value, whose range is 0 to 255: (3, H, W)."""

@@ -64,17 +64,17 @@ class OptimiserSchedule:
 class Objective(Protocol):
     """Distortion and rate of the codes of a batch, for one observer and one number of iterations.
 
-    Latents are whole numbers held as float32.
+    Latents are whole numbers held as float32, (N, C, H, W) after each iteration.
     """
 
     def rate_estimate(self, latents: list[Floats]) -> RateEstimate:
-        """Estimate that is exact for ``latents`` and close for similar ones."""
+        """Estimate that is exact for ``latents``, (N, C, H, W) each, and close for similar ones."""
 
     def distortion(self, latents: list[Floats]) -> NDArray[np.float64]:
         """d(alpha) of the pictures decoded from the last of ``latents``, (N,)."""
 
     def gradient(self, soft: Floats, latents: list[Floats]) -> Floats:
-        """Gradient of d(alpha) by ``soft``, the differentiable stand-in for the last of ``latents``."""
+        """Gradient of d(alpha) by ``soft``, the differentiable stand-in for the last of ``latents``: (N, C, H, W)."""
 
 
 class SinglePictureRate:

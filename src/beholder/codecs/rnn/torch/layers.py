@@ -45,5 +45,10 @@ class ConvGRU(nn.Module):
 
 
 def mixed_precision(on: bool, like: Tensor) -> AbstractContextManager[Any]:
-    """Where ``on``, networks compute with 16-bit floats (bfloat16 has float32's range: no loss scaling)."""
+    """Where ``on``, networks compute with 16-bit floats (bfloat16 has float32's range: no loss scaling).
+
+    Args:
+        on: whether they do.
+        like: a tensor of any shape on the device where they compute.
+    """
     return torch.autocast(like.device.type, torch.bfloat16) if on else nullcontext()

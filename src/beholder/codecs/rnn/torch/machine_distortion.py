@@ -27,7 +27,11 @@ CAFFE_MEAN = (103.939, 116.779, 123.68)
 
 
 class Lite0(nn.Module):
-    """EfficientNet-Lite0 (Tan and Le, 2019) of the package that the extra ``[train]`` brings, batch norms folded."""
+    """EfficientNet-Lite0 (Tan and Le, 2019) of the package that the extra ``[train]`` brings, batch norms folded.
+
+    Raises:
+        NotAvailableError: the package is not installed.
+    """
 
     STAGES = (1, 3, 5, 11, 16)
     """Blocks that are compared: strides 2, 4, 8, 16 and 32."""
@@ -153,6 +157,9 @@ class FeatureDistortion(nn.Module):
     Args:
         networks: names of :data:`NETWORKS`.
         logits: weight of the decisions, in [0, 1].
+
+    Raises:
+        BadOptionError: an unknown network, none, or a weight outside its range.
     """
 
     def __init__(self, networks: Sequence[str] = ("efficientnet_lite0",), logits: float = 0.0) -> None:

@@ -22,7 +22,7 @@ class MachineRefinement(Refinement):
 
     Args:
         hidden: channels of the decoder's hidden state.
-        latent, width, blocks, codes, channel_rms: of :class:`Refinement`.
+        latent, width, blocks, codes, channel_rms: as for :class:`Refinement`.
     """
 
     def __init__(self, hidden: int, latent: int, width: int, blocks: int, codes: int, channel_rms: np.ndarray) -> None:
@@ -56,7 +56,13 @@ class MachineRefinement(Refinement):
     def vjp(
         self, y_hat: Tensor, index: Tensor, alpha: Tensor, gradient: Tensor, slopes: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Vector-Jacobian product of :meth:`forward`: by y_hat (but its activity) and by the reconstruction."""
+        """Vector-Jacobian product of :meth:`forward`: by y_hat (but its activity) and by the reconstruction.
+
+        Args:
+            y_hat, index, alpha: as for :meth:`forward`.
+            gradient: by the correction, (N, 3, 16H, 16W).
+            slopes: of :meth:`with_slopes`.
+        """
         return self.correct_vjp(gradient, y_hat, index, self._factors(index, alpha), slopes)
 
     def _entered(self, y_hat: Tensor, hidden: Tensor) -> Tensor:

@@ -92,7 +92,10 @@ class Analysis(nn.Module):
         self.register_buffer("luma", torch.from_numpy(basis.luma)[:, None, None])
 
     def forward(self, image: Tensor) -> Tensor:
-        """Channel 0 is the block activity, an integer; the others are coefficients in units of the step at level 0."""
+        """(N, 3, 16H, 16W) in [0, 1] -> (N, latent, H, W).
+
+        Channel 0 is the block activity, an integer; the others are coefficients in units of the step at level 0.
+        """
         patches = F.pixel_unshuffle(self.borders(to_ycc(image)), PATCH)
         coefficients = self.linear(F.pixel_unshuffle(patches, 2))
         activity = block_activity(coefficients, self.luma)
@@ -156,7 +159,13 @@ class Synthesis(nn.Module):
     def forward(
         self, y_hat: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor, optimised_for: Tensor | None = None
     ) -> Tensor:
-        """``optimised_for`` as for :meth:`Quantiser.gain`."""
+        """The picture of one iteration, (N, 3, 16H, 16W) RGB in [0, 1], not clamped.
+
+        Args:
+            y_hat: (N, C, H, W).
+            hidden: (N, K, H, W).
+            alpha, t, optimised_for: as for :meth:`Quantiser.gain`.
+        """
         index = film_index(t, torch.zeros_like(t) if optimised_for is None else optimised_for)
         image = self.for_machine(y_hat, hidden, alpha, t, index)
         machine_weight = _machine_weight(alpha)
@@ -324,7 +333,12 @@ class LappedTransformCodec(nn.Module):
             self.step = AmortisedStep(layout, self.config.step_width, self.config.step_blocks)
 
     def encode(self, image: Tensor, alpha: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Quantised latent and y_hat of each iteration."""
+        """Quantised latent and y_hat of each iteration, (N, latent, H, W) each.
+
+        Args:
+            image: (N, 3, 16H, 16W) in [0, 1].
+            alpha: (N,) from 0 to 1.
+        """
         return self.quantise(self.analysis(image), alpha)
 
     def quantise(self, y: Tensor, alpha: Tensor, optimised_for: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
@@ -339,7 +353,12 @@ class LappedTransformCodec(nn.Module):
         return hidden_states[1:]
 
     def decode(self, y_hats: list[Tensor], alpha: Tensor, t: Tensor, optimised_for: Tensor | None = None) -> Tensor:
-        """Image after iteration ``t`` (one a sample), from y_hat after each iteration."""
+        """Image (N, 3, 16H, 16W) in [0, 1] after iteration ``t`` (one a sample), not clamped.
+
+        Args:
+            y_hats: (N, latent, H, W) after each iteration.
+            alpha, t, optimised_for: as for :meth:`Quantiser.gain`.
+        """
         hidden_states = self.recur(y_hats, alpha)
         rows = torch.arange(len(t), device=t.device)
         y_hat, hidden = (torch.stack(x, 1)[rows, t] for x in (y_hats, hidden_states))

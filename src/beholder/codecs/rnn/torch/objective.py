@@ -78,7 +78,12 @@ class TorchObjectives:
 
 
 class EntropyModelRate:
-    """Rate estimate by an entropy model in training, whose predictions are held fixed at ``latents``."""
+    """Rate estimate by an entropy model in training, whose predictions are held fixed at ``latents``.
+
+    Args:
+        context: the entropy model.
+        latents: (N, C, H, W) after each iteration.
+    """
 
     def __init__(self, context: ContextModel, latents: list[Floats]) -> None:
         self.context = context
@@ -86,7 +91,7 @@ class EntropyModelRate:
 
     @torch.no_grad()
     def bits(self, latents: list[Floats]) -> NDArray[np.float64]:
-        """Exact, whatever latents the predictions were made at."""
+        """Bits of each picture, (N,), exact whatever latents the predictions were made at."""
         return self.context.bits(self._tensors(latents)).sum(1).double().cpu().numpy()
 
     def rate_gradient(self, latents: list[Floats], direction: Floats) -> list[Floats]:
@@ -161,7 +166,7 @@ class TorchObjective:
 
 
 def varied_views(decoded: Tensor, original: Tensor, chance: np.random.Generator) -> list[Pair]:
-    """Two views of each of N pictures, chosen by chance; views of the same size are one pair of 2N pictures."""
+    """Two views of each of N pictures (N, 3, H, W), chosen by chance; views of one size are one pair of 2N pictures."""
     n, _, height, width = original.shape
     both = torch.cat([decoded, original])
     if height * width <= SMALL:

@@ -64,7 +64,12 @@ class Quantiser(nn.Module):
     def forward(
         self, y: Tensor, alpha: Tensor, t: Tensor, optimised_for: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Integers and their y_hat; rounding passes gradients straight through."""
+        """Integers and their y_hat, (N, latent, H, W) each; rounding passes gradients straight through.
+
+        Args:
+            y: (N, latent, H, W).
+            alpha, t, optimised_for: as for :meth:`gain`.
+        """
         gain = self.gain(alpha, t, optimised_for)
         scaled = y * gain
         whole = torch.trunc(scaled).detach()

@@ -145,17 +145,17 @@ class Refinement(nn.Module):
         return _back(self.code, g) / self.spread, by_reconstruction
 
     def join(self, codes: Tensor, reconstruction: Tensor) -> Tensor:
-        """Sum of both inputs at stride 4."""
+        """Sum of both inputs at stride 4, (N, width, 4H, 4W); inputs as for :meth:`correct`."""
         entered: Tensor = self.enter(F.pixel_unshuffle(reconstruction / DEVIATION, STRIDE))
         return entered + F.pixel_shuffle(self.up(codes), UP)
 
     def modulate(self, x: Tensor, factors: Tensor) -> Tensor:
-        """Scale and shift of every channel."""
+        """Scale and shift every channel of (N, width, 4H, 4W) by ``factors``, (N, 2 width)."""
         scale, shift = factors[:, :, None, None].chunk(2, 1)
         return x * (1 + scale) + shift
 
     def scale(self, y_hat: Tensor, index: Tensor) -> Tensor:
-        """Scale of the corrections: errors grow with the quantiser's steps, and these with the activity."""
+        """Scale of the corrections, (N, 1, 4H, 4W): errors grow with the quantiser's steps, these with the activity."""
         scale = masking(y_hat[:, :1]) * self.reach[index][:, None, None, None]
         return F.interpolate(scale, scale_factor=float(UP), mode="nearest")
 

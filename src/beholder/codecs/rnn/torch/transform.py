@@ -64,7 +64,11 @@ def border_filters() -> tuple[np.ndarray, np.ndarray]:
 
 
 class BorderFilter(nn.Module):
-    """A linear filter of the 16 pixels around every block border, along both axes; the image's own edge has none."""
+    """A linear filter of the 16 pixels around every block border, along both axes; the image's own edge has none.
+
+    Args:
+        matrix: (16, 16), of :func:`border_filters`.
+    """
 
     def __init__(self, matrix: np.ndarray) -> None:
         super().__init__()
@@ -97,19 +101,19 @@ def to_ycc(image: Tensor) -> Tensor:
 
 
 def from_ycc(ycc: Tensor) -> Tensor:
-    """Inverse of :func:`to_ycc`, not clamped."""
+    """(N, 3, H, W) YCbCr centred on 0 -> RGB in [0, 1], not clamped."""
     matrix = ycc.new_tensor(YCC_TO_RGB)
     return F.conv2d(ycc, matrix[:, :, None, None]) + 0.5
 
 
 def from_ycc_adjoint(gradient: Tensor) -> Tensor:
-    """From how something grows with RGB to how it grows with YCbCr."""
+    """Adjoint of :func:`from_ycc`: gradient by RGB (N, 3, H, W) -> gradient by YCbCr."""
     matrix = gradient.new_tensor(YCC_TO_RGB).T
     return F.conv2d(gradient, matrix[:, :, None, None])
 
 
 def masking(activity: Tensor) -> Tensor:
-    """Factor by which activity codes coarsen the quantiser."""
+    """Factors, 1 or more, by which activity codes (N, 1, H, W) coarsen the quantiser."""
     return torch.exp2(activity * MASKING_POWER)
 
 

@@ -64,7 +64,7 @@ def _copy(path: Path, states: list[State], modules: list[nn.Module]) -> int:
 
 
 def exported(folder: Path) -> tuple[CodecConfig, list[State]]:
-    """Sizes, and the weights of codec and entropy model, of a folder that `beholder export` wrote.
+    """Sizes, and the weights (of any shape) of codec and entropy model, of a folder that `beholder export` wrote.
 
     Raises:
         BadFileError: it holds no whole codec.

@@ -42,17 +42,17 @@ class IntNetwork(nn.Module):
                 layer.quantise = on
 
     def activate(self, x: Tensor) -> Tensor:
-        """Clip to the range of an activation, 0 or more."""
+        """Clip to the range of an activation, 0 to 255/32; any shape."""
         if self.quantise:
             x = floor_through(x, ACTIVATION_SCALE)
         return x.clamp(0, ACTIVATION_MAX / ACTIVATION_SCALE)
 
     def round_mean(self, mean: Tensor, parts: int) -> Tensor:
-        """Mean to the nearest of ``parts`` parts of a step."""
+        """Mean to the nearest of ``parts`` parts of a step; any shape."""
         return floor_through(mean + 0.5 / parts, parts) if self.quantise else mean
 
     def log_scale(self, out: Tensor) -> Tensor:
-        """The network's output as the natural logarithm of a scale that the tables have."""
+        """The network's output, of any shape, as the natural logarithm of a scale that the tables have."""
         low, high = LOG_SCALE_RANGE
         if self.quantise:
             index = floor_through(out * SCALE_STEPS, 1).add(SCALES // 2).clamp(0, SCALES - 1)
@@ -61,12 +61,12 @@ class IntNetwork(nn.Module):
 
 
 def round_through(x: Tensor, scale: float) -> Tensor:
-    """Round to multiples of 1 / scale; the gradient passes straight through."""
+    """Round to multiples of 1 / scale, any shape; the gradient passes straight through."""
     return _through(x, torch.round(x * scale) / scale)
 
 
 def floor_through(x: Tensor, scale: float) -> Tensor:
-    """Round down to multiples of 1 / scale; the gradient passes straight through."""
+    """Round down to multiples of 1 / scale, any shape; the gradient passes straight through."""
     return _through(x, torch.floor(x * scale) / scale)
 
 
@@ -76,5 +76,5 @@ def _through(x: Tensor, rounded: Tensor) -> Tensor:
 
 
 def round_maybe(x: Tensor, on: bool) -> Tensor:
-    """Round to the unit of biases if ``on``."""
+    """Round to the unit of biases if ``on``; any shape."""
     return round_through(x, UNIT) if on else x

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def laplace_bits(q: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    """-log2 of the Laplace mass of the unit interval around ``q``."""
+    """Bits, -log2 of the Laplace mass of the unit interval around ``q``: any shape, of one shape all three."""
     inverse = torch.exp(-log_scale)
     d = (q - mean).abs()
     inside = 1 - 0.5 * (torch.exp((d - 0.5).clamp(max=0) * inverse) + torch.exp(-(d + 0.5) * inverse))
@@ -21,7 +21,7 @@ def dead_zone_bits(q: Tensor, mean: Tensor, log_scale: Tensor, edge: Tensor) -> 
     """-log2 of the Laplace mass that truncation to 0 maps to ``q``: (-1, 1) for 0, [q, q + 1) for q > 0.
 
     Args:
-        q: integers.
+        q: integers, any shape; the others are of one shape with it.
         mean: in [-1, 1].
         log_scale: natural logarithm of the Laplace scale.
         edge: where it is not 0, the value is known to lie in (-edge, edge), and so ``|q| < edge``.

@@ -123,11 +123,11 @@ class StageContext(IntNetwork):
         return mean, log_scale
 
     def uniform(self, old: Tensor) -> Tensor:
-        """Where a code's cells are one step wide each (family EVEN), rather than that of 0 two."""
+        """Where a code's cells are one step wide each (family EVEN), rather than that of 0 two: (N, k, H, W)."""
         return (self.family == EVEN) | (old != 0)
 
     def bits(self, codes: Tensor, old: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-        """Bits of each code, given :meth:`forward`'s prediction; differentiable."""
+        """Bits of each code, (N, k, H, W), given :meth:`forward`'s prediction; differentiable."""
         even = laplace_bits(codes, mean, log_scale)
         if bool((self.family == EVEN).all()):
             return even
@@ -151,7 +151,7 @@ class ContextModel(nn.Module):
             model.set_quantise(on)  # type: ignore[operator]
 
     def bits(self, latents: list[Tensor]) -> Tensor:
-        """Bits that each iteration costs, (b, len(latents)); differentiable in latents and parameters.
+        """Bits that each iteration costs, (N, len(latents)); differentiable in latents and parameters.
 
         Args:
             latents: quantised latent after each iteration, the first or more of all, (N, latent, H, W), rounded with
@@ -167,7 +167,11 @@ class ContextModel(nn.Module):
 
     @torch.no_grad()
     def predict(self, latents: list[Tensor]) -> list[Prediction]:
-        """Mean and log scale of each stage's codes, all that predicts them being as in ``latents``."""
+        """Mean and log scale of each stage's codes, (N, k, H, W), as the quantised ``latents`` predict them.
+
+        Args:
+            latents: (N, latent, H, W) after each iteration.
+        """
         return [(step.mean, step.log_scale) for step in self._steps(latents)]
 
     @torch.no_grad()
@@ -236,11 +240,12 @@ class _Step:
 
 
 def features(codes: Tensor) -> Tensor:
-    """Integer codes -> clipped value and companded magnitude, in units of 1/ACTIVATION_SCALE of an integer."""
+    """Integer codes (N, k, H, W) -> clipped values and companded magnitudes, (N, 2k, H, W), in units of
+    1/ACTIVATION_SCALE of an integer."""
     return torch.cat([codes.clamp(-INPUT_LIMIT, INPUT_LIMIT) / ACTIVATION_SCALE, magnitudes(codes)], 1)
 
 
 def magnitudes(codes: Tensor) -> Tensor:
-    """log2(1 + |codes|), clipped and rounded as the integer runtime does."""
+    """log2(1 + |codes|), clipped and rounded as the integer runtime does; any shape."""
     table = torch.from_numpy(log_table()).to(codes)
     return table[codes.abs().clamp(max=INPUT_LIMIT).long()] / ACTIVATION_SCALE

@@ -74,7 +74,7 @@ class PyramidContext(IntNetwork):
         return mean[:, place].reshape(shape), log_scale[:, place].reshape(shape)
 
     def bits(self, codes: Tensor, old: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-        """Bits of each code, given :meth:`forward`'s prediction; differentiable."""
+        """Bits of each code, (N, 1, H, W), given :meth:`forward`'s prediction; differentiable."""
         if not self.earlier:
             return laplace_bits(codes, mean, log_scale)
         far = laplace_bits(codes, mean - 0.5 * torch.sign(mean.detach()), log_scale)
