@@ -133,7 +133,7 @@ def errors(node: ast.FunctionDef) -> set[str]:
 
 
 def test_public_functions_name_the_errors_that_they_raise() -> None:
-    """Each by its name, as BeholderError, or in a docstring that theirs refers to or, where there is none, overrides."""
+    """By its name, as BeholderError, or in a docstring that theirs refers to or, where there is none, overrides."""
     missing = []
     for path in sorted(PACKAGE.rglob("*.py")):
         place = path.relative_to(PACKAGE).as_posix()

@@ -182,7 +182,7 @@ class Compress(Task):
 
     @staticmethod
     def similarity(codec: Codec, picture: Image.Image, data: bytes) -> float:
-        """MS-SSIM of a picture and of what its file decodes to."""
+        """MS-SSIM of a picture, of any mode, and of what its file decodes to."""
         from beholder.metrics import ms_ssim
         from beholder.pictures.comparable import comparable
 
