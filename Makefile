@@ -4,11 +4,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Modules are compiled when they are first imported: most of those that come along never are.
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 # Installed as users get it, so that a file missing from the package shows up here.
 SOURCES := pyproject.toml setup.py constraints.txt $(shell find src -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
 
-.PHONY: demo test docs fuzz clean
+.PHONY: demo test types-and-documents suite docs fuzz clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/beholder demo
@@ -16,8 +17,14 @@ demo: $(VENV)/demo.stamp
 test: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@$(MAKE) --no-print-directory --jobs 2 types-and-documents suite
+
+# Beside the tests, whose workers are seldom both busy until the end.
+types-and-documents: $(VENV)/test.stamp
 	$(BIN)/mypy
 	$(BIN)/mkdocs build --quiet --strict
+
+suite: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 # The documentation site, in site/.

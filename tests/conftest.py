@@ -6,6 +6,11 @@ import os
 import signal
 from pathlib import Path
 
+# Workers beside each other get one processor each, and so do the programs that they start: torch's threads spin while
+# they wait for a processor, which made a training run of 15 CPU seconds one of 83.  Tests of threads set the number.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from helpers.photos import PILLOW_MODES, in_mode, make_photo
 from hypothesis import HealthCheck, settings

@@ -274,3 +274,19 @@ def test_16_bit_networks_and_compiling_learn_the_same(photos: Path, tmp_path: Pa
         assert run.skipped == 0
     for name in ("mixed", "compiled"):
         assert figures[name]["train/distortion"] == pytest.approx(figures["plain"]["train/distortion"], rel=2e-2)
+
+
+def test_two_threads_learn_what_one_does(photos: Path, tmp_path: Path) -> None:
+    batch = PhotoCrops(photos, 48).batch(0, 2)
+    losses = []
+    usual = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            run = CodecTraining(job(photos, tmp_path / str(threads), PAPER_SETTINGS))
+            losses.append([run.train_step(batch)["train/loss"] for _ in range(2)])
+            assert run.skipped == 0
+    finally:
+        torch.set_num_threads(usual)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert losses[0][0] != losses[0][1]
