@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,9 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
     def pretend(direct_url: dict[str, Any] | None) -> None:
         text = None if direct_url is None else json.dumps(direct_url)
-        monkeypatch.setattr(extras, "distribution", lambda _name: SimpleNamespace(read_text=lambda _file: text))
+        monkeypatch.setattr(
+            importlib.metadata, "distribution", lambda _name: SimpleNamespace(read_text=lambda _file: text)
+        )
 
     return pretend
 
