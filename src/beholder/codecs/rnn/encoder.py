@@ -22,7 +22,7 @@ from beholder.codecs.rnn.optimise.distortions import (
 from beholder.codecs.rnn.optimise.human import HumanObjective, schedule_for
 from beholder.codecs.rnn.optimise.objective import Objective, OptimiserSchedule
 from beholder.codecs.rnn.steps import Codes, Floats, Ints
-from beholder.codecs.rnn.threads import one_blas_thread
+from beholder.codecs.rnn.threads import begin, one_blas_thread
 from beholder.codecs.rnn.tiles import Pixels, Tile, tiles
 
 Progress = Callable[[int, int], None]
@@ -54,6 +54,7 @@ def encode(
             ships.
     """
     with one_blas_thread():
+        begin(lambda: model.entropy.prepare(iterations))
         finest = _finest(model, pixels, alpha, iterations, effort, progress, human or DEFAULT, observer)
         state = np.zeros_like(finest)
         segments = []
@@ -132,6 +133,8 @@ def _begin(
     if not (served and alpha == 0 and (learned_step or evens) and min(height, width) >= loop.SMALLEST):
         yield from model.analyse_tiles(pixels, alpha)
         return
+    if learned_step:
+        model.prepare("step")
     total = sum(float(part[0].sum()) for _, part in model.analyse_tiles(pixels, alpha)) if evens else 0.0
     for tile in tiles(height, width, adjust.MARGIN, side=adjust.TILE):
         window = np.ascontiguousarray(pixels[:, *tile.outer_pixels])

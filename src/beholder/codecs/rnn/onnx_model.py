@@ -44,11 +44,11 @@ from beholder.codecs.rnn.entropy.coder import EntropyModel
 from beholder.codecs.rnn.layout import BLOCK, HUMAN_BELOW, ITERATIONS, Layout
 from beholder.codecs.rnn.linear import FILE as LINEAR
 from beholder.codecs.rnn.linear import LinearReconstruction
+from beholder.codecs.rnn.sessions import Sessions
 from beholder.codecs.rnn.steps import Codes, Floats, Ints, Steps
 from beholder.codecs.rnn.threads import one_blas_thread
 from beholder.codecs.rnn.tiles import Area, Pixels, Tile, tiles
 from beholder.errors import BadFileError, BadOptionError
-from beholder.forks import keep_in_children
 
 HUMAN_WEIGHTS = "eye.weights"
 DECODING = ("analysis.onnx", "recurrence.onnx", "synthesis.onnx", "entropy.npz", "eye.onnx", HUMAN_WEIGHTS)
@@ -94,7 +94,8 @@ class Model:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.step_scale = 0
-        self._sessions: dict[str, Any] = {}
+        self._sessions = Sessions(folder)
+        self._reconstruction = functools.cache(self._read_reconstruction)  # shared by scaled copies, as sessions are
         self.has_step = all((folder / name).is_file() for name in STEP)
         with one_sentence(_DAMAGED.replace("{folder}", str(folder)), BadOptionError):
             self.identity = identity(folder)
@@ -134,6 +135,11 @@ class Model:
             ) from None
         except (ValueError, TypeError, IndexError, OverflowError) as error:
             raise BadOptionError(f"The codec model in {self.folder} is damaged ({error}): export it again.") from None
+
+    def prepare(self, *networks: str) -> None:
+        """Open networks that are needed soon, while other work goes on."""
+        for network in networks:
+            self._sessions.prepare(network)
 
     def analyse(self, pixels: Pixels, alpha: float) -> Floats:
         """(3, 16H, 16W) uint8 -> latent (C, H, W)."""
@@ -253,11 +259,11 @@ class Model:
     @property
     def reconstruction(self) -> LinearReconstruction:
         """The human's linear reconstruction; BadOptionError if its file is damaged."""
-        if LINEAR not in self._sessions:
-            with one_sentence(_DAMAGED.replace("{folder}", str(self.folder)), BadOptionError):
-                self._sessions[LINEAR] = LinearReconstruction(self.folder, HUMAN_WEIGHTS, self.latent)
-        result: LinearReconstruction = self._sessions[LINEAR]
-        return result
+        return self._reconstruction()
+
+    def _read_reconstruction(self) -> LinearReconstruction:
+        with one_sentence(_DAMAGED.replace("{folder}", str(self.folder)), BadOptionError):
+            return LinearReconstruction(self.folder, HUMAN_WEIGHTS, self.latent)
 
     def step_codes(self, begun: Floats, place: Floats, gradient: Floats, t: int) -> Floats:
         """The learned step (:mod:`beholder.codecs.rnn.torch.amortised_step`), (C, H, W) each."""
@@ -293,6 +299,7 @@ class Model:
         """
         for t, segment in enumerate(segments):
             self.entropy.check_length(segment, t, height * width)
+        self.prepare(*(["recurrence"] if alpha else []), *(["eye"] if alpha < HUMAN_BELOW else ["synthesis"]))
         last = len(segments) - 1
         total, done = 2 * len(segments) + sum(1 for _ in tiles(height, width, 0)), 0
         q = np.zeros((self.latent, height, width), np.int16)
@@ -317,51 +324,7 @@ class Model:
         return self._run_all(network, **inputs)[0]
 
     def _run_all(self, network: str, **inputs: NDArray[Any]) -> list[NDArray[Any]]:
-        feeds = {INPUTS.get(name, name): np.ascontiguousarray(value) for name, value in inputs.items()}
-        session = self._session(network)
-        try:
-            outputs: list[NDArray[Any]] = session.run(None, feeds, _run_options())
-        except Exception as error:  # ONNX Runtime raises many kinds
-            if "allocate memory" in str(error):
-                raise MemoryError from None
-            file = self.folder / f"{network}.onnx"
-            raise BadOptionError(f"{file} cannot run: the model is damaged; export it again.") from None
-        return outputs
-
-    def _session(self, network: str) -> Any:
-        if network not in self._sessions:
-            self._sessions[network] = self._open(network)
-        return self._sessions[network]
-
-    def _open(self, network: str) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        # A plan of the memory for each size of tile makes one block of it, which fits into no gap that is free:
-        # 100 MB more for a picture of 6 MP, and no faster.
-        options.enable_mem_pattern = False
-        # Networks and NumPy's products take turns: threads that wait busily for the next turn slow the other down.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        file = self.folder / f"{network}.onnx"
-        try:
-            return keep_in_children(
-                onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-            )
-        except Exception:  # ONNX Runtime raises many kinds
-            raise BadOptionError(
-                f"{file} cannot be opened: the model is damaged or lacks a file; export it again."
-            ) from None
-
-
-@functools.cache
-def _run_options() -> Any:
-    import onnxruntime
-
-    options = onnxruntime.RunOptions()
-    # A session would keep the memory of its largest tile for good.
-    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-    return options
+        return self._sessions.run(network, {INPUTS.get(name, name): value for name, value in inputs.items()})
 
 
 def identity(folder: Path) -> bytes:

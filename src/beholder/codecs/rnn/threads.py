@@ -31,6 +31,16 @@ def for_each(work: Callable[[T], None], parts: Sequence[T]) -> None:
         work(part)
 
 
+def begin(work: Callable[[], T]) -> Callable[[], T]:
+    """Begin work in one of our threads, if there are several; return a function that waits for its result."""
+    if threads() == 1:
+        return functools.cache(work)
+    process, result = os.getpid(), _pool(os.getpid()).submit(work)
+    again = functools.cache(work)
+    # A fork has none of its parent's threads, so nobody there would finish what they had begun.
+    return lambda: result.result() if result.done() or os.getpid() == process else again()
+
+
 def threads() -> int:
     """Threads that one picture may keep busy: as many as OMP_NUM_THREADS says, or as the process has processors."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")

@@ -92,6 +92,12 @@ class EntropyModel:
         likeliest = np.maximum.reduceat(tables, self._first).reshape(-1, SCALES * MEANS).max(1)
         self._least_bits = -np.log2(likeliest / (1 << PROBABILITY_BITS) + 2 / (1 << 24))
 
+    def prepare(self, iterations: int) -> None:
+        """Make the networks of the first iterations, which coding would make when it comes to them."""
+        for stage in range(len(self.layout.stages)):
+            if self.layout.stages[stage].iteration < iterations:
+                _ = self._nets[stage]
+
     def encode(self, latent: Ints, state: Ints, t: int, finer: Ints | None = None) -> bytes:
         """Iteration ``t``'s segment.
 

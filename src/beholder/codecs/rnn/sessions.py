@@ -1,0 +1,82 @@
+"""ONNX Runtime's sessions of a model's graphs, each opened once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beholder.codecs.rnn.threads import begin
+from beholder.errors import BadOptionError
+from beholder.forks import keep_in_children
+
+
+class Sessions:
+    """The graphs in a folder, by name without the suffix.
+
+    Args:
+        folder: of a codec model.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._opened: dict[str, Callable[[], Any]] = {}
+
+    def prepare(self, network: str) -> None:
+        """Begin to open a graph that will be needed; an error is told by :meth:`run`."""
+        if network not in self._opened:
+            self._opened[network] = begin(partial(self._open, network))
+
+    def run(self, network: str, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """All outputs of a graph.
+
+        Raises:
+            BadOptionError: it cannot be opened, or does not run.
+            MemoryError: there is too little memory.
+        """
+        if network not in self._opened:
+            self._opened[network] = cache(partial(self._open, network))
+        session = self._opened[network]()
+        try:
+            feeds = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
+            outputs: list[NDArray[Any]] = session.run(None, feeds, _run_options())
+        except Exception as error:  # ONNX Runtime raises many kinds
+            if "allocate memory" in str(error):
+                raise MemoryError from None
+            file = self._folder / f"{network}.onnx"
+            raise BadOptionError(f"{file} cannot run: the model is damaged; export it again.") from None
+        return outputs
+
+    def _open(self, network: str) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        # A plan of the memory for each size of tile makes one block of it, which fits into no gap that is free:
+        # 100 MB more for a picture of 6 MP, and no faster.
+        options.enable_mem_pattern = False
+        # Networks and NumPy's products take turns: threads that wait busily for the next turn slow the other down.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        file = self._folder / f"{network}.onnx"
+        try:
+            return keep_in_children(
+                onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            )
+        except Exception:  # ONNX Runtime raises many kinds
+            raise BadOptionError(
+                f"{file} cannot be opened: the model is damaged or lacks a file; export it again."
+            ) from None
+
+
+@cache
+def _run_options() -> Any:
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    # A session would keep the memory of its largest tile for good.
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
