@@ -64,6 +64,11 @@ def check_example_codec(codec: Codec) -> None:
         codec.decode(b"GIF89a and no more")
 
 
+def test_the_readme_is_short() -> None:
+    """150 lines: what it is, a tour, results, where to go next.  All else belongs in docs/."""
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 150
+
+
 @pytest.mark.usefixtures("folder")
 def test_shell_examples() -> None:
     for text in blocks(README, "sh", "bash", "shell", "console"):
