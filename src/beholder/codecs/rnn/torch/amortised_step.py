@@ -84,7 +84,7 @@ class AmortisedStep(nn.Module):
         magnitude = place * sign
         whole = magnitude.round()
         distance = magnitude - whole
-        g = torch.asinh(known * sign)
+        g = _asinh(known * sign)
         size = torch.log2(1 + whole)
         features = torch.cat([2 * distance, size - 0.3 * (size > 0), 0.5 * g], 1)
         scale, shift = self.film[t][:, :, None, None].chunk(2, 1)
@@ -107,3 +107,9 @@ class AmortisedStep(nn.Module):
         bpp = ((base + each * count + size * logarithms) / BLOCK**2).clamp(min=LEAST_BPP)
         pixels = begun.shape[2] * begun.shape[3] * BLOCK**2
         return (self.lagrange[t] / (bpp * pixels))[:, None, None, None]
+
+
+def _asinh(x: Tensor) -> Tensor:
+    """Inverse hyperbolic sine, to 1e-6: ONNX Runtime's own takes ten times as long as these five operations."""
+    size = x.abs()
+    return torch.sign(x) * torch.log(size + torch.sqrt(size * size + 1))
