@@ -122,7 +122,7 @@ ALLOWED = (
     Allowed("eye", "NumPy's and torch's identity matrix", (TORCH + "transform.py", "training/codec/step.py")),
     Allowed("MemoryError", "Python"),
     Allowed("memory_format", "torch"),
-    Allowed("take", "NumPy", (RNN + "entropy/",)),
+    Allowed("take", "NumPy", (RNN + "entropy/", RNN + "optimise/xyb.py")),
     Allowed("log_target", "torch", (TORCH + "machine_distortion.py",)),
     Allowed("target", "Python's threads and processes", ("data/shards/workers.py", "evaluation/sweep/workers.py")),
     Allowed("draft", "Pillow", ("pillow.py",)),

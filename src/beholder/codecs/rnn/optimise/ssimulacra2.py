@@ -7,35 +7,23 @@ scales, whose short side is 225 pixels or more.  Smaller ones have fewer, and ea
 
 from __future__ import annotations
 
-import functools
 import math
 
 import numpy as np
 from numpy.typing import NDArray
 
+from beholder.codecs.rnn.optimise.xyb import HALF, XYB, Scale, by_values, scales_of, strips
 from beholder.codecs.rnn.threads import for_each
-from beholder.metrics.similarity import WINDOW, blur
+from beholder.metrics.similarity import blur
 
 Floats = NDArray[np.float32]
+Key = tuple[int, int]
+"""Number of a scale, and of a channel there."""
 
 C2 = np.float32(0.0009)
 """Constant of the contrast term."""
-SMALLEST = 8
-"""Least side of a scale, in pixels."""
 LEAST = 0.05
 """Added to 100 - SSIMULACRA2, so that the distortion of equal pictures is finite."""
-HALF = WINDOW // 2
-CONES = np.array(
-    [[0.3, 0.622, 0.078], [0.23, 0.692, 0.078], [0.24342268924547819, 0.20476744424496821, 0.5518098665095536]],
-    np.float32,
-)
-"""Linear RGB to cone responses."""
-BIAS = np.float32(0.0037930732552754493)
-"""Added to cone responses."""
-XYB = np.array([[7, -7, 0], [0.5, 0.5, 0], [-0.5, -0.5, 1]], np.float32)
-"""Cube roots of cone responses to X, Y and B - Y, with X as large as the others."""
-SHIFT = np.array([0.42, 0.01, 0.55], np.float32)[:, None, None]
-"""Added to X, Y and B - Y, so that all are positive."""
 FACTOR, POLYNOMIAL = 0.9562382616834844, (2.326765642916932, -0.020884521182843837, 6.248496625763138e-05)
 POWER = 0.6276336467831387
 """The score is 100 - 10 p(FACTOR x)^POWER for the weighted sum x of all terms, p a cubic polynomial."""
@@ -66,26 +54,30 @@ WEIGHTS = (
 )
 """By channel (X, Y, B - Y) and scale: weights of structure, added edges and lost edges, of their means and of their
 4-norms.  Weights below .002 and the sixth scale, which has no others, are left out."""
+COMPARED = tuple(
+    tuple(channel for channel in range(len(XYB)) if WEIGHTS[channel][scale] != (NONE, NONE))
+    for scale in range(len(WEIGHTS[0]))
+)
+"""The channels that have weights, by scale."""
 
 
 class Ssimulacra2Distortion:
     """log(100 - SSIMULACRA2) of pictures beside one original.
+
+    All is computed in strips of rows that fit into the processor's cache.
 
     Args:
         original: (3, H, W) uint8, sRGB, no side shorter than 8 pixels.
     """
 
     def __init__(self, original: NDArray[np.uint8]) -> None:
-        self.originals: list[list[tuple[Floats, Floats, Floats, Floats] | None]] = []
-        for scale, linear in enumerate(_scales(original)):
-            planes: list[tuple[Floats, Floats, Floats, Floats] | None] = []
-            for channel, y in enumerate(_positive_xyb(_roots(linear))):
-                if WEIGHTS[channel][scale] == (NONE, NONE):
-                    planes.append(None)
-                    continue
-                mean, square = _blur(np.stack([y, y * y]))
-                planes.append((y, mean, square - mean * mean, 1 / (1 + np.abs(y - mean))))
-            self.originals.append(planes)
+        scales = scales_of(original, COMPARED, keep_roots=False)
+        self._originals: dict[Key, _Original] = {}
+
+        def measure(key: Key) -> None:
+            self._originals[key] = _Original(scales[key[0]].planes.pop(key[1]))
+
+        for_each(measure, _keys(scales))
 
     def score(self, decoded: NDArray[np.uint8]) -> float:
         """SSIMULACRA2 of a (3, H, W) uint8 picture."""
@@ -104,70 +96,172 @@ class Ssimulacra2Distortion:
 
     def _compare(self, decoded: NDArray[np.uint8], gradient: bool) -> tuple[float, Floats | None]:
         """100 - SSIMULACRA2, and its gradient by each value."""
-        linears = _scales(decoded)[: len(self.originals)]
-        total, by_roots, all_roots = 0.0, [], []
-        for scale, linear in enumerate(linears):
-            roots = _roots(linear)
-            planes, sums = _positive_xyb(roots), [0.0] * len(XYB)
-            work = functools.partial(self._compare_channel, scale, planes, sums, gradient)
-            for_each(work, range(len(XYB)))
-            total += sum(sums)
-            if gradient:
-                all_roots.append(roots)
-                by_roots.append(_mix(XYB.T, planes))
-        loss, by_total = _loss(total)
+        scales = scales_of(decoded, COMPARED, keep_roots=gradient)
+        keys = _keys(scales)
+        sums: dict[Key, float] = {}
+        by_planes: dict[Key, Floats] = {}
+
+        def compare(key: Key) -> None:
+            means, norms = WEIGHTS[key[1]][key[0]]
+            plane = scales[key[0]].planes.pop(key[1])
+            sums[key], by_plane = self._originals[key].compare(plane, means, norms, gradient)
+            if by_plane is not None:
+                by_planes[key] = by_plane
+
+        for_each(compare, keys)
+        loss, by_total = _loss(sum(sums[key] for key in keys))  # in one order, whichever thread was first
         if not gradient:
             return loss, None
         result: Floats | None = None
-        for linear, roots, by_root in reversed(list(zip(linears, all_roots, by_roots, strict=True))):
-            here = _mix(CONES.T, by_root / (3 * roots * roots))
-            result = here if result is None else here + _halve_adjoint(result, linear.shape[1:])
+        for number, scale in reversed(list(enumerate(scales))):
+            assert scale.roots is not None
+            own = {channel: by_planes.pop((number, channel)) for channel in COMPARED[number]}
+            result = by_values(scale.roots, own, result, None if number else decoded)
         assert result is not None
-        result *= _curve()[1][decoded] * np.float32(by_total)
+        result *= np.float32(by_total)
         return loss, result
 
-    def _compare_channel(self, scale: int, planes: Floats, sums: list[float], gradient: bool, channel: int) -> None:
-        """Put the weighted sum of one scale's and channel's terms into ``sums``, its gradient into ``planes``."""
-        x, original = planes[channel], self.originals[scale][channel]
-        if original is None:
-            x.fill(0)
-            return
-        y, mean_y, variance_y, edge_y = original
-        means, norms = WEIGHTS[channel][scale]
-        mean_x, square, product = _blur(np.stack([x, x * x, x * y]))
-        difference = mean_y - mean_x
-        luminance = 1 - difference * difference
-        energy = square - mean_x * mean_x + variance_y + C2
-        contrast = (2 * (product - mean_x * mean_y) + C2) / energy
-        structure, by_structure = _pool_map(1 - luminance * contrast, means[0], norms[0], gradient)
-        edges = (1 + np.abs(x - mean_x)) * edge_y - 1
-        added, by_added = _pool_map(edges, means[1], norms[1], gradient)
-        lost, by_lost = _pool_map(-edges, means[2], norms[2], gradient)
-        sums[channel] = structure + added + lost
-        if not gradient:
-            return
-        by_edge = (by_added - by_lost) * np.copysign(edge_y, x - mean_x)
-        by_square = by_structure * luminance * contrast / energy
-        by_product = -2 * by_structure * luminance / energy
-        by_mean = -2 * by_structure * difference * contrast - by_product * mean_y - 2 * by_square * mean_x - by_edge
-        by_mean, by_square, by_product = _blur_adjoint(np.stack([by_mean, by_square, by_product]))
-        planes[channel] = by_edge + by_mean + 2 * by_square * x + by_product * y
+
+class _Original:
+    """One channel of the original at one scale.
+
+    Args:
+        padded: (H + 10, W + 10), with borders as :class:`~.xyb.Scale` says.
+    """
+
+    def __init__(self, padded: Floats) -> None:
+        self._padded = padded
+        height, width = (side - 2 * HALF for side in padded.shape)
+        self._mean, self._variance, self._edge = np.empty((3, height, width), np.float32)
+        for rows in strips(height, width):
+            near = padded[rows.start : rows.stop + 2 * HALF]
+            y = near[HALF:-HALF, HALF:-HALF]
+            mean, square = blur(np.stack([near, near * near]))
+            self._mean[rows] = mean
+            np.subtract(square, mean * mean, out=self._variance[rows])
+            np.divide(1, 1 + np.abs(y - mean), out=self._edge[rows])
+
+    def compare(
+        self, padded: Floats, means: tuple[float, ...], norms: tuple[float, ...], gradient: bool
+    ) -> tuple[float, Floats | None]:
+        """Weighted sum of the terms of one channel, and its gradient by each value, (H, W).
+
+        Args:
+            padded: the channel of the decoded picture, like the original's.
+            means, norms: weights of structure, added edges and lost edges: of their means and of their 4-norms.
+            gradient: whether to compute it.
+        """
+        size = self._mean.size
+        firsts, fourths = np.zeros(3), np.zeros(3)
+        kept = np.empty((3, *self._mean.shape), np.float32) if gradient else None
+        for rows in strips(*self._mean.shape):
+            near = padded[rows.start : rows.stop + 2 * HALF]
+            stack = np.empty((3, *near.shape), np.float32)
+            stack[0] = near
+            np.multiply(near, near, out=stack[1])
+            np.multiply(near, self._padded[rows.start : rows.stop + 2 * HALF], out=stack[2])
+            mean, energy, contrast = blur(stack)
+            energy -= mean * mean
+            energy += self._variance[rows]
+            energy += C2
+            contrast -= mean * self._mean[rows]
+            contrast *= 2
+            contrast += C2
+            contrast /= energy
+            if kept is not None:
+                kept[:, rows] = mean, energy, contrast
+            edges = self._edges(rows, near, mean)[1] if any(means[1:] + norms[1:]) else None
+            for number in range(3):
+                if means[number] or norms[number]:
+                    values = self._structure(rows, mean, contrast)[1] if edges is None or not number else edges
+                    values = np.maximum(-values if number == 2 else values, 0)
+                    firsts[number] += float(values.sum(dtype=np.float64))
+                    values *= values
+                    fourths[number] += float(np.vdot(values, values))
+        wholes = (fourths / size) ** 0.25
+        total = float(np.dot(means, firsts / size) + np.dot(norms, wholes))
+        if kept is None:
+            return total, None
+        by_mean = np.array(means) / size
+        by_fourth = np.array(norms) / np.maximum(wholes, 1e-6) ** 3 / size
+        return total, self._gradient(padded, kept, by_mean.astype(np.float32), by_fourth.astype(np.float32))
+
+    def _structure(self, rows: slice, mean: Floats, contrast: Floats) -> tuple[Floats, Floats]:
+        """Luminance, and what its product with the contrast term lacks of 1."""
+        luminance = self._mean[rows] - mean
+        luminance *= luminance
+        np.subtract(1, luminance, out=luminance)
+        lacking: Floats = luminance * contrast
+        np.subtract(1, lacking, out=lacking)
+        return luminance, lacking
+
+    def _edges(self, rows: slice, near: Floats, mean: Floats) -> tuple[Floats, Floats]:
+        """Differences of values from their means, and the gain in strength of edges beside the original."""
+        away: Floats = near[HALF:-HALF, HALF:-HALF] - mean
+        stronger: Floats = np.abs(away)
+        stronger += 1
+        stronger *= self._edge[rows]
+        stronger -= 1
+        return away, stronger
+
+    def _gradient(self, padded: Floats, kept: Floats, by_mean: Floats, by_fourth: Floats) -> Floats:
+        """Gradient from that of each term: ``by_mean`` + ``by_fourth`` value^3 where the value is positive."""
+        height, width = self._mean.shape
+        result = np.zeros((height, width), np.float32)
+        by_statistics = np.zeros((3, height + 4 * HALF, width + 2 * HALF), np.float32)
+        inner = by_statistics[:, 2 * HALF : -2 * HALF, HALF:-HALF]
+
+        def slope(values: Floats, number: int) -> Floats:
+            values = np.maximum(values, 0)
+            found: Floats = values * values
+            found *= values
+            found *= by_fourth[number]
+            if by_mean[number]:
+                found += by_mean[number] * (values > 0)
+            return found
+
+        for rows in strips(height, width):
+            mean, energy, contrast = kept[:, rows]
+            to_mean, to_square, to_product = inner[:, rows]
+            if by_mean[0] or by_fourth[0]:
+                luminance, lacking = self._structure(rows, mean, contrast)
+                by_structure = slope(lacking, 0)
+                np.multiply(by_structure, contrast, out=to_mean)
+                to_mean *= self._mean[rows] - mean
+                to_mean *= -2
+                by_structure *= luminance
+                by_structure /= energy
+                np.multiply(by_structure, contrast, out=to_square)
+                np.multiply(by_structure, -2, out=to_product)
+                to_mean -= to_product * self._mean[rows]
+                to_mean -= 2 * to_square * mean
+            if any(by_mean[1:]) or any(by_fourth[1:]):
+                away, stronger = self._edges(rows, padded[rows.start : rows.stop + 2 * HALF], mean)
+                by_edge = slope(stronger, 1) if by_mean[1] or by_fourth[1] else np.zeros_like(stronger)
+                if by_mean[2] or by_fourth[2]:
+                    by_edge -= slope(-stronger, 2)
+                by_edge *= np.copysign(self._edge[rows], away)
+                to_mean -= by_edge
+                result[rows] = by_edge
+        inner[1] *= 2
+        for rows in strips(height, width):
+            near = slice(rows.start + HALF, rows.stop + 3 * HALF)
+            by_value = blur(by_statistics[:, near])
+            # The upper and lower border show the picture mirrored.
+            if rows.start == 0:
+                by_value[:, :HALF] += blur(by_statistics[:, : 3 * HALF])[:, ::-1]
+            if rows.stop == height:
+                by_value[:, -HALF:] += blur(by_statistics[:, -3 * HALF :])[:, ::-1]
+            inside = (slice(rows.start + HALF, rows.stop + HALF), slice(HALF, -HALF))
+            by_value[1] *= padded[inside]
+            by_value[2] *= self._padded[inside]
+            for part in by_value:
+                result[rows] += part
+        return result
 
 
-def _pool_map(values: Floats, mean: float, norm: float, gradient: bool) -> tuple[float, Floats]:
-    """Weighted mean and 4-norm of the positive values, and their gradient by each value."""
-    if not mean and not norm:
-        return 0.0, np.zeros(1, np.float32)
-    values = np.maximum(values, 0)
-    total = mean * float(values.mean(dtype=np.float64))
-    square = values * values
-    whole = float(np.square(square).mean(dtype=np.float64)) ** 0.25
-    if not gradient:
-        return total + norm * whole, values
-    by_norm = np.float32(norm / max(whole, 1e-6) ** 3 / values.size)
-    return total + norm * whole, by_norm * square * values + np.float32(mean / values.size) * (values > 0).astype(
-        np.float32
-    )
+def _keys(scales: list[Scale]) -> list[Key]:
+    return [(number, channel) for number, scale in enumerate(scales) for channel in scale.planes]
 
 
 def _loss(total: float) -> tuple[float, float]:
@@ -178,75 +272,3 @@ def _loss(total: float) -> tuple[float, float]:
     if value <= 1e-9:
         return 0.0, 0.0
     return 10 * value**POWER, 10 * POWER * value ** (POWER - 1) * slope * FACTOR
-
-
-def _scales(picture: NDArray[np.uint8]) -> list[Floats]:
-    """The picture in linear RGB at each scale."""
-    linear = _curve()[0][picture]
-    result: list[Floats] = []
-    while len(result) < len(WEIGHTS[0]) and min(linear.shape[1:]) >= SMALLEST:
-        result.append(linear)
-        linear = _halve(linear)
-    return result
-
-
-@functools.cache
-def _curve() -> tuple[Floats, Floats]:
-    """(256,) each: sRGB to linear values in [0, 1], and its derivative."""
-    x = np.arange(256) / 255
-    dark = x <= 0.04045
-    linear = np.where(dark, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
-    slope = np.where(dark, 1 / 12.92, 2.4 / 1.055 * ((x + 0.055) / 1.055) ** 1.4) / 255
-    return linear.astype(np.float32), slope.astype(np.float32)
-
-
-def _mix(matrix: Floats, planes: Floats) -> Floats:
-    """(3, 3) @ (3, H, W)."""
-    return (matrix @ planes.reshape(len(planes), -1)).reshape(planes.shape)
-
-
-def _roots(linear: Floats) -> Floats:
-    """Cube roots of the cone responses."""
-    roots: Floats = np.cbrt(_mix(CONES, linear) + BIAS)
-    return roots
-
-
-def _positive_xyb(roots: Floats) -> Floats:
-    """X, Y and B - Y."""
-    return _mix(XYB, roots - np.cbrt(BIAS)) + SHIFT
-
-
-def _halve(x: Floats) -> Floats:
-    """Means of 2 x 2 pixels; the last row or column of an odd side counts twice."""
-    height, width = x.shape[1:]
-    if height % 2 or width % 2:
-        x = np.pad(x, ((0, 0), (0, height % 2), (0, width % 2)), mode="edge")
-    quarters: Floats = x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]
-    quarters *= np.float32(0.25)
-    return quarters
-
-
-def _halve_adjoint(x: Floats, size: tuple[int, ...]) -> Floats:
-    """Adjoint of :func:`_halve` of a picture of ``size``."""
-    height, width = size
-    result: Floats = np.repeat(np.repeat(x * np.float32(0.25), 2, -2), 2, -1)
-    if height % 2:
-        result[:, -2] += result[:, -1]
-    if width % 2:
-        result[..., -2] += result[..., -1]
-    return result[:, :height, :width]
-
-
-def _blur(x: Floats) -> Floats:
-    """As the package blurs: beyond the left and right edge 0, beyond the upper and lower one the picture mirrored."""
-    rows = np.pad(x, [(0, 0)] * (x.ndim - 2) + [(HALF, HALF), (0, 0)], mode="symmetric")
-    return blur(np.pad(rows, [(0, 0)] * (x.ndim - 1) + [(HALF, HALF)]))
-
-
-def _blur_adjoint(x: Floats) -> Floats:
-    """Adjoint of :func:`_blur`."""
-    tall = blur(np.pad(x, [(0, 0)] * (x.ndim - 2) + [(2 * HALF, 2 * HALF), (HALF, HALF)]))
-    inner = tall[..., HALF:-HALF, :]
-    inner[..., :HALF, :] += tall[..., HALF - 1 :: -1, :]
-    inner[..., -HALF:, :] += tall[..., : -HALF - 1 : -1, :]
-    return inner
