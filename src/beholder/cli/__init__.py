@@ -114,7 +114,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _app(words: Sequence[str]) -> typer.Typer:
-    """The commands of the module that the first word names; all commands where it names none."""
+    """The command that the first word names, or the groups beside it; all commands where it names none."""
     app = typer.Typer(
         name=PROGRAM,
         pretty_exceptions_enable=False,
@@ -124,7 +124,14 @@ def _app(words: Sequence[str]) -> typer.Typer:
     named = next((word for word in words if not word.startswith("-")), None)
     for module in [module for module, names in _COMMANDS.items() if named in names] or _COMMANDS:
         import_module(f"beholder.cli.commands.{module}").register(app)
+    one = [command for command in app.registered_commands if _name(command) == named]
+    if one:  # each of the others takes some milliseconds
+        app.registered_commands, app.registered_groups = one, []
     return app
+
+
+def _name(command: Any) -> str:
+    return command.name or command.callback.__name__
 
 
 def _command(words: Sequence[str]) -> Any:

@@ -14,6 +14,7 @@ from helpers.photos import make_photo
 
 from beholder import weights
 from beholder.codecs.rnn import Rnn, onnx_model
+from beholder.codecs.rnn.damage import StoredArrays
 from beholder.errors import BadFileError, BeholderError
 
 FILES = onnx_model.FILES
@@ -201,3 +202,11 @@ def test_networks_of_strange_models_are_all_made_before_they_are_used(tmp_path: 
     codes = np.zeros((own.latent, 2, 3), np.int16)
     assert own.entropy.encode(codes, codes.copy(), 0) == copied.entropy.encode(codes, codes.copy(), 0)
     assert list(own.entropy._nets) == own.layout.stages_of(0)
+
+
+def test_arrays_are_unpacked_as_numpy_does() -> None:
+    with np.load(weights.CODEC / "entropy.npz") as archive:
+        stored = StoredArrays(weights.CODEC)
+        assert list(stored) == archive.files
+        for name, array in stored.items():
+            np.testing.assert_array_equal(array, archive[name], strict=True)
