@@ -53,9 +53,9 @@ def test_a_prefix_is_a_file_of_lower_quality(codec: Rnn, big_photo: Image.Image,
 
 
 def test_without_optimisation_a_prefix_is_what_a_lower_quality_encodes(codec: Rnn, big_photo: Image.Image) -> None:
-    full = codec.encode(big_photo, 8, alpha=1)
+    full = codec.encode(big_photo, 8, alpha=0.4)
     for quality in (1, 7):
-        lower = codec.decode(codec.encode(big_photo, quality, alpha=1))
+        lower = codec.decode(codec.encode(big_photo, quality, alpha=0.4))
         np.testing.assert_array_equal(np.asarray(codec.decode(full, quality)), np.asarray(lower))
 
 
@@ -219,11 +219,11 @@ def test_unknown_chunks_are_skipped(codec: Rnn, photo: Image.Image) -> None:
 
 
 def test_header_is_what_the_specification_says(codec: Rnn) -> None:
-    data = codec.encode(Image.new("RGB", (300, 70)), 1, alpha=0.5)
+    data = codec.encode(Image.new("RGB", (300, 70)), 1, alpha=0.4)
     assert data[:5] == b"\x8bBHD\x02"
     assert data[5:13] == codec.model.identity
     assert data[13:16] == bytes([300 & 0x7F | 0x80, 300 >> 7, 70])
-    assert data[16:18] == bytes([125, 1])
+    assert data[16:18] == bytes([100, 1])
     start = 19 if data[18] < 128 else 20
     checksum, payload = data[start : start + 4], data[start + 4 :]
     length = data[18] & 0x7F | (data[19] << 7 if start == 20 else 0)
@@ -234,9 +234,11 @@ def test_header_is_what_the_specification_says(codec: Rnn) -> None:
 def test_optimisation_is_told_by_the_header(codec: Rnn, photo: Image.Image) -> None:
     """It changes the human's reconstruction offsets, and both networks' modulation."""
     assert [Rnn(effort=effort).encode(photo, 1)[17] for effort in (0, 1)] == [0x41, 0x41]
-    assert codec.encode(photo, 1, alpha=1)[17] == 1
-    # Pictures too small for MS-SSIM are coded as the analysis gives them.
-    assert not bitstream.read(codec.encode(photo.crop((0, 0, 48, 64)), 1)).optimised
+    assert [codec.encode(photo, 1, alpha=alpha)[17] for alpha in (0.1, 0.49, 0.5, 1)] == [1, 1, 0x41, 0x41]
+    # Pictures too small for MS-SSIM are coded as the analysis gives them, and so are large ones for machines.
+    for alpha in (0, 1):
+        assert not bitstream.read(codec.encode(photo.crop((0, 0, 48, 64)), 1, alpha=alpha)).optimised
+    assert [codec.encode(photo.crop((0, 0, 64, side)), 1, alpha=1)[17] for side in (768, 784)] == [0x41, 1]
     for alpha in (0.0, 1.0):
         stream = bitstream.read(codec.encode(photo, 3, alpha=alpha))
         files = [bitstream.write(replace(stream, optimised=flag)) for flag in (False, True)]

@@ -43,7 +43,7 @@ class Rnn(Codec):
         model: folder that `beholder export` wrote; None for the model that ships.
         effort: rounds of latent optimisation for the observer: 0 none, 1 to 3 ever more; any decoder reads the files.
             Each quality is optimised on its own.  At alpha 0 effort 0 moves the codes by one learned step, and the
-            others begin there.
+            others begin there.  From alpha 0.5 on, it has a single round for pictures of at most 768 pixels a side.
         human: what codes are made for at alpha 0: ``ms-ssim``, ``ssimulacra2``, ``psnr`` (effort 1 to 3 only) or
             ``blend`` of the first two; None for ``blend``.
         observer: gradient graph of the classifier that effort 1 to 3 serve above alpha 0; None for EfficientNet-Lite0.

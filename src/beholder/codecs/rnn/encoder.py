@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from beholder.codecs.rnn.layout import BLOCK, Layout
+from beholder.codecs.rnn.layout import BLOCK, HUMAN_BELOW, Layout
 from beholder.codecs.rnn.onnx_model import Model
 from beholder.codecs.rnn.optimise import adjust, classifier, loop, machine
 from beholder.codecs.rnn.optimise.distortions import (
@@ -85,11 +85,12 @@ def _finest(
 ) -> Codes:
     """The quantised latent after the last iteration; those before it split its channels less finely."""
     height, width = pixels.shape[1] // BLOCK, pixels.shape[2] // BLOCK
+    observer = observer if effort else None
     finest = np.empty((model.latent, height, width), np.int16)
     steps, last = model.steps, iterations - 1
     served = optimised_for(model, alpha, effort, iterations, (height, width))
     gains = [steps.gain(alpha, t, served) for t in range(iterations)]
-    if effort:
+    if effort or (served and alpha > 0):  # a machine's single round
         latent = np.empty(finest.shape, np.float32)
         distance = HUMAN_DISTANCES[human if alpha == 0 else DEFAULT]
         for tile, part in _begin(model, pixels, alpha, gains, served, distance):
@@ -114,7 +115,11 @@ def optimised_for(model: Model, alpha: float, effort: int, iterations: int, size
         model, alpha, effort, iterations: as for :func:`encode`.
         size: height and width of the picture in blocks.
     """
-    steps = alpha == 0 and model.has_step and min(size) >= loop.SMALLEST
+    small = min(size) < loop.SMALLEST
+    if alpha == 0:
+        steps = model.has_step and not small
+    else:
+        steps = alpha >= HUMAN_BELOW and not small and max(size) <= loop.UNDIVIDED
     return iterations if effort or steps else 0
 
 

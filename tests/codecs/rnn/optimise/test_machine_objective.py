@@ -12,7 +12,7 @@ from PIL import Image
 
 from beholder import api
 from beholder.codecs.rnn import Rnn
-from beholder.codecs.rnn.optimise import classifier, views
+from beholder.codecs.rnn.optimise import classifier, loop, views
 from beholder.codecs.rnn.optimise.machine import MachineObjective
 from beholder.errors import BadFileError
 from beholder.observers import get
@@ -33,6 +33,20 @@ def test_for_a_machine_the_classifier_sees_more_of_the_original(plain: Rnn, big_
     wanted, *seen = observer.predict(views)
     divergence = [float((wanted * (np.log(wanted + 1e-6) - np.log(p + 1e-6))).sum()) for p in seen]
     assert divergence[1] < divergence[0]
+
+
+def test_one_round_without_effort_serves_the_classifier(
+    plain: Rnn, big_photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observer = get("efficientnet_lite0")
+    after = plain.encode(big_photo, 2, alpha=1)
+    monkeypatch.setattr(loop, "UNDIVIDED", 0)
+    before = plain.encode(big_photo, 2, alpha=1)
+    assert abs(len(after) / len(before) - 1) < 0.05
+    pictures = [big_photo, plain.decode(before), plain.decode(after)]
+    wanted, *seen = observer.predict([observer.view(picture) for picture in pictures])
+    divergence = [float((wanted * (np.log(wanted + 1e-6) - np.log(p + 1e-6))).sum()) for p in seen]
+    assert divergence[1] < 0.9 * divergence[0]
 
 
 def test_prefixes_repetition_and_many_qualities(plain: Rnn, photo: Image.Image) -> None:

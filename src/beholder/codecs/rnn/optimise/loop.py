@@ -151,7 +151,7 @@ def descend(
     with ThreadPoolExecutor(2) as pool:
         whole = latents(begun)
         coming = pool.submit(objective.rate_estimate, whole)
-        distortion = objective.distortion(whole)
+        distortion = objective.distortion(whole) if schedule.guarded else np.zeros(len(start))
         estimate = coming.result()
         bits = estimate.bits(whole)
         multiplier = between(schedule.human_lambda[t] * schedule.lambda_factor, MACHINE_LAMBDA)
@@ -161,7 +161,8 @@ def descend(
         for number in range(schedule.rounds):
             softness = wide * (narrow / wide) ** (number / max(schedule.rounds - 1, 1))
             low = np.floor(codes)
-            curve = np.tanh((codes - low - np.float32(0.5)) / np.float32(2 * softness))
+            # In double precision: NumPy's vector instructions round the tangent's last bit otherwise.
+            curve = np.tanh((codes - low - np.float32(0.5)).astype(np.float64) / (2 * softness)).astype(np.float32)
             height = np.float32(1 / (2 * math.tanh(0.25 / softness)))
             hard: Floats = np.where(free > 0, np.round(codes), codes)
             soft: Floats = np.where(free > 0, low + np.float32(0.5) + height * curve, codes)
@@ -184,7 +185,9 @@ def descend(
             over()
         end: Floats = np.round(codes)
         whole = latents(end)
-        better = lambda_rd * estimate.bits(whole) + objective.distortion(whole) < before
+        better = np.ones(len(start), bool)
+        if schedule.guarded:
+            better = lambda_rd * estimate.bits(whole) + objective.distortion(whole) < before
     # Inside the cells, so that no rounding error moves a code.
     inside = (end + np.float32(0.3) * np.sign(end)) / gain
     return np.where(better[:, None, None, None] & (free > 0), inside, start)
@@ -211,7 +214,8 @@ class _Adam:
 
 def _epsilon(gradient: Floats, free: Floats, by_channel: float, by_sample: float) -> Floats:
     """Root mean squares of the gradient, (N, C, 1, 1): of each channel, and of each sample's free codes."""
-    sizes = [math.sqrt(float(np.square(g).sum()) / max(float(f.sum()), 1)) for g, f in zip(gradient, free, strict=True)]
+    squares = np.square(gradient).sum((1, 2, 3), dtype=np.float64)
+    sizes = [math.sqrt(float(s) / max(float(f.sum()), 1)) for s, f in zip(squares, free, strict=True)]
     sample = (by_sample * np.array(sizes) + 1e-12).astype(np.float32)[:, None, None, None]
     if by_channel == 0:
         return sample

@@ -13,11 +13,13 @@ from beholder.codecs.rnn.optimise.ms_ssim import MsSsimDistortion
 from beholder.codecs.rnn.optimise.objective import Floats, OptimiserSchedule, RateEstimate, SinglePictureRate
 
 SCHEDULES = {
+    0: OptimiserSchedule(rounds=1, rate=0.17, softness=(0.2, 0.2), guarded=False),
     1: OptimiserSchedule(rounds=8, rate=0.25, refresh=4, momentum=0.6, softness=(0.2, 0.03)),
     2: OptimiserSchedule(rounds=24, rate=0.2, refresh=4),
     3: OptimiserSchedule(rounds=48, rate=0.2, refresh=4),
 }
-"""By effort.  Eight rounds with a narrower soft rounding come near twelve (docs/log/2026-11-27-machines.md)."""
+"""By effort.  Effort 0 has a single short round (docs/log/2026-11-27-machine-round.md).
+Eight rounds with a narrower soft rounding come near twelve (docs/log/2026-11-27-machines.md)."""
 
 Picture = NDArray[np.uint8]
 

@@ -49,6 +49,7 @@ class OptimiserSchedule:
         epsilon: Adam's epsilon for humans, in root mean squares of each channel's first gradient.  Where it is 0, the
             first rounds move every code equally far, whatever its gradient.
         softness: width of the soft rounding's step in the first and in the last round.
+        guarded: whether the start is kept where the result is no better; costs two distortions.
     """
 
     rounds: int
@@ -59,6 +60,7 @@ class OptimiserSchedule:
     momentum: float = 0.8
     epsilon: float = 0.0
     softness: tuple[float, float] = (0.3, 0.02)
+    guarded: bool = True
 
 
 class Objective(Protocol):

@@ -13,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Filter = NDArray[np.float64]
+"""In double precision, rounded to single: BLAS kernels sum in other orders, and effort 0 writes the same bytes
+with all."""
 
 SMALL = 400 * 400
 """Pixels up to which both views are enlarged parts; of larger pictures one is the whole and one a part."""
@@ -46,25 +49,26 @@ class View:
     def show(self, picture: NDArray[np.uint8]) -> Floats:
         """(3, H, W), 0 to 255 -> the view, (3, H, W)."""
         down, across = self._filters()
-        part = picture[:, self.rows, self.columns].astype(np.float32)
+        part = picture[:, self.rows, self.columns].astype(np.float64)
         if down is not None:
             part = down @ part
         if across is not None:
             part = part @ across.T
-        return np.ascontiguousarray(part[:, :, ::-1]) if self.mirrored else part
+        return (part[:, :, ::-1] if self.mirrored else part).astype(np.float32, order="C")
 
     def add_adjoint(self, gradient: Floats, total: Floats) -> None:
         """Add to ``total`` (3, H, W) the vector-Jacobian product of :meth:`show` for ``gradient`` (3, H, W)."""
         down, across = self._filters()
+        wide: NDArray[np.float64] = gradient.astype(np.float64)
         if self.mirrored:
-            gradient = gradient[:, :, ::-1]
+            wide = wide[:, :, ::-1]
         if across is not None:
-            gradient = gradient @ across
+            wide = wide @ across
         if down is not None:
-            gradient = down.T @ gradient
-        total[:, self.rows, self.columns] += gradient
+            wide = down.T @ wide
+        total[:, self.rows, self.columns] += wide.astype(np.float32)
 
-    def _filters(self) -> tuple[Floats | None, Floats | None]:
+    def _filters(self) -> tuple[Filter | None, Filter | None]:
         """Matrices that resize along both axes; None where the size stays."""
         sides = (self.rows.stop - self.rows.start, self.columns.stop - self.columns.start)
         down, across = (_filter(a, b) if a != b else None for a, b in zip(sides, self.size, strict=True))
@@ -104,10 +108,10 @@ def _multiple(side: float) -> int:
 
 
 @functools.lru_cache(maxsize=32)
-def _filter(before: int, after: int) -> Floats:
+def _filter(before: int, after: int) -> Filter:
     """(after, before): linear interpolation, antialiased where it shrinks."""
     scale = before / after
     centre = (np.arange(after)[:, None] + 0.5) * scale
     weight = np.maximum(1 - np.abs(np.arange(before) + 0.5 - centre) / max(scale, 1.0), 0)
-    result: Floats = (weight / weight.sum(1, keepdims=True)).astype(np.float32)
+    result: Filter = weight / weight.sum(1, keepdims=True)
     return result
