@@ -262,7 +262,7 @@ def open_contestants(
     """The codecs that a target may choose from: all that can run here for ``auto``, else the one called ``name``.
 
     Raises:
-        BadOptionError, NotAvailableError: as :func:`open_codec`.
+        BadOptionError, NotAvailableError: as :func:`beholder.codecs.open_codec`.
     """
     gradient = _gradient(observer)
     if name != codecs.AUTO:

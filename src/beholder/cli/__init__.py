@@ -1,17 +1,12 @@
 """The command line: parse, call the library, print.
 
-- :mod:`.photos` -- ``compress``, ``decompress``, ``evaluate-image``, ``demo``.
-- :mod:`.listings` -- ``info``, ``codecs``, ``observers``.
-- :mod:`.prepare` -- ``prepare``.
-- :mod:`.data` -- ``data create``, ``data info``, ``data verify``.
-- :mod:`.evaluate` -- ``evaluate``.
-- :mod:`.compare`, :mod:`.doctor` -- ``compare``, ``doctor``.
-- :mod:`.reports` -- ``plot``, ``report``.
-- :mod:`.serve` -- ``serve``, ``export-web``.
-- :mod:`.training`, :mod:`.classifiers` -- ``train codec``, ``train classifier``, ``export``.
-- :mod:`.values` -- what options are converted to.
+- :mod:`.commands` -- a module for each few commands, such as :mod:`.commands.photos` for ``compress``, ``decompress``,
+  ``evaluate-image`` and ``demo``.
+- :mod:`.options`, :mod:`.values` -- options that several commands have, and what they are converted to.
+- :mod:`.one_file`, :mod:`.batch` -- commands on one picture, or on many.
+- :mod:`.targets`, :mod:`.target_sweep` -- what a file must reach; ``evaluate --target``.
 - :mod:`.files` -- where input comes from and output goes.
-- :mod:`.tables` -- what is printed.
+- :mod:`.tables`, :mod:`.grid`, :mod:`.progress`, :mod:`.console`, :mod:`.streams` -- what is printed.
 
 Exit codes: 0 done; 1 done in part (a target was not reached, or some files of many failed); 2 an error that the user
 can act on, told in one sentence on stderr; 130 interrupted.

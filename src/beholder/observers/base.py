@@ -133,7 +133,8 @@ class Observer(ABC):
             float32 array (N, D); D depends on the network.
 
         Raises:
-            as for :meth:`predict`; BadOptionError: there is no image.
+            BadOptionError: there is no image.
+            BadImageError, BadFileError, NotAvailableError: as for :meth:`predict`.
         """
         self._check(images)
         if not images:

@@ -25,8 +25,8 @@ def open_file(path: Path, labels: Path | None = None) -> OnnxObserver:
     """The classifier in the ONNX file ``path``.
 
     Its sidecar is ``NAME.json`` beside ``NAME.onnx``, else ``observer.json``, else what Optimum wrote
-    (:mod:`.hugging_face`).  The labels come from ``labels``, else from what the sidecar names, else from Optimum's
-    ``config.json``, else from the ONNX file.
+    (:mod:`.classifier_file.hugging_face`).  The labels come from ``labels``, else from what the sidecar names, else
+    from Optimum's ``config.json``, else from the ONNX file.
 
     Raises:
         BadFileError: one of the files is missing or damaged; the sentence says which and what is wrong.

@@ -26,7 +26,9 @@ _OPENED = ("_opened", "_signature")
 
 
 class OnnxObserver(Observer):
-    """A classifier with one input of pictures and an output (N, classes); see :mod:`.signature` for all that it may be.
+    """A classifier with one input of pictures and an output (N, classes).
+
+    :mod:`.classifier_file.signature` tells all that it may be.
 
     The file is opened at the first prediction, once in a process for all observers of the same file.  Observers can be
     pickled: a copy opens the file again where it is used.

@@ -32,7 +32,7 @@ class Sessions:
             self._opened[network] = begin(partial(self._open, network))
 
     def run(self, network: str, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """All outputs of a graph.
+        """All outputs of a graph, of any shape.
 
         Raises:
             BadOptionError: it cannot be opened, or does not run.

@@ -14,7 +14,7 @@ from beholder.errors import BadFileError
 from beholder.observers.sidecar import Layout
 
 FEATURES = "features"
-"""The name of the output that :meth:`Observer.features` looks for."""
+"""The name of the output that :meth:`beholder.observers.base.Observer.features` looks for."""
 
 _INPUT_TYPES: dict[str, Any] = {
     "tensor(float)": np.float32,

@@ -5,6 +5,6 @@
 - :mod:`.pictures`, :mod:`.batches` -- augmentation; batches that are the same in every run.
 - :mod:`.network`, :mod:`.module` -- which layers learn, and what a step does.
 - :mod:`.loop`, :mod:`.callbacks`, :mod:`.state` -- Keras' ``fit``, interrupted and resumed.
-- :mod:`.processes` -- several processes or GPUs.
+- :mod:`beholder.training.distributed` -- several processes or GPUs.
 - :mod:`.finish` -- from weights to an observer.
 """

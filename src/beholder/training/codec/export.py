@@ -52,7 +52,7 @@ def export_codec(
         output: a new folder, or that of a model to replace.
         entropy: checkpoint to take the entropy model from: decoder and entropy model learn from the same codes and
             may have been trained side by side.
-        photos: a folder of photographs to whose codes the tables of probabilities are fitted (:mod:`.fit`).
+        photos: a folder of photographs to whose codes the tables of probabilities are fitted (:mod:`.fit_tables`).
         progress: called while they are.
 
     Raises:

@@ -117,7 +117,7 @@ class StepObjective:
 
 @torch.no_grad()
 def fit_rate(codec: LappedTransformCodec, context: ContextModel, image: Tensor) -> None:
-    """Fit the step's estimate of the rate (:attr:`~.AmortisedStep.rate`) to the entropy model, on (N, 3, 16H, 16W)."""
+    """Fit the step's estimate of the rate (``codec.step.rate``) to the entropy model, on (N, 3, 16H, 16W)."""
     assert codec.step is not None
     for t in range(len(codec.step.rate)):
         begun = StepObjective(codec, context, image, t)
