@@ -13,7 +13,7 @@ from PIL import Image
 
 from beholder import codecs
 from beholder.codecs.base import Codec, check_alpha
-from beholder.errors import BadOptionError, TargetMissedWarning, note
+from beholder.errors import BadOptionError, TargetMissedWarning
 from beholder.limits import limit_pixels
 from beholder.pictures.modes import strip_metadata
 from beholder.reading import FileSource, ImageSource, open_image, read_file
@@ -154,10 +154,7 @@ def compress_to_target(
 
     contestants = open_contestants(codec, model, effort, human, observer)
     check_alpha(alpha)
-    for contestant in contestants:
-        useless = contestant.without_effect(alpha)
-        if useless is not None:
-            note(useless)
+    codecs.tell_useless(contestants, alpha)
     target.check()
     with limit_pixels(max_pixels):
         return choose(contestants, open_picture(image, strip=strip), target, alpha=alpha)

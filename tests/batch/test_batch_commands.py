@@ -1,11 +1,14 @@
 """`beholder compress`, `decompress` and `info` with many files and folders."""
 
 import csv
+import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.photos import make_photo
@@ -40,7 +43,7 @@ def test_there_and_back(run: Run) -> None:
     out, err = run("compress", "photos", "-o", "out", "-r", "-c", "webp", "-q", "50", "--jobs", "2", "-v", code=1)
     assert "4 files compressed" in out
     assert "mean MS-SSIM 0." in out
-    assert "photos/deep/c.webp -> deep/c.webp: webp quality 50" in out
+    assert "photos/deep/c.webp -> out/deep/c.webp: webp quality 50" in out
     assert "notes.txt" in err
     assert "broken.png is damaged" in err
     with open("out/errors.csv", newline="") as file:
@@ -129,3 +132,40 @@ def test_an_edited_picture_of_the_same_size_is_done_again(run: Run) -> None:
     assert picture.stat().st_size == size
     run("compress", "photos/flat.bmp", "-c", "webp", "-o", "out/", "--resume")
     assert output.read_bytes() != before
+
+
+def test_a_name_with_line_ends_stays_one_line(run: Run) -> None:
+    name = "photos/a\tb\nc.png"
+    make_photo(40, 32).save(name)
+    shown = "photos/a\\u0009b\\u000ac.png -> out/a\\u0009b\\u000ac.webp"
+    assert shown in run("compress", "photos", "-c", "webp", "-o", "out", "--dry-run")[0].splitlines()
+    assert f"{shown}: webp quality 75" in run("compress", name, "-c", "webp", "-o", "out/", "-v")[0]
+    listed = run("info", "out")[0].splitlines()
+    assert len(listed) == 3
+    assert listed[1].startswith("out/a\\u0009b\\u000ac.webp  webp")
+    assert "\\u000ac.webp" in run("compress", name, "-c", "webp")[0].splitlines()[0]
+
+
+def test_a_folder_that_cannot_be_read_stops_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
+
+    def guarded(path: str) -> Any:
+        if str(path).endswith("deep"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    _, err = run("compress", "photos", "-o", "out", "-r", "-c", "webp", "--dry-run")
+    assert "Failed: The folder photos/deep cannot be read: check its permissions." in err
+    out, err = run("compress", "photos", "-o", "out", "-r", "-c", "webp", "--jobs", "1", code=1)
+    assert "3 files compressed" in out
+    with open("out/errors.csv", newline="") as file:
+        assert "photos/deep" in [line["source"] for line in csv.DictReader(file)]
+    assert "photos/deep cannot be read" in run("compress", "photos/deep", "-o", "out", code=2)[1]
+
+
+def test_lists_of_many_names_end(run: Run) -> None:
+    for number in range(7):
+        Path(f"photos/{number}.txt").write_text("no picture")
+    err = run("compress", "photos", "-o", "out", "--dry-run")[1]
+    assert "8 files (0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 3 more)." in err

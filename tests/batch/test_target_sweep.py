@@ -51,6 +51,8 @@ def test_command(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [(line["codec"], line["images"]) for line in lines] == [("jpeg", "2"), ("webp", "2")]
     assert all(float(line["bytes"]) > 100 and float(line["tries"]) > 1 for line in lines)
     (photos / "c.png").write_bytes(b"broken")
+    assert main(asked) == 2
+    assert "go on with --resume, or choose another folder." in capsys.readouterr().err
     assert main([*asked, "--resume"]) == 0
     assert "1 failed" in capsys.readouterr().out
     for more, sentence in (

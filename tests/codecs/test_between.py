@@ -4,10 +4,13 @@ import math
 
 import pytest
 from helpers.photos import make_photo
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from beholder import codecs
 from beholder.codecs.base import Codec
+from beholder.codecs.between import close_in
 from beholder.errors import BadOptionError
 from beholder.metrics import psnr
 
@@ -62,6 +65,29 @@ def test_rnn_scales_its_steps_between_qualities_and_beyond_them(alpha: float, ph
     for quality in (-0.1, 9.1, math.inf, math.nan):
         with pytest.raises(BadOptionError, match=r"(outside the scale|is not possible)"):
             codec.encode_between(photo, quality, alpha=alpha)
+
+
+@given(st.floats(0, 9))
+def test_files_of_equal_settings_are_known(quality: float) -> None:
+    codec = codecs.get("rnn")
+    nearest = min(max(math.floor(quality + 0.5), 1), 8)
+    iterations, step_scale = codec.settings_between(quality)  # type: ignore[misc]
+    assert iterations == nearest
+    assert codec.settings_between(float(nearest)) == (nearest, 0)
+    assert (step_scale > 0) - (step_scale < 0) in (0, (nearest > quality) - (nearest < quality))
+
+
+def test_no_settings_are_tried_twice() -> None:
+    tried = []
+
+    def distance(quality: float) -> tuple[bool, float]:
+        tried.append(quality)
+        return quality >= 0.77, quality - 0.77
+
+    close_in(distance, (0.0, -0.77), (1.0, 0.23), lambda: False, 50, lambda quality: round(8 * quality))
+    steps = [round(8 * quality) for quality in tried]
+    assert len(set(steps)) == len(steps) <= 7
+    assert 6 in steps
 
 
 def test_other_codecs_end_with_their_scale(photo: Image.Image) -> None:

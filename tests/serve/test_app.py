@@ -20,10 +20,12 @@ import beholder
 from beholder import api
 from beholder.cli import main
 from beholder.codecs.rnn import bitstream
+from beholder.weights import OBSERVERS
 
 pytest.importorskip("starlette", reason="the extra web is not installed")
 pytest.importorskip("httpx2", reason="httpx2 is not installed")
 
+import anyio
 from starlette.testclient import TestClient
 
 from beholder.serve.app import Limits, create_app
@@ -197,6 +199,30 @@ def test_hostile_upload_gets_a_sentence(kind: str, path: str, client: TestClient
     assert "Traceback" not in sentence
 
 
+@pytest.mark.parametrize(("size", "taken"), [(3, 3), (8, 8), (9, 0), (None, 9)])
+def test_whoever_sends_too_much_reads_why(size: int | None, taken: int) -> None:
+    """Who is cut off while sending gets a broken connection in place of the answer.  Sizes are in limits."""
+    limit = 1 << 16
+    messages = [{"type": "http.request", "body": bytes(limit), "more_body": True} for _ in range(size or 20)]
+    messages[-1]["more_body"] = False
+    left, sent = iter(messages), []
+
+    async def receive() -> Any:
+        sent.append("taken")
+        return next(left)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"localhost")] + ([(b"content-length", str(size * limit).encode())] if size else [])
+    scope = {"type": "http", "method": "POST", "path": "/api/look", "raw_path": b"/api/look", "query_string": b""}
+    app = create_app(Limits(bytes=limit))
+    anyio.run(app, {**scope, "headers": headers, "http_version": "1.1"}, receive, send)
+    start = next(k for k, message in enumerate(sent) if message != "taken")
+    assert sent[start]["status"] == 413
+    assert start == taken
+
+
 def test_upload_without_length_is_bounded(client: TestClient) -> None:
     parts = (bytes(1 << 16) for _ in range(40))
     assert client.post("/api/look", content=parts).status_code == 413
@@ -213,6 +239,7 @@ def test_upload_without_length_is_bounded(client: TestClient) -> None:
         ({"effort": "7"}, "effort"),
         ({"speed": "1"}, "no option"),
         ({"target": "smallest", "value": "1"}, "no target"),
+        ({"target": "keep-label", "value": str(OBSERVERS / "squeezenet.onnx")}, "no classifier"),
     ],
 )
 def test_wrong_option_gets_a_sentence(query: dict[str, str], words: str, client: TestClient, photo: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -120,3 +121,9 @@ def test_the_module_is_built_from_its_sources(tmp_path: Path) -> None:
         assert path.read_text() == (DECODER / path.name).read_text(), path.name
     for path in (ROOT / "web" / "static").iterdir():
         assert path.read_text() == (DECODER / path.name).read_text(), path.name
+    scripts = json.loads((ROOT / "web" / "package.json").read_text())["scripts"]
+    for name in ("kernels", "kernels-relaxed"):
+        program, *options = scripts[name].split()
+        options[options.index("-o") + 1] = str(tmp_path / f"{name}.wasm")
+        subprocess.run([compiler.with_name(program), *options], cwd=ROOT / "web", check=True, timeout=300)
+        assert (tmp_path / f"{name}.wasm").read_bytes() == (DECODER / f"{name}.wasm").read_bytes(), name

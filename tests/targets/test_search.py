@@ -57,6 +57,47 @@ def test_few_tries_on_a_long_scale() -> None:
     assert find(ToyCodec(sizes, errors), grey(), MaxBytes(50)).tries <= 10
 
 
+@pytest.mark.parametrize("steps", [10, 100, 1000])
+def test_an_impossible_metric_takes_few_tries(steps: int) -> None:
+    codec = ToyCodec(list(range(10, 10 + steps)), [1 + (steps - k) * 90 // steps for k in range(steps)])
+    found = find(codec, grey(), Psnr(90.0))
+    assert not found.reached
+    assert found.quality == steps - 1
+    assert found.tries <= 6
+
+
+def test_an_impossible_metric_out_of_order_is_looked_for_everywhere() -> None:
+    errors = [9] * 100
+    errors[69], errors[99] = 2, 20
+    found = find(ToyCodec(list(range(10, 110)), errors), grey(), Psnr(90.0))
+    assert (found.reached, found.quality) == (False, 69)
+    assert found.tries <= 20
+
+
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=60), st.integers(1, 100), st.integers(5, 120))
+def test_best_of_so_many_bytes(errors: list[int], error: int, most: int) -> None:
+    errors = sorted(errors, reverse=True)
+    sizes = [10 + 2 * k for k in range(len(errors))]
+    found = find(ToyCodec(sizes, errors), grey(), Psnr(psnr_of(error) - 1e-9), most=most)
+    useful = [k for k, size in enumerate(sizes) if size <= most]
+    good = [k for k in useful if errors[k] <= error]
+    if good:
+        assert found.quality == min(good)
+    else:
+        assert errors[found.quality] == min(errors[k] for k in useful or [0])
+        assert found.reached is (errors[found.quality] <= error)
+
+
+def test_rnn_tries_no_file_twice(photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    codec, made = codecs.get("rnn"), []
+    encode = type(codec).encode_between
+    monkeypatch.setattr(type(codec), "encode_between", lambda *a, **k: made.append(encode(*a, **k)) or made[-1])
+    for target in (MsSsim(0.95), Bpp(0.5), Psnr(26)):
+        made.clear()
+        find(codec, photo, target)
+        assert len(set(made)) == len(made) > 3
+
+
 def test_a_success_below_failures_is_found() -> None:
     errors = [9] * 40
     for good in (12, 16, 18, *range(20, 40)):

@@ -27,6 +27,8 @@ class Item:
     source: Path
     stem: Path
     """Path of the result without its suffix; relative to the folder of the results if there is one."""
+    error: str | None = None
+    """Reason why nothing can be done with it: a folder in a folder that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ def collect(
     """
     folders = [Path(name) for name in names if os.path.isdir(name)]
     found: list[tuple[Path, Path]] = []
+    unread: list[Path] = []
     passed_over: list[Path] = []
     for path in dict.fromkeys(map(Path, names)):
         if not os.path.isdir(path):
@@ -67,21 +70,24 @@ def collect(
                 raise BadImageError(f"There is no file {path}: check the path.")
             found.append((path, path.parent if output is None else Path()))
             continue
-        for source in _walk(path, output, recursive):
+        closed: list[Path] = []
+        for source in _walk(path, output, recursive, closed):
             if not os.path.isfile(source) or not _is_wanted(source, wanted):
                 passed_over.append(source)
                 continue
             inside = source.parent.relative_to(path)
             parent = source.parent if output is None else _home(path, folders) / inside
             found.append((source, parent))
-    if not found:
+        unread += closed
+    if not found and not unread:
         places = ", ".join(map(str, folders))
         deeper = "" if recursive else ", or search the folders in it with --recursive"
         raise BadImageError(f"There is nothing to do in {places}: name a folder with files for this command{deeper}.")
     once: dict[str, tuple[Path, Path]] = {}
     for source, parent in found:
         once.setdefault(os.path.realpath(source), (source, parent))
-    return Plan(tuple(_named(list(once.values()))), tuple(passed_over))
+    failed = [Item(path, path, f"The folder {path} cannot be read: check its permissions.") for path in unread]
+    return Plan((*_named(list(once.values())), *failed), tuple(passed_over))
 
 
 def _home(folder: Path, folders: Sequence[Path]) -> Path:
@@ -89,24 +95,23 @@ def _home(folder: Path, folders: Sequence[Path]) -> Path:
     return Path() if len(folders) == 1 else Path(os.path.basename(os.path.abspath(folder)))
 
 
-def _walk(folder: Path, output: Path | None, recursive: bool) -> Iterator[Path]:
-    """The files of ``folder`` that are not hidden, in alphabetical order."""
+def _walk(folder: Path, output: Path | None, recursive: bool, closed: list[Path]) -> Iterator[Path]:
+    """The files of ``folder`` that are not hidden, in alphabetical order.  Unreadable folders go to ``closed``."""
     own = None if output is None else os.path.realpath(output)
-    try:
-        for root, inner, files in os.walk(folder, onerror=_refuse):
-            kept = [name for name in inner if not name.startswith(".")]
-            inner[:] = sorted(name for name in kept if os.path.realpath(os.path.join(root, name)) != own)
-            if not recursive:
-                inner.clear()
-            for name in sorted(files):
-                if not name.startswith(".") and name not in OWN:
-                    yield Path(root, name)
-    except OSError as error:
-        raise BadImageError(f"{folder} cannot be read ({error.strerror or error}): check the path.") from None
 
+    def refuse(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise BadImageError(f"{folder} cannot be read ({error.strerror or error}): check the path.")
+        closed.append(Path(error.filename))
 
-def _refuse(error: OSError) -> None:
-    raise error
+    for root, inner, files in os.walk(folder, onerror=refuse):
+        kept = [name for name in inner if not name.startswith(".")]
+        inner[:] = sorted(name for name in kept if os.path.realpath(os.path.join(root, name)) != own)
+        if not recursive:
+            inner.clear()
+        for name in sorted(files):
+            if not name.startswith(".") and name not in OWN:
+                yield Path(root, name)
 
 
 def _is_wanted(path: Path, wanted: Wanted) -> bool:

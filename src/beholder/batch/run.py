@@ -147,7 +147,8 @@ def check_new(task: Task, items: Sequence[Item], folder: Path | None) -> None:
         more = f" and {len(there) - 1:,} more" if len(there) > 1 else ""
         verb = "exist" if more else "exists"
         on = "go on with --resume, or " if folder is not None else ""
-        raise OutputError(f"{there[0]}{more} {verb} already: {on}overwrite with --force.")
+        other = "overwrite with --force" if task.overwrites else "choose another folder"
+        raise OutputError(f"{there[0]}{more} {verb} already: {on}{other}.")
 
 
 def existing(task: Task, item: Item, folder: Path | None) -> Path | None:
@@ -243,6 +244,8 @@ def _drain(
 
 def do(task: Task, item: Item, folder: Path | None, force: bool) -> Row:
     """Do one file in a worker process; whatever goes wrong is told in the row."""
+    if item.error is not None:
+        return Row(str(item.source), error=item.error)
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", BeholderWarning)

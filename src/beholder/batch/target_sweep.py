@@ -35,6 +35,7 @@ class TargetSweep(Task):
     """Find each codec's file for each target, and write what was found to a JSON file for each image."""
 
     verb: ClassVar[str] = "examined"
+    overwrites: ClassVar[bool] = False
 
     codecs: tuple[str, ...]
     alphas: tuple[float, ...]

@@ -17,7 +17,7 @@ from PIL import Image
 
 from beholder import api, codecs
 from beholder.codecs import AUTO
-from beholder.codecs.base import Codec
+from beholder.codecs.base import Codec, check_alpha
 from beholder.errors import BadFileError, BadOptionError, NotAvailableError, OutputError
 from beholder.evaluation.metadata import file_bytes
 from beholder.files import save_atomically
@@ -68,6 +68,8 @@ class Task(ABC):
 
     verb: ClassVar[str]
     """In the words of progress and summary: ``compressed``."""
+    overwrites: ClassVar[bool] = True
+    """Whether the command has the option ``--force``."""
 
     @abstractmethod
     def describe(self) -> str:
@@ -126,8 +128,10 @@ class Compress(Task):
         contestants = self.contestants()
         if self.codec == AUTO and self.target is None:
             raise BadOptionError("--codec auto chooses by a target: add one, such as --bpp 0.5 or --ms-ssim 0.97.")
+        check_alpha(self.alpha)
+        codecs.tell_useless(contestants, self.alpha)
         for codec in contestants:
-            codecs.check_options(codec, self.alpha, self.quality)
+            codec.scale.check(codec.name, self.quality)
             reason = codec.unavailable()
             if reason is not None:
                 raise NotAvailableError(reason)

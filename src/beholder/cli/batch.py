@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from beholder.cli import files, progress
+from beholder.cli.streams import one_line
 from beholder.errors import BadOptionError, InterruptedWorkError
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _with_progress(task: Task, plan: Plan, folder: Path | None, options: Options
 
     def tell(row: Row) -> None:
         if options.verbose and not options.as_json:
-            print(_line(row), flush=True)
+            print(one_line(_line(row, folder)), flush=True)
 
     try:
         with progress.counted("files", hidden=options.quiet) as show:
@@ -150,10 +151,14 @@ def _with_progress(task: Task, plan: Plan, folder: Path | None, options: Options
 def _rehearse(task: Task, plan: Plan, folder: Path | None) -> None:
     suffixes = task.suffixes()
     suffix = suffixes[0] if len(suffixes) == 1 else ".*"
-    for item in plan.items:
+    fine = [item for item in plan.items if item.error is None]
+    for item in fine:
         target = (folder or Path()) / item.stem.parent / (item.stem.name + suffix)
-        print(f"{item.source} -> {target}" if suffixes else str(item.source))
-    print(f"{_count(len(plan.items))} would be {task.verb}; nothing was written.")
+        print(one_line(f"{item.source} -> {target}" if suffixes else item.source))
+    print(f"{_count(len(fine))} would be {task.verb}; nothing was written.")
+    for item in plan.items:
+        if item.error is not None:
+            _say(f"Failed: {item.error}")
 
 
 def _show(task: Task, summary: Summary, rows: Sequence[Row], folder: Path | None) -> None:
@@ -162,7 +167,7 @@ def _show(task: Task, summary: Summary, rows: Sequence[Row], folder: Path | None
     if not task.suffixes():
         lines = [
             (
-                row.source,
+                one_line(row.source),
                 str(row.codec),
                 f"{row.width} x {row.height}",
                 f"{row.bytes_before:,}",
@@ -193,9 +198,8 @@ def _total(task: Task, summary: Summary, rows: Sequence[Row], folder: Path | Non
 
 def _tell_passed_over(plan: Plan) -> None:
     if plan.passed_over:
-        names = ", ".join(path.name for path in plan.passed_over[:_SHOWN])
-        more = ", ..." if len(plan.passed_over) > _SHOWN else ""
-        _say(f"Left out, being of no known kind: {_count(len(plan.passed_over))} ({names}{more}).")
+        names = _first([path.name for path in plan.passed_over])
+        _say(f"Left out, being of no known kind: {_count(len(plan.passed_over))} ({names}).")
 
 
 def _tell_notes(summary: Summary) -> None:
@@ -217,22 +221,25 @@ def _tell_failures(summary: Summary) -> None:
     if summary.errors is not None:
         _say(f"{_count(len(summary.failures))} failed, listed in {summary.errors}.")
     if summary.missed:
-        _say(f"{_count(len(summary.missed))} missed the target; each is the nearest to it: {_names(summary.missed)}.")
+        names = _first([row.source for row in summary.missed])
+        _say(f"{_count(len(summary.missed))} missed the target; each is the nearest to it: {names}.")
 
 
-def _names(rows: Sequence[Row]) -> str:
-    return ", ".join(row.source for row in rows[:_SHOWN]) + (", ..." if len(rows) > _SHOWN else "")
+def _first(names: Sequence[str]) -> str:
+    rest = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def _error(row: Row) -> str:
     return str(row.error) if row.source in str(row.error) else f"{row.source}: {row.error}"
 
 
-def _line(row: Row) -> str:
+def _line(row: Row, folder: Path | None) -> str:
     if row.error is not None:
         return f"failed: {_error(row)}"
     parts = [f"{row.codec}"] + ([f"quality {row.quality:.4g}"] if row.quality is not None else [])
-    text = f"{row.source}" + (f" -> {row.output}" if row.output else "") + f": {' '.join(parts)}"
+    output = "" if row.output is None else f" -> {row.output if folder is None else folder / row.output}"
+    text = f"{row.source}{output}: {' '.join(parts)}"
     if row.bytes_before is not None and row.bytes_after is not None:
         text += f", {row.bytes_before:,} -> {row.bytes_after:,} bytes"
     if row.bpp is not None:
@@ -271,4 +278,4 @@ def _size(count: int) -> str:
 
 
 def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
+    print(one_line(sentence), file=sys.stderr, flush=True)

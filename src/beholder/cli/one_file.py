@@ -11,6 +11,7 @@ import typer
 
 from beholder.cli import files, progress, targets
 from beholder.cli.batch import EXIT_PARTLY, Options
+from beholder.cli.streams import one_line
 
 if TYPE_CHECKING:
     from beholder.batch.tasks import Compress, Decompress
@@ -33,7 +34,8 @@ def compress(task: Compress, image: str, output: str | None, options: Options) -
     for contestant in contestants:
         files.check_output(_output(image, output, contestant, chosen), image, options.force)
     if options.dry_run:
-        print(f"{image} -> {_output(image, output, codec, False) if not chosen else 'a file of the best codec'}")
+        where = "a file of the best codec" if chosen else _output(image, output, codec, chosen)
+        print(one_line(f"{image} -> {where}"))
         print("Nothing was written.")
         return
     what = "Searching" if task.target is not None else "Optimising" if task.effort else "Compressing"
@@ -89,7 +91,8 @@ def decompress(task: Decompress, file: str, output: str, options: Options) -> No
 
     files.check_output(output, file, options.force)
     if options.dry_run:
-        print(f"{file} -> {output}\nNothing was written.")
+        print(one_line(f"{file} -> {output}"))
+        print("Nothing was written.")
         return
     data = read_file(files.read_stdin() if file == files.STREAM else file)
     codec = api.recognise(data, task.model)
@@ -107,7 +110,7 @@ def decompress(task: Decompress, file: str, output: str, options: Options) -> No
 
 def say(output: str, line: str) -> None:
     """Print a line for people, beside the data if those go to standard output."""
-    print(line, file=sys.stderr if output == files.STREAM else sys.stdout)
+    print(one_line(line), file=sys.stderr if output == files.STREAM else sys.stdout)
 
 
 def _output(image: str, output: str | None, codec: Codec, chosen: bool) -> str:

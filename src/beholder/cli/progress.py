@@ -131,14 +131,16 @@ class _Log:
             return
         self._last = now
         left = (total - done) * (now - self._start) / max(fresh, 1)
-        rest = f", about {_duration(left)} left" if fresh and done < total else ""
+        rest = f", {_duration(left)} left" if fresh and done < total else ""
         broken = f", {failed:,} failed" if failed else ""
         print(f"{done:,} of {total:,} {self._what}{broken}{rest}", file=sys.stderr, flush=True)
 
 
 def _duration(seconds: float) -> str:
     minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{max(minutes, 1)} min"
+    if seconds < 60:
+        return "less than a minute"
+    return f"about {minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"about {minutes} min"
 
 
 def terminal() -> Console:

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 # C0 and C1 but for tab and line feed, and what changes the direction or the lines of text (Unicode 15, 23.2).
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_BREAK = re.compile("[\t\n]")
 # They move the cursor on purpose; rich gets its texts through `console.SafeConsole`.
 _TRUSTED = ("rich", "keras")
 
@@ -23,6 +24,11 @@ _TRUSTED = ("rich", "keras")
 def printable(text: str) -> str:
     """``text`` with control characters written as ``\\u`` and four hexadecimal digits."""
     return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def one_line(name: object) -> str:
+    """The name of a file as part of a line: printable, tabs and line ends included."""
+    return _BREAK.sub(lambda match: f"\\u{ord(match[0]):04x}", printable(str(name)))
 
 
 class PrintableStream:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import SupportsIndex
 from beholder.codecs.base import Codec, QualityScale, check_alpha
 from beholder.errors import BadFileError, BadOptionError, NotAvailableError, note
 
-__all__ = ["AUTO", "Codec", "QualityScale", "check_options", "get", "names", "open_codec", "recognise"]
+__all__ = ["AUTO", "Codec", "QualityScale", "check_options", "get", "names", "open_codec", "recognise", "tell_useless"]
 
 AUTO = "auto"
 """The name that stands for the best codec for a target."""
@@ -121,9 +121,17 @@ def check_options(codec: Codec, alpha: float, quality: SupportsIndex | None) -> 
     """
     codec.scale.check(codec.name, quality)
     check_alpha(alpha)
-    useless = codec.without_effect(alpha)
-    if useless is not None:
-        note(useless)
+    tell_useless([codec], alpha)
+
+
+def tell_useless(contestants: Iterable[Codec], alpha: float) -> None:
+    """Tell which options have no effect.  Of several codecs one that takes alpha is enough to give it one."""
+    contestants = list(contestants)
+    taken = any(codec.takes_alpha for codec in contestants)
+    for codec in contestants:
+        useless = codec.without_effect(alpha if codec.takes_alpha or not taken else 0.0)
+        if useless is not None:
+            note(useless)
 
 
 def recognise(data: bytes) -> Codec:

@@ -10,7 +10,7 @@ import contextlib
 import math
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex
 
@@ -169,6 +169,10 @@ class Codec(ABC):
         check_alpha(alpha)
         self._require(self.unavailable())
         return self._encode_between(self._storable(image), quality, alpha)
+
+    def settings_between(self, quality: float) -> Hashable:
+        """Settings that :meth:`encode_between` uses at a quality: where they are equal, so are the files."""
+        return quality
 
     def _encode_between(self, image: Image.Image, quality: float, alpha: float) -> bytes:
         """Compress at a quality that is not whole, for codecs that are ``fine``; here those whose encoder takes it."""

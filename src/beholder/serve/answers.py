@@ -190,6 +190,10 @@ def _find(data: bytes, choice: Choice) -> tuple[str, float, str]:
     if choice.quality is not None:
         raise BadOptionError("A quality and a target are given: choose one of them.")
     make, kind, _ = TARGETS[choice.target]
+    known = [observer.info.name for observer in ready_observers()]
+    # On the command line it may be the path of a file; files of the server are none of a visitor's business.
+    if make is KeepLabel and choice.value not in known:
+        raise BadOptionError(f"There is no classifier {choice.value[:40]!r} here: choose from {', '.join(known)}.")
     target = make(parse(choice.target, choice.value, kind))
     # The figures are those of pixels: a file without the photo's metadata.
     image = strip_metadata(open_image(data))

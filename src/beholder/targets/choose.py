@@ -57,7 +57,8 @@ def choose(
     """Search with every codec and take the best file.
 
     For a quality that is the smallest file that reaches it.  For a rate, where all files are about as large, it is
-    the one with the highest MS-SSIM.  If no codec reaches the target, the nearest to it wins.
+    the one with the highest MS-SSIM.  If no codec reaches the target, the nearest to it wins.  Once a file reaches a
+    metric, later codecs get no more bytes than that, so their files mostly miss it.
 
     Args:
         contestants: one or more available codecs.
@@ -82,7 +83,8 @@ def choose(
             progress(over, before + total * codecs)
 
         try:
-            found.append(find(codec, image, target, alpha=alpha, progress=tell))
+            most = min((len(file.data) for file in found if file.reached), default=None)
+            found.append(find(codec, image, target, alpha=alpha, most=most, progress=tell))
         except (BadImageError, NotAvailableError) as error:
             left_out.append((codec.name, str(error)))
     if not found:

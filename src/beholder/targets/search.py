@@ -3,11 +3,13 @@
 ``rnn`` above alpha 0 writes all its qualities in one encoding, so to keep a label each prefix is measured from the
 smallest on. The first that keeps it is the smallest.
 
-Other files are made for each quality, and the search bisects.  Bisection takes files to get better and larger with
-quality, and they do not always: a classifier may lose a label and find it again.  Hence
+Other files are made for each quality, and the search narrows down where they begin to reach the target: by
+interpolation for sizes and metrics, by halves for labels.  That takes files to get better and larger with quality, and
+they do not always: a classifier may lose a label and find it again.  Hence
 
-- a best quality that fails does not end the search: it looks at qualities spread over the scale first;
-- below the quality where bisection ends, it goes on down until a part of the scale (``QualityTarget.patience``) has
+- a best quality that fails ends the search only if the files so far got nearer to the target with quality, each of
+  them, as is usual for metrics and never certain for labels; else it looks at qualities spread over the scale;
+- below the quality where the search ends, it goes on down until a part of the scale (``QualityTarget.patience``) has
   failed in a row, and begins that count again at each success;
 - of all files that were judged and reach the target, the one with the fewest bytes wins.
 
@@ -19,6 +21,7 @@ file and its neighbour. It interpolates for sizes and metrics, and halves for la
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -55,7 +58,7 @@ class Found:
     target: Target
     score: Score
     tries: int
-    """Number of files that were judged."""
+    """Number of files that were judged, or looked at for their size."""
 
     @property
     def reached(self) -> bool:
@@ -74,6 +77,7 @@ def find(
     target: Target,
     *,
     alpha: float = 0.0,
+    most: int | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Found:
     """The smallest file of ``codec`` that reaches a quality, or the best one that keeps a rate.
@@ -83,10 +87,12 @@ def find(
         image: mode L, LA, RGB or RGBA.
         target: what the file must reach.
         alpha: the observer, for codecs that know one.
+        most: for a metric, larger files than so many bytes are of no use, and are not measured.
         progress: called with how many tries are over, and how many there may be; not whole within a try.
 
     Returns:
-        A file that reaches the target; if none does, the one that comes nearest, with ``reached`` False.
+        A file that reaches the target; if none does, the one that comes nearest, with ``reached`` False.  With ``most``
+        that is the best of so many bytes.
 
     Raises:
         BeholderError: the image does not fit into the codec, or the target cannot be measured.
@@ -98,7 +104,11 @@ def find(
         _first(files)
     else:
         assert isinstance(target, QualityTarget)
-        _smallest(files, max(1, math.ceil(target.patience * files.count)))
+        end = files.count
+        if most is not None and target.close is not None:
+            end = max(1, _border(lambda step: files.larger(step, most), files.count))
+        if end == files.count or files.reaches(end - 1):
+            _smallest(files, end, max(1, math.ceil(target.patience * files.count)))
     if codec.fine and files.count <= _COARSE:
         files.refine(isinstance(target, RateTarget), target.close)
     reached = [file for file in files.tried if file.score.reached]
@@ -108,7 +118,7 @@ def find(
         best = max(reached, key=lambda file: file.place)
     else:
         best = min(reached, key=lambda file: (len(file.data), -file.score.rank))
-    return Found(best.data, codec.name, best.quality, alpha, *image.size, target, best.score, len(files.tried))
+    return Found(best.data, codec.name, best.quality, alpha, *image.size, target, best.score, files.tries)
 
 
 @dataclass(frozen=True)
@@ -145,6 +155,7 @@ class _Files:
         self._data: dict[int, bytes] = {}
         self._judged: dict[int, _File] = {}
         self._between: list[_File] = []
+        self._sizes: dict[int, int] = {}
         self._progress = progress
         # Bisection and its end.
         self._expected = len(self.ladder).bit_length() + (_HALVINGS if self.at_once else _RATE_PATIENCE)
@@ -161,17 +172,26 @@ class _Files:
     def tried(self) -> list[_File]:
         return [*self._judged.values(), *self._between]
 
+    @property
+    def tries(self) -> int:
+        """Number of files that were judged, or looked at for their size."""
+        return len(self._judged.keys() | self._sizes.keys()) + len(self._between)
+
     def __getitem__(self, step: int) -> _File:
         if step not in self._judged:
-            if step not in self._data:
-                self._data[step] = self._make(self.ladder[step])
-            data = self._data.pop(step)
+            data = self._file(step)
+            del self._data[step]
             self._judged[step] = _File(step, self.ladder[step], data, self._measure(data))
             self._tell(0, 1)
         return self._judged[step]
 
+    def _file(self, step: int) -> bytes:
+        if step not in self._data:
+            self._data[step] = self._make(self.ladder[step])
+        return self._data[step]
+
     def refine(self, larger: bool, close: float | None) -> None:
-        """Judge files between the best that was found and its neighbour, the larger one or the smaller one."""
+        """Side files between the best that was found and its neighbour, the larger one or the smaller one."""
         reached = [step for step, file in self._judged.items() if file.score.reached]
         if not reached:
             return
@@ -199,7 +219,8 @@ class _Files:
 
         below, above = sorted(ends.values(), key=lambda file: file.place)
         tries = _HALVINGS if below.score.distance is None else _TRIES
-        close_in(distance, (below.quality, below.score.distance), (above.quality, above.score.distance), enough, tries)
+        under, over = ((file.quality, file.score.distance) for file in (below, above))
+        close_in(distance, under, over, enough, tries, self._codec.settings_between)
 
     def _make(self, quality: float) -> bytes:
         with self._codec.watched(self._tell):
@@ -207,11 +228,33 @@ class _Files:
 
     def _tell(self, done: int, total: int) -> None:
         """Tell how far the search is after so many steps of the try that is going on."""
-        over = len(self.tried) + done / max(total, 1)
+        over = self.tries + done / max(total, 1)
         self._progress(over, max(self._expected, over + 1))
 
     def reaches(self, step: int) -> bool:
         return self[step].score.reached
+
+    def quality(self, step: int) -> tuple[bool, float | None]:
+        """Whether a step reaches the target, and its distance from it."""
+        score = self[step].score
+        return score.reached, score.distance
+
+    def excess(self, step: int) -> tuple[bool, float | None]:
+        """Whether a step misses the target, being too large, and its distance from it."""
+        score = self[step].score
+        return not score.reached, score.distance
+
+    def larger(self, step: int, size: int) -> tuple[bool, float]:
+        """Whether the file of a step has more bytes than ``size``, and the logarithm of the ratio; it is not judged."""
+        if step not in self._sizes:
+            self._sizes[step] = len(self[step].data if step in self._judged else self._file(step))
+        return self._sizes[step] > size, math.log(self._sizes[step] / size)
+
+    def in_order(self) -> bool:
+        """Whether the judged files come nearer to the target with quality, and how near they are is known."""
+        judged = [self._judged[step].score for step in sorted(self._judged)]
+        known = all(score.distance is not None for score in judged)
+        return known and all(one.rank <= other.rank for one, other in itertools.pairwise(judged))
 
 
 def _measure(target: Target, image: Image.Image, codec: Codec) -> Callable[[bytes], Score]:
@@ -223,47 +266,65 @@ def _measure(target: Target, image: Image.Image, codec: Codec) -> Callable[[byte
 
 
 def _first(files: _Files) -> None:
-    """Judge files from the worst on, to the first that reaches the target."""
+    """Side files from the worst on, to the first that reaches the target."""
     for step in range(files.count):
         if files.reaches(step):
             return
 
 
-def _smallest(files: _Files, patience: int) -> None:
-    """Judge the files that a search for the smallest one needs."""
-    top = files.count - 1
-    first = _bisect(files, top)
-    if not files.reaches(first):
+def _smallest(files: _Files, end: int, patience: int) -> None:
+    """Side the files that a search for the smallest one below step ``end`` needs."""
+    first = _border(files.quality, end)
+    if first == end:
+        if files.in_order():
+            return
+        top = end - 1
         sampled = sorted({round(top * k / _SAMPLES) for k in range(_SAMPLES)}, reverse=True)
-        first = _bisect(files, next((step for step in sampled if files.reaches(step)), 0))
+        first = _border(files.quality, next((step for step in sampled if files.reaches(step)), 0))
     step, misses = first - 1, 0
     while step >= 0 and misses < patience:
         misses = 0 if files.reaches(step) else misses + 1
         step -= 1
 
 
-def _bisect(files: _Files, high: int) -> int:
-    """The lowest step that reaches the target, if all above it do, too; ``high`` if none below it does."""
-    low = 0
-    while low < high:
-        middle = (low + high) // 2
-        if files.reaches(middle):
-            high = middle
-        else:
-            low = middle + 1
-    return high
-
-
 def _largest(files: _Files) -> None:
-    """Judge the files that a search for the best one below a size needs."""
-    low, high = 0, files.count - 1
-    while low <= high:
-        middle = (low + high) // 2
-        if files.reaches(middle):
-            low = middle + 1
-        else:
-            high = middle - 1
-    step, misses = low, 0
+    """Side the files that a search for the best one below a size needs."""
+    step, misses = _border(files.excess, files.count), 0
     while step < files.count and misses < _RATE_PATIENCE:
         misses = 0 if files.reaches(step) else misses + 1
         step += 1
+
+
+Side = Callable[[int], tuple[bool, float | None]]
+"""From a step to whether it is above the border, and to its signed distance from it where that is known."""
+
+
+def _border(side: Side, high: int) -> int:
+    """The lowest step below ``high`` that is above the border, if all beyond it are, too; ``high`` if none is.
+
+    The next step is where a line through the two nearest distances meets the border.  It halves the gap where there
+    are no distances, and where two steps in a row have not halved it.
+    """
+    low = -1
+    gaps: list[int] = []
+    distances: dict[int, float] = {}
+    while high - low > 1:
+        gaps.append(high - low)
+        slow = len(gaps) > 2 and 2 * gaps[-1] > gaps[-3]
+        guess = None if slow else _crossing(distances, low, high)
+        step = (low + high) // 2 if guess is None else min(max(math.floor(guess), low + 1), high - 1)
+        above, distance = side(step)
+        if distance is not None:
+            distances[step] = distance
+        low, high = (low, step) if above else (step, high)
+    return high
+
+
+def _crossing(distances: dict[int, float], low: int, high: int) -> float | None:
+    """Where a line through the two distances nearest to the gap from ``low`` to ``high`` is 0."""
+    nearest = sorted(distances, key=lambda step: (max(low - step, step - high, 0), abs(step - low)))[:2]
+    if len(nearest) < 2:
+        return None
+    one, other = sorted(nearest)
+    rise = distances[other] - distances[one]
+    return one - distances[one] * (other - one) / rise if rise > 0 else None

@@ -112,6 +112,9 @@ class Rnn(Codec):
         iterations, step_scale = _between(quality)
         return self._write(image, iterations, alpha, step_scale)
 
+    def settings_between(self, quality: float) -> tuple[int, int]:
+        return _between(quality)
+
     def _write(self, image: Image.Image, quality: int, alpha: float, step_scale: int = 0) -> bytes:
         from beholder.codecs.rnn import encoder
 

@@ -58,6 +58,10 @@ def nearest(codec: Codec, image: Image.Image, size: int, alpha: float = 0.0) -> 
 
     if codec.fine and 0 < low < len(ladder):
         below, above = ((quality, distance(quality)[1]) for quality in (ladder[low - 1], ladder[low]))
-        close_in(distance, below, above, lambda: error(min(files, key=error))[0] <= CLOSE * size, _TRIES)
+
+        def enough() -> bool:
+            return error(min(files, key=error))[0] <= CLOSE * size
+
+        close_in(distance, below, above, enough, _TRIES, codec.settings_between)
     best = min(files, key=error)
     return Sized(best, files[best])
