@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beholder import files
-from beholder.files import LEFTOVER, csv_text, remove_leftovers, replacing, save_atomically, temporary_folder
+from beholder.files import LEFTOVER, csv_text, csv_value, remove_leftovers, replacing, save_atomically, temporary_folder
 
 posix = pytest.mark.skipif(os.name != "posix", reason="locks of POSIX")
 
@@ -135,6 +135,8 @@ def test_a_folder_is_looked_through_once(tmp_path: Path) -> None:
         ("\tx", "'\tx"),
         ("\r=x", " =x"),
         ("a=b", "a=b"),
+        ("'=a", "''=a"),
+        ("'a", "'a"),
         ("-1.5", "-1.5"),
         ("+2e3", "+2e3"),
         (-1.5, "-1.5"),
@@ -153,3 +155,9 @@ def test_no_text_becomes_a_formula(cells: list[str]) -> None:
         for cell in row:
             assert not cell.startswith(("=", "@", "\t", "\r"))
             assert not cell.startswith(("+", "-")) or float(cell) == float(cell) or cell.lower().endswith("nan")
+
+
+@given(st.text(st.sampled_from("'=+-@\t1.e a"), max_size=8))
+def test_a_text_comes_back(text: str) -> None:
+    ((cell,),) = csv.reader(io.StringIO(csv_text([[text]]) or "\n", newline=""))
+    assert csv_value(cell) == text

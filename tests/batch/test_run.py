@@ -111,6 +111,24 @@ def test_resume_does_only_what_is_left(items: list[Item]) -> None:
     assert (again.resumed, again.bytes_after) == (4, summary.bytes_after)
 
 
+def test_names_are_no_formulas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither list gives a spreadsheet a formula, and both are read back as they were."""
+    monkeypatch.chdir(tmp_path)
+    names = ("=SUM('a'!A1)", "'=x", "@y", "-3")
+    for name in names:
+        Path(name).write_text("aa")
+    Path("@y").write_text("broken")
+    items = [Item(Path(name), Path(name)) for name in names]
+    run(Reverse(), items, Path("out"), jobs=1)
+    written = {line["source"] for line in lines(Path("out") / FILES)}
+    assert written == {"'=SUM('a'!A1)", "''=x", "'@y", "-3"}
+    assert [line["source"] for line in lines(Path("out") / ERRORS)] == ["'@y"]
+    Path("@y").write_text("yy")
+    again = run(Reverse(), items, Path("out"), jobs=1, resume=True)
+    assert again.resumed == 3
+    assert [row.source for row in again.rows] == list(names)
+
+
 def test_what_is_refused_before_any_work(items: list[Item]) -> None:
     run(Reverse(), items[:1], Path("out"), jobs=1)
     with pytest.raises(OutputError, match="exists already"):

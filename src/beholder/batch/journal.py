@@ -9,13 +9,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable
 from dataclasses import fields
-from io import StringIO
 from pathlib import Path
 from typing import Any, TextIO
 
 from beholder.batch.tasks import Row
 from beholder.errors import BadOptionError, OutputError
-from beholder.files import save_atomically
+from beholder.files import csv_text, csv_value, save_atomically
 
 FILES = "files.csv"
 ERRORS = "errors.csv"
@@ -39,11 +38,8 @@ class Journal:
         Raises:
             OutputError: the folder cannot be written.
         """
-        text = StringIO()
-        _writer(text).writerow([*_FIELDS, _SETTINGS])
-        for row in done:
-            _writer(text).writerow(self._line(row))
-        save_atomically(self._path, text.getvalue().encode("utf-8", "surrogateescape"))
+        text = csv_text([[*_FIELDS, _SETTINGS], *map(self._line, done)])
+        save_atomically(self._path, text.encode("utf-8", "surrogateescape"))
         self._file = self._path.open("a", encoding="utf-8", errors="surrogateescape", newline="")
 
     def add(self, row: Row) -> None:
@@ -54,7 +50,7 @@ class Journal:
         """
         assert self._file is not None
         try:
-            _writer(self._file).writerow(self._line(row))
+            self._file.write(csv_text([self._line(row)]))
             self._file.flush()
         except OSError as error:
             raise OutputError(f"{self._path} cannot be written ({error.strerror or error}): make room.") from None
@@ -82,7 +78,7 @@ def read(folder: Path, settings: str) -> dict[str, Row]:
             for line in csv.DictReader(file):
                 if line.get(_SETTINGS) is None:  # cut off by an interruption
                     continue
-                if line[_SETTINGS] != settings:
+                if csv_value(line[_SETTINGS]) != settings:
                     raise BadOptionError(
                         f"The files in {folder} were made with other settings ({line[_SETTINGS]}; now {settings}): "
                         "give the same, or another folder."
@@ -104,11 +100,8 @@ def write_errors(folder: Path, rows: Iterable[Row]) -> Path | None:
     if not failed:
         path.unlink(missing_ok=True)
         return None
-    text = StringIO()
-    writer = _writer(text)
-    writer.writerow(["source", "error"])
-    writer.writerows([row.source, row.error] for row in failed)
-    save_atomically(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    text = csv_text([("source", "error"), *((row.source, row.error) for row in failed)])
+    save_atomically(path, text.encode("utf-8", "surrogateescape"))
     return path
 
 
@@ -126,11 +119,7 @@ def _row(line: dict[str, Any]) -> Row | None:
             elif name == "reached":
                 values[name] = text == "True"
             else:
-                values[name] = text
+                values[name] = csv_value(text)
         return Row(**values)
     except (KeyError, ValueError, TypeError):
         return None
-
-
-def _writer(file: TextIO | StringIO) -> Any:
-    return csv.writer(file, lineterminator="\n")

@@ -6,12 +6,10 @@ them. The agreement of the others tells whether a label that one network keeps i
 
 from __future__ import annotations
 
-import csv
 import functools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,7 +18,7 @@ from beholder.batch.run import Summary
 from beholder.batch.tasks import Compress, Row, Task
 from beholder.codecs.base import Codec
 from beholder.errors import BadFileError, NotAvailableError, OutputError
-from beholder.files import save_atomically
+from beholder.files import csv_text, save_atomically
 from beholder.limits import limit_pixels
 from beholder.observers import Observer
 from beholder.pictures.modes import strip_metadata
@@ -178,15 +176,13 @@ def _need(key: tuple[str, float | None, str], records: Sequence[dict[str, Any]])
 
 
 def _write(needs: Sequence[Need], folder: Path) -> None:
-    text = StringIO()
     observed = list(needs[0].agrees)
     names = ["codec", "alpha", "target", "images", "bytes", "bpp", "reached", "tries"]
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*names, "agrees_unasked", *(f"agrees_{name}" for name in observed)])
+    rows: list[list[object]] = [[*names, "agrees_unasked", *(f"agrees_{name}" for name in observed)]]
     for need in needs:
         values = asdict(need)
-        writer.writerow([*(values[name] for name in names), need.unasked, *(need.agrees[name] for name in observed)])
-    save_atomically(folder / TABLE, text.getvalue().encode())
+        rows.append([*(values[name] for name in names), need.unasked, *(need.agrees[name] for name in observed)])
+    save_atomically(folder / TABLE, csv_text(rows).encode())
 
 
 def _records(path: Path) -> list[dict[str, Any]]:

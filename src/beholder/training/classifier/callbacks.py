@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import signal
 import time
@@ -14,7 +12,7 @@ from typing import Any
 import keras
 
 from beholder.errors import OutputError
-from beholder.files import save_atomically
+from beholder.files import csv_text, save_atomically
 from beholder.training.classifier import state
 from beholder.training.classifier.batches import Order
 from beholder.training.classifier.module import ClassifierModule
@@ -168,12 +166,10 @@ class Curves(keras.callbacks.Callback):  # type: ignore[misc]
                     tag = f"val/{rest}" if group == "val" else f"train/{name}"
                     self.writer.add_scalar(tag, value, done)
             self.writer.flush()
-        out = io.StringIO()
-        table = csv.DictWriter(out, list(row), lineterminator="\n")
-        table.writeheader()
-        for line in self.checkpoints.progress.history:
-            table.writerow({name: f"{value:.6g}" for name, value in line.items()})
-        save_atomically(self.checkpoints.job.folder / "history.csv", out.getvalue().encode())
+        lines = [
+            [f"{line[name]:.6g}" if name in line else "" for name in row] for line in self.checkpoints.progress.history
+        ]
+        save_atomically(self.checkpoints.job.folder / "history.csv", csv_text([list(row), *lines]).encode())
 
 
 def save_weights(network: Any, path: Path) -> None:
