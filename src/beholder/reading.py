@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from beholder import codecs
-from beholder.codecs.opening import PNG_SIGNATURE, load_picture, tell_frames
+from beholder.codecs.opening import PNG_SIGNATURE, load_picture, scale_clear_grey, tell_frames
 from beholder.errors import BadFileError, BadImageError, BeholderError, NotAvailableError
 from beholder.limits import MAX_FILE_BYTES, check_size
 from beholder.pictures import arrays
@@ -144,7 +145,7 @@ def read_source(source: bytes | bytearray | memoryview | IO[bytes], limit: int =
 def _from_pillow(image: Image.Image) -> Image.Image:
     try:
         check_size(*image.size)
-        result = normalise(image)
+        result = normalise(_with_clear_grey(image))
         tell_frames(image, "The image")
         return result
     except BadFileError as error:
@@ -155,6 +156,19 @@ def _from_pillow(image: Image.Image) -> Image.Image:
         raise BadImageError("The image does not fit into memory: use a smaller image.") from None
     except Exception as error:
         raise _damaged("The image", error) from None
+
+
+def _with_clear_grey(image: Image.Image) -> Image.Image:
+    """Return ``image``, or a copy with the right clear grey of a PNG file of 2 or 4 bits that is not loaded yet."""
+    raw_mode = image.tile[0].args if isinstance(image, ImageFile) and image.format == "PNG" and image.tile else None
+    bits = {"L;2": 2, "L;4": 4}.get(raw_mode) if isinstance(raw_mode, str) else None
+    clear = image.info.get("transparency")
+    if bits is None or not isinstance(clear, int):
+        return image
+    copy = image.copy()
+    copy.format = image.format
+    copy.info["transparency"] = scale_clear_grey(clear, bits)
+    return copy
 
 
 def _read(file: IO[bytes], name: str) -> Image.Image:

@@ -102,7 +102,7 @@ def test_the_usual_gamma_and_colours_are_left_alone(name: bytes, content: bytes)
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        (b"cICP", bytes([12, 13, 0, 1]), "primaries 12, transfer 13"),
+        (b"cICP", bytes([9, 18, 0, 1]), "primaries 9, transfer 18"),
         (b"cICP", bytes([9, 16, 0, 1]), "primaries 9, transfer 16"),
         (b"iCCP", b"x\0\0no zlib stream", "profile that cannot be read"),
     ],

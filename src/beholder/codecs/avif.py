@@ -9,8 +9,10 @@ from typing import Any
 from PIL import Image
 
 from beholder.codecs.base import QualityScale
+from beholder.codecs.boxes import colour_codes
 from beholder.codecs.pillow_codec import PillowCodec, check_side
 from beholder.errors import BadFileError, note
+from beholder.pictures.named_colours import CODES
 
 _MONOCHROME = 0x10
 _SHARPEST = 7
@@ -62,6 +64,8 @@ class Avif(PillowCodec):
                 raise
             image = super()._decode(without, quality)
             note("EXIF data that cannot be read are left out.")
+        if not image.info.get("icc_profile") and (codes := colour_codes(data)):
+            image.info[CODES] = codes
         if _is_monochrome(data) and image.mode in ("RGB", "RGBA"):
             grey = image.convert("LA" if image.mode == "RGBA" else "L")
             grey.info = dict(image.info)

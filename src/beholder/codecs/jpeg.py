@@ -17,6 +17,8 @@ _START_OF_SCAN = b"\xda"
 _END_OF_IMAGE = b"\xd9"
 # Markers without a length: a data byte 0xff (stuffed with 0x00), TEM, restarts and the start of an image.
 _STANDALONE = frozenset(bytes([marker]) for marker in (0x00, 0x01, *range(0xD0, 0xD9)))
+# SOF0 to SOF15 without the tables and the reserved marker in between (C4, C8, CC).
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # A progressive file has about ten scans; each costs a pass over all pixels, so a bomb has thousands.
 _MAX_SCANS = 200
 _MAX_EXIF = 65_533
@@ -73,11 +75,25 @@ class Jpeg(PillowCodec):
         return buffer.getvalue()
 
     def _check_bytes(self, data: bytes) -> None:
+        bits = _bits(data)
+        if bits > 8:
+            raise BadFileError(f"The jpeg file has {bits} bits a sample, which cannot be read: convert it to 8 first.")
         scans, whole = _walk(data)
         if scans > _MAX_SCANS:
             raise BadFileError("The jpeg file has more scans than any picture needs: it is not opened.")
         if not whole:
             raise BadFileError("The jpeg file is truncated: its end marker is missing.")
+
+
+def _bits(data: bytes) -> int:
+    """Return the bits a sample of the first frame header; 8 where there is none."""
+    position = 2
+    while position + 5 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker in _FRAMES:
+            return data[position + 4]
+        position += 1 if marker == 0xFF else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return 8
 
 
 def _walk(data: bytes) -> tuple[int, bool]:

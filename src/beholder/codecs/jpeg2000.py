@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
+from io import BytesIO
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from beholder.codecs.base import QualityScale
 from beholder.codecs.boxes import read_boxes, write_box
 from beholder.codecs.pillow_codec import PillowCodec
-from beholder.errors import BadFileError
+from beholder.errors import BadFileError, NotAvailableError
+from beholder.extras import install_command
+from beholder.limits import check_size
+from beholder.pictures.arrays import to_8_bits
 from beholder.pictures.metadata import EXIF_PREFIX, find_tiff
 
 _JP2 = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
@@ -17,6 +23,8 @@ _CODESTREAM = b"\xff\x4f\xff\x51"
 _END_OF_CODESTREAM = b"\xff\xd9"
 _EXIF_UUID = b"JpgTiffExif->JP2"
 """Identity of the UUID box in which Photoshop, ExifTool and GDAL keep EXIF data."""
+_XMP_UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+_MOST_COMPONENTS = 5
 _RESTRICTED_ICC, _ANY_ICC = 2, 3
 """METH of the colour specification box (I.5.3.3)."""
 
@@ -45,8 +53,10 @@ class Jpeg2000(PillowCodec):
         return _with_metadata(data, image.info.get("icc_profile") or b"", find_tiff(image.info.get("exif") or b""))
 
     def _decode(self, data: bytes, quality: int | None) -> Image.Image:
-        image = super()._decode(data, quality)
-        profile, exif = _read_metadata(data)
+        image = _decode_deep(data) if _is_misread(data) else super()._decode(data, quality)
+        profile, exif, xmp = _read_metadata(data)
+        if xmp:
+            image.info["xmp"] = xmp
         if profile:
             image.info["icc_profile"] = profile
         if exif:
@@ -65,6 +75,42 @@ class Jpeg2000(PillowCodec):
         # OpenJPEG decodes what there is of a truncated codestream and says nothing.
         if data.rfind(_END_OF_CODESTREAM) < max(data.rfind(_CODESTREAM), 0):
             raise BadFileError("The jpeg2000 file is truncated: its end marker is missing.")
+
+
+def _bits(data: bytes) -> list[int]:
+    """Return the bits a sample of each component, as the first marker segment of the codestream says (A.5.1)."""
+    start = max(data.find(_CODESTREAM), 0)
+    count = int.from_bytes(data[start + 40 : start + 42], "big")
+    return [(size & 0x7F) + 1 for size in data[start + 42 : start + 42 + 3 * count : 3]]
+
+
+def _is_misread(data: bytes) -> bool:
+    """Whether Pillow would turn the brightest samples of a file to black: more than 8 bits and several components.
+
+    Pillow 13 rounds such samples to 8 bits without a limit, so that 255.5 becomes 256, which is 0.
+    """
+    bits = _bits(data)
+    return 1 < len(bits) < _MOST_COMPONENTS and max(bits) > 8
+
+
+def _decode_deep(data: bytes) -> Image.Image:
+    if importlib.util.find_spec("imagecodecs") is None:
+        raise NotAvailableError(
+            f"JPEG 2000 files of more than 8 bits in colour need the package imagecodecs: {install_command('jxl')}."
+        )
+    import imagecodecs
+
+    with Image.open(BytesIO(data), formats=("JPEG2000",)) as header:
+        check_size(*header.size)
+        size, mode = header.size, header.mode
+    samples = np.asarray(imagecodecs.jpeg2k_decode(data))
+    bits = max(_bits(data))
+    if samples.dtype.kind == "i":
+        samples = samples.astype(np.int32) + (1 << (bits - 1))
+    if samples.shape != (size[1], size[0], Image.getmodebands(mode)):
+        raise BadFileError(f"The jpeg2000 file holds samples of shape {samples.shape}: convert it first.")
+    pixels = to_8_bits(samples, "The jpeg2000 file", float((1 << bits) - 1))
+    return Image.frombytes(mode, size, np.ascontiguousarray(pixels).data)
 
 
 def _with_metadata(data: bytes, profile: bytes, exif: bytes) -> bytes:
@@ -87,11 +133,11 @@ def _with_metadata(data: bytes, profile: bytes, exif: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _read_metadata(data: bytes) -> tuple[bytes, bytes]:
-    """Return the ICC profile and the EXIF data of a JP2 file; either may be empty."""
-    profile = exif = b""
+def _read_metadata(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return the ICC profile, the EXIF data and the XMP data of a JP2 file; each may be empty."""
+    profile = exif = xmp = b""
     if not data.startswith(_JP2):
-        return profile, exif
+        return profile, exif, xmp
     try:
         for kind, _, body, end in read_boxes(data, "jpeg2000"):
             if kind == b"jp2h":
@@ -101,6 +147,8 @@ def _read_metadata(data: bytes) -> tuple[bytes, bytes]:
                         profile = header[first + 3 : last]
             elif kind == b"uuid" and data[body : body + len(_EXIF_UUID)] == _EXIF_UUID:
                 exif = EXIF_PREFIX + data[body + len(_EXIF_UUID) : end]
+            elif kind == b"uuid" and data[body : body + len(_XMP_UUID)] == _XMP_UUID:
+                xmp = data[body + len(_XMP_UUID) : end]
     except (BadFileError, IndexError):
         pass  # the decoder has the last word on boxes
-    return profile, exif
+    return profile, exif, xmp

@@ -80,7 +80,7 @@ class Jxl(Codec):
         if header.animation:
             note("The jxl file holds more than one picture or page: only the first is used.")
         try:
-            pixels, profile, packed_exif = _decode_pixels(data, header)
+            pixels, profile, packed_exif, xmp = _decode_pixels(data, header)
         except Exception as error:  # the libraries' failures have types of their own
             raise damaged(self.name, error) from None
         if pixels.ndim != 3 or pixels.shape[2] not in _MODES:
@@ -89,24 +89,26 @@ class Jxl(Codec):
         image = Image.frombytes(_MODES[channels], (width, height), np.ascontiguousarray(pixels).data)
         if profile and describe_profile(profile) not in _SRGB:
             image.info["icc_profile"] = profile
+        if xmp:
+            image.info["xmp"] = xmp
         if exif or packed_exif:
             image.info["exif"] = EXIF_PREFIX + (exif or find_tiff(packed_exif[4:]) or packed_exif)
         return image
 
 
-def _decode_pixels(data: bytes, header: Header) -> tuple[NDArray[np.uint8], bytes, bytes]:
-    """Return the first frame (H, W, C) upright in 8 bits, the profile of these pixels, and EXIF data."""
+def _decode_pixels(data: bytes, header: Header) -> tuple[NDArray[np.uint8], bytes, bytes, bytes]:
+    """Return the first frame (H, W, C) upright in 8 bits, the profile of these pixels, EXIF data and XMP data."""
     if importlib.util.find_spec("pyjpegxl") is None:
         note("Without the package pyjpegxl, the colours of jxl files are taken for sRGB.")
-        return _first_frame(data, header), b"", b""
+        return _first_frame(data, header), b"", b"", b""
     if header.animation:  # of which pyjpegxl returns the last frame
         metadata = _decoder().probe(data)
-        return _first_frame(data, header), metadata.icc or b"", metadata.exif or b""
+        return _first_frame(data, header), metadata.icc or b"", metadata.exif or b"", metadata.xmp or b""
     metadata, pixels = _decoder().decode_to_numpy(data)
-    profile, exif = metadata.icc or b"", metadata.exif or b""
-    if header.bits <= 8 and profile and describe_profile(profile) in _LINEAR:
-        # A lossy file with a profile decodes to linear light, for which 8 bits are too few.
-        linear = np.clip(_decoder().decode_to_numpy(data, dtype="float32")[1], 0, 1)
+    profile, exif, xmp = metadata.icc or b"", metadata.exif or b"", metadata.xmp or b""
+    if profile and describe_profile(profile) in _LINEAR:
+        # For linear light, to which a lossy file with a profile decodes, too, 8 bits are too few.
+        linear = np.nan_to_num(np.clip(_decoder().decode_to_numpy(data, dtype="float32")[1], 0, 1))
         colours = linear.shape[2] - bool(metadata.has_alpha)
         light = linear[..., :colours]
         linear[..., :colours] = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
@@ -114,7 +116,7 @@ def _decode_pixels(data: bytes, header: Header) -> tuple[NDArray[np.uint8], byte
     elif pixels.dtype.kind == "f":
         pixels = np.nan_to_num(np.clip(pixels, 0, 1))
     white = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
-    return to_8_bits(pixels, "The jxl file", white), profile, exif
+    return to_8_bits(pixels, "The jxl file", white), profile, exif, xmp
 
 
 def _first_frame(data: bytes, header: Header) -> NDArray[np.uint8]:

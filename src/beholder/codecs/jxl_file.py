@@ -11,6 +11,8 @@ SIGNATURE_BOX = b"\x00\x00\x00\x0cJXL \r\n\x87\n"
 CODESTREAM = b"\xff\x0a"
 
 _FILE_TYPE_BOX = b"\x00\x00\x00\x14ftypjxl \x00\x00\x00\x00jxl "
+_HEADER = 64
+"""Bytes of a codestream that hold its header."""
 _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 
 
@@ -36,19 +38,25 @@ def write_container(codestream: bytes, exif: bytes) -> bytes:
 def open_container(data: bytes) -> tuple[bytes, bytes]:
     """Return the first bytes of the codestream and the EXIF data, from a bare or boxed file.
 
+    The codestream may come in any number of parts, and anything may follow it.
+
     Raises:
-        BadFileError: a box is longer than the file.
+        BadFileError: a box is longer than the file, and the codestream has not begun.
     """
     if data.startswith(CODESTREAM):
-        return data[:64], b""
+        return data[:_HEADER], b""
     start, exif = b"", b""
-    for kind, _, body, end in read_boxes(data, "jxl"):
-        if kind == b"jxlc" and not start:
-            start = data[body : min(body + 64, end)]
-        elif kind == b"jxlp" and not start:
-            start = data[body + 4 : min(body + 68, end)]
-        elif kind == b"Exif" and not exif:
-            exif = data[body + 4 + int.from_bytes(data[body : body + 4], "big") : end]
+    try:
+        for kind, _, body, end in read_boxes(data, "jxl"):
+            if kind == b"jxlc" and not start:
+                start = data[body : min(body + _HEADER, end)]
+            elif kind == b"jxlp" and len(start) < _HEADER:
+                start += data[body + 4 : min(body + 4 + _HEADER, end)]
+            elif kind == b"Exif" and not exif:
+                exif = data[body + 4 + int.from_bytes(data[body : body + 4], "big") : end]
+    except BadFileError:
+        if not start:
+            raise
     return start, exif
 
 

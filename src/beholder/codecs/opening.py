@@ -10,10 +10,11 @@ from importlib import import_module
 from io import BytesIO
 from typing import IO
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from beholder.errors import BadFileError, note
 from beholder.limits import check_size, max_pixels
+from beholder.pictures.named_colours import CODES
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PLUGINS = {"AVIF": "AvifImagePlugin", "JPEG2000": "Jpeg2KImagePlugin", "WEBP": "WebPImagePlugin"}
@@ -21,8 +22,8 @@ _PLUGINS = {"AVIF": "AvifImagePlugin", "JPEG2000": "Jpeg2KImagePlugin", "WEBP": 
 _PNG_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 _PNG_METADATA = _PNG_TEXTS | {b"eXIf", b"iCCP", b"sPLT", b"tIME"}
 
-_CICP_SRGB = bytes([1, 13])  # primaries of BT.709, transfer of sRGB
-
+_SUBFILE, _COLOUR_MAP, _SUB_IFDS = 254, 320, 330
+_REDUCED = 1
 _pillows_limit = threading.Lock()
 
 
@@ -74,6 +75,8 @@ def load_picture(file: IO[bytes], formats: Sequence[str], name: str) -> Image.Im
 def damaged(name: str, error: Exception) -> BadFileError:
     """Return the sentence for a file that a foreign decoder gave up on."""
     detail = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    if isinstance(error, UnidentifiedImageError):  # whose text names an object in memory
+        detail = "its header cannot be read"
     return BadFileError(f"The {name} file is damaged or truncated ({detail}).")
 
 
@@ -83,6 +86,8 @@ def tell_frames(image: Image.Image, name: str) -> None:
     if image.format != "PSD" and getattr(image, "is_animated", False):
         which = "the current one" if image.tell() else "the first"
         note(f"{name} holds more than one picture or page: only {which} is used.")
+    if image.format in ("ICO", "ICNS") and len(image.info.get("sizes", ())) > 1:
+        note(f"{name} holds more than one picture or page: only the largest is used.")
 
 
 def _load(file: IO[bytes], formats: Sequence[str], name: str) -> Image.Image:
@@ -113,24 +118,63 @@ def _open(file: IO[bytes], formats: Sequence[str], name: str) -> Image.Image:
         image.load()
     tell_frames(image, name)
     if image.format == "PNG":
-        _tell_png_colours(file, image, name)
+        _read_png_colours(file, image, name)
+    elif image.format == "BMP":
+        _read_bmp_profile(file, image)
+    elif image.format == "TIFF":
+        _read_tiff_tags(image, name)
+    elif image.format in ("JPEG", "MPO"):
+        segments: list[tuple[str, bytes]] = getattr(image, "applist", [])
+        if not image.info.get("icc_profile") and any(body.startswith(b"ICC_PROFILE\0") for _, body in segments):
+            note(f"{name} has a colour profile of which a part is missing: colours are taken for sRGB.")
     return image
 
 
-def _tell_png_colours(file: IO[bytes], image: Image.Image, name: str) -> None:
-    """Note a colour profile that Pillow drops without a word, and colours that only cICP names."""
+def _read_png_colours(file: IO[bytes], image: Image.Image, name: str) -> None:
+    """Add the codes of cICP to ``info`` and scale a clear grey; note what Pillow drops or rounds without a word."""
     file.seek(len(PNG_SIGNATURE))
     while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
         size = int.from_bytes(head[:4], "big")
+        start = file.tell()
         if head[4:] == b"iCCP" and not image.info.get("icc_profile"):
             note(f"{name} has a colour profile that cannot be read: colours are taken for sRGB.")
-        start = file.tell()
-        if head[4:] == b"cICP" and len(code := file.read(2)) == 2 and code != _CICP_SRGB:
-            note(
-                f"{name} names other colours than sRGB (cICP, primaries {code[0]}, transfer {code[1]}): "
-                "they are taken for sRGB."
-            )
+        elif head[4:] == b"cICP" and len(codes := file.read(2)) == 2:
+            image.info[CODES] = (codes[0], codes[1])
+        elif head[4:] == b"IHDR":
+            clear, bits = image.info.get("transparency"), file.read(9)[8]
+            if isinstance(clear, int) and image.mode == "L" and bits < 8:
+                image.info["transparency"] = scale_clear_grey(clear, bits)
+            elif isinstance(clear, tuple) and bits == 16:
+                note(f"{name} names a clear colour in 16 bits a sample: it is looked for in 8.")
         file.seek(start + size + 4)
+
+
+def scale_clear_grey(clear: int, bits: int) -> int:
+    """Return a PNG file's clear grey of 2 or 4 bits in the 8 bits to which Pillow scales the pixels alone."""
+    return clear * 255 // ((1 << bits) - 1)
+
+
+def _read_bmp_profile(file: IO[bytes], image: Image.Image) -> None:
+    """Add the profile that a BITMAPV5HEADER embeds, of which Pillow does not know."""
+    file.seek(14)
+    header = file.read(124)
+    if len(header) == 124 == int.from_bytes(header[:4], "little") and header[56:60] == b"DEBM":
+        start, size = (int.from_bytes(header[at : at + 4], "little") for at in (112, 116))
+        file.seek(14 + start)
+        image.info["icc_profile"] = file.read(min(size, 1 << 24))
+
+
+def _read_tiff_tags(image: Image.Image, name: str) -> None:
+    """Repair a palette that a program wrote in 8 bits instead of 16; note a preview of a raw photograph."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    palette = tags.get(_COLOUR_MAP, ())
+    if image.mode == "P" and 0 < max(palette, default=0) < 256:
+        image.putpalette(bytes(palette), "RGB;L")
+        note(f"{name} has a palette of values up to {max(palette)} of 65,535: they are taken for samples of 8 bits.")
+    if tags.get(_SUBFILE, 0) & _REDUCED and _SUB_IFDS in tags:
+        note(
+            f"{name} begins with a small preview, which alone is used: convert raw photographs to another format first."
+        )
 
 
 def _without_chunks(data: bytes, left_out: frozenset[bytes]) -> bytes:

@@ -29,8 +29,10 @@ _DESCRIPTIVE = tuple(
 def find_tiff(exif: bytes) -> bytes:
     """Return EXIF data from their TIFF header on, or nothing where there is none.
 
-    JPEG and Pillow put "Exif" and two zeros before the header; bpgenc drops the name and only one zero.
+    JPEG and Pillow put "Exif" and two zeros before the header, twice where the file had them, too; bpgenc drops the
+    name and only one zero.
     """
+    exif = exif.removeprefix(EXIF_PREFIX)
     for start in (0, 1, len(EXIF_PREFIX)):
         if exif[start : start + 4] in _ORDERS:
             return exif[start:]

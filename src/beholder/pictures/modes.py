@@ -27,8 +27,6 @@ Pillow mode               result  how
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from PIL import Image, ImageCms
 
@@ -38,15 +36,17 @@ from beholder.limits import check_size as check_size
 from beholder.pictures.arrays import to_8_bits
 from beholder.pictures.colour import CMS_ERRORS, convert, fit_profile, to_srgb
 from beholder.pictures.metadata import exif_of, orientation_of
+from beholder.pictures.named_colours import apply_named_colours
 
 MODES = frozenset({"L", "LA", "RGB", "RGBA"})
 """The modes that every other module has to deal with."""
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 _WHITE_IS_ZERO = 0
-_USUAL_GAMMA = 1 / 2.2
-_GAMMAS = (0.1, 4.0)  # others are mistakes
+_UNSIGNED, _SIGNED = 1, 2
 _XMP = ("xmp", "XML:com.adobe.xmp")
+_IPTC = 0x0404
+"""Number of the IPTC data among the resources that Photoshop puts into JPEG files."""
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -75,6 +75,8 @@ def normalise(image: Image.Image, *, turn: bool = True, own: bool = False) -> Im
     image.load()
     if any(image.info.get(key) for key in _XMP):
         note("XMP metadata are left out.")
+    if _IPTC in (image.info.get("photoshop") or {}):
+        note("IPTC metadata are left out.")
     exif, orientation = exif_of(image), orientation_of(image)
     result = _to_known_mode(image, own)
     if turn and orientation in _UPRIGHT:
@@ -113,25 +115,8 @@ def _to_known_mode(image: Image.Image, own: bool) -> Image.Image:
         else:
             # A plain image in any case: one that a plugin opened would write its file's tags again when saved.
             result = image._new(image.im) if own else image._new(image.im.copy())
-    if image.format == "PNG" and not profile:
-        result = _from_gamma(result, image.info)
     result.info = {"icc_profile": bytes(profile)} if isinstance(profile, bytes | bytearray) else {}
-    return result
-
-
-def _from_gamma(image: Image.Image, info: dict[Any, Any]) -> Image.Image:
-    """Convert from the gamma that a PNG file names to sRGB, unless it is about that of sRGB or the file names sRGB."""
-    gamma = info.get("gamma")
-    if "srgb" in info or not isinstance(gamma, float) or abs(gamma / _USUAL_GAMMA - 1) < 0.05:
-        return image
-    if not _GAMMAS[0] <= gamma <= _GAMMAS[1]:
-        return image
-    light = (np.arange(256) / 255) ** (1 / gamma)
-    values = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    table = np.rint(255 * values).astype(int).tolist()
-    note(f"The picture has a gamma of {gamma:.4g}: its colours are converted to sRGB.")
-    colours = len(image.getbands()) - (image.mode in ("LA", "RGBA"))
-    return image.point(table * colours + list(range(256)) * (image.mode in ("LA", "RGBA")))
+    return result if mode in ("CMYK", "LAB") else apply_named_colours(result, image)
 
 
 def flatten(image: Image.Image) -> Image.Image:
@@ -175,6 +160,8 @@ def _deep_grey(image: Image.Image) -> Image.Image:
         values = values.view(np.uint32)
     if image.mode.startswith("I;16"):
         values = values.astype(np.uint16)  # in the byte order of this machine
+    elif image.mode == "I" and _samples(image) == ((16,), (_SIGNED,)):
+        values = values.astype(np.int16)
     grey = to_8_bits(values, "The image", _white(image))
     if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
         grey = 255 - grey  # Pillow inverts samples of 8 bits alone
@@ -187,8 +174,13 @@ def _deep_grey(image: Image.Image) -> Image.Image:
 
 def _is_unsigned(image: Image.Image) -> bool:
     """Whether a TIFF file holds 32-bit samples without a sign, which Pillow takes for some with."""
+    return _samples(image) == ((32,), (_UNSIGNED,))
+
+
+def _samples(image: Image.Image) -> tuple[object, object]:
+    """Return the bits and the number formats of a TIFF file's samples."""
     tags = getattr(image, "tag_v2", {})
-    return tags.get(_BITS_PER_SAMPLE) == (32,) and tags.get(_SAMPLE_FORMAT, (1,)) == (1,)
+    return tags.get(_BITS_PER_SAMPLE), tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))
 
 
 def _white(image: Image.Image) -> float | None:

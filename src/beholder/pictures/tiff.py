@@ -20,7 +20,10 @@ MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _BITS, _PLANAR, _SEPARATE = 258, 284, 2
 _WIDTH, _HEIGHT, _PHOTOMETRIC, _SAMPLES, _PROFILE = 256, 257, 262, 277, 34675
+_EXTRA_SAMPLES, _SAMPLE_FORMAT = 338, 339
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
+_UNSPECIFIED, _PREMULTIPLIED = 0, 1
+_SIGNED = 2
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
@@ -56,10 +59,18 @@ def read_tiff(data: bytes, name: str) -> Image.Image:
         raise BadFileError(
             f"The tiff file holds samples of shape {values.shape} and type {values.dtype}: convert it first."
         )
-    pixels = to_8_bits(values.reshape(height, width, samples), name)
+    bits = tags.get(_BITS, (1,))[0]
+    white = float((1 << bits) - 1) if values.dtype.kind == "u" and bits <= 16 else None
+    pixels = to_8_bits(values.reshape(height, width, samples), name, white)
     if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
-        pixels = 255 - pixels
-    image = Image.frombytes(_MODES[samples], (width, height), np.ascontiguousarray(pixels).data)
+        pixels[..., 0] = 255 - pixels[..., 0]
+    mode = _MODES[samples]
+    extra = tags.get(_EXTRA_SAMPLES, (None,))[0] if mode.endswith("A") else None
+    if extra == _UNSPECIFIED:  # anything but opacity
+        mode, pixels = mode[:-1], pixels[..., :-1]
+    elif extra == _PREMULTIPLIED:
+        mode = mode[:-1] + "a"
+    image = Image.frombytes(mode, (width, height), np.ascontiguousarray(pixels).data)
     if isinstance(profile := tags.get(_PROFILE), bytes):
         image.info["icc_profile"] = profile
     exif = Image.Exif()
@@ -71,13 +82,18 @@ def read_tiff(data: bytes, name: str) -> Image.Image:
 
 
 def is_misread(file: IO[bytes]) -> bool:
-    """Whether Pillow would open a TIFF file and scramble it: more than 8 bits a sample, one plane behind the other."""
+    """Whether Pillow would open a TIFF file and scramble it.
+
+    It does so where samples have more than 8 bits and lie one plane behind the other, and it takes 8 bits with a sign
+    for 8 without.
+    """
     try:
         file.seek(0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tags = Image.open(file, formats=("TIFF",)).tag_v2  # type: ignore[attr-defined]
-        return tags.get(_PLANAR) == _SEPARATE and len(tags[_BITS]) > 1 and max(tags[_BITS]) > 8
+        signed = tags.get(_SAMPLE_FORMAT, (1,))[0] == _SIGNED and max(tags[_BITS]) == 8
+        return signed or (tags.get(_PLANAR) == _SEPARATE and len(tags[_BITS]) > 1 and max(tags[_BITS]) > 8)
     except Exception:  # it will be said by whoever opens the file
         return False
 
@@ -87,7 +103,9 @@ def _read_tags(data: bytes) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # data that end early are read as far as they go
-            directory = TiffImagePlugin.ImageFileDirectory_v2(header)
+            # Pillow knows BigTIFF by its third byte, which is its fourth in the other byte order.
+            known = header if header[3:4] != b"+" else b"II+\0" + header[4:]
+            directory = TiffImagePlugin.ImageFileDirectory_v2(known, header[:2])
             file = BytesIO(data)
             file.seek(directory.next)
             directory.load(file)
