@@ -213,6 +213,26 @@ def test_windows_do_not_change_each_others_codes(plain: Rnn, monkeypatch: pytest
     assert (found != latent).any()
 
 
+@pytest.mark.parametrize(
+    ("blocks", "largest"), [((48, 48), (48, 48)), ((48, 200), (28, 32)), ((200, 30), (32, 28)), ((70, 60), (32, 32))]
+)
+def test_windows_of_large_pictures_are_small(
+    monkeypatch: pytest.MonkeyPatch, blocks: tuple[int, int], largest: tuple[int, int]
+) -> None:
+    """Gradients through the picture network take 0.2 MB a block, and a picture of 12 megapixels may take 600 MB."""
+    seen = []
+
+    def watched(objective: object, start: np.ndarray, free: np.ndarray, *rest: object) -> np.ndarray:
+        seen.append(free[0, 0])
+        return start
+
+    monkeypatch.setattr(loop, "descend", watched)
+    pixels = np.zeros((3, *(BLOCK * side for side in blocks)), np.uint8)
+    loop.improve(lambda area: None, SCHEDULES[1], pixels, np.zeros((2, *blocks), np.float32), [], 0.0)  # type: ignore
+    assert sum(free.sum() for free in seen) == blocks[0] * blocks[1]
+    assert tuple(max(free.shape[axis] for free in seen) for axis in (0, 1)) == largest
+
+
 def test_no_torch_is_needed(tmp_path: Path, photo: Image.Image) -> None:
     photo.save(tmp_path / "photo.png")
     program = (

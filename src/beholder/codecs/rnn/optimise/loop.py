@@ -31,11 +31,12 @@ from beholder.codecs.rnn.optimise.objective import Floats, Objective, OptimiserS
 from beholder.codecs.rnn.threads import one_blas_thread
 from beholder.codecs.rnn.tiles import Pixels
 
-WINDOW = 32
-"""Side, in blocks, of the windows that are optimised one by one (512 pixels): memory does not grow with the image.
-Gradients through the picture network take 0.2 MB a block of a window and its margin."""
+WINDOW = 24
+"""Side, in blocks, of the windows that are optimised one by one (384 pixels): memory does not grow with the image.
+Gradients through the picture network take 0.2 MB a block of a window and its margin.  A photograph of 12 megapixels at
+effort 1 takes at most 690 MB in windows of 32 blocks, 600 MB are its limit."""
 UNDIVIDED = 48
-"""Sides up to so many blocks are not divided: their margins would take more time than memory is worth."""
+"""Pictures of sides up to so many blocks are not divided: their margins would take more time than memory is worth."""
 MARGIN = 4
 """Blocks around a window that are decoded with it and stay as they are."""
 SMALLEST = 4
@@ -77,7 +78,8 @@ def improve(
     height, width = latent.shape[1:]
     if min(height, width) < SMALLEST:
         return latent
-    windows = [(rows, columns) for rows in _windows(height) for columns in _windows(width)]
+    size = max(height, width) if max(height, width) <= UNDIVIDED else WINDOW
+    windows = [(rows, columns) for rows in _windows(height, size) for columns in _windows(width, size)]
     rounds = 0
 
     def over() -> None:
@@ -224,6 +226,5 @@ def _epsilon(gradient: Floats, free: Floats, by_channel: float, by_sample: float
     return result
 
 
-def _windows(blocks: int) -> Iterator[slice]:
-    size = blocks if blocks <= UNDIVIDED else WINDOW
+def _windows(blocks: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, blocks)) for start in range(0, blocks, size))
