@@ -254,6 +254,9 @@ class Describe(Task):
 
     verb: ClassVar[str] = "read"
 
+    max_pixels: int | None = None
+    """The largest width x height; None for the usual limit."""
+
     def describe(self) -> str:
         return "info"
 
@@ -265,7 +268,8 @@ class Describe(Task):
 
     def run(self, source: Path, stem: Path, folder: Path | None, force: bool) -> Row:
         data = read_file(source)
-        facts = api.info(data)
+        with limit_pixels(self.max_pixels):
+            facts = api.info(data)
         return Row(
             source=str(source),
             codec=facts["codec"],

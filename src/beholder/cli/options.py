@@ -96,6 +96,7 @@ MaxPixels = Annotated[
     typer.Option(
         "--max-pixels",
         metavar="N",
+        min=1,
         show_default=False,
         help="The largest width x height to open. Default: 200 million.",
     ),

@@ -40,6 +40,7 @@ def compare(
     html: Annotated[
         bool, typer.Option("--html", help="Also write a page with sliders, beside the sheet, in one file.")
     ] = False,
+    max_pixels: options.MaxPixels = None,
     force: options.Force = False,
     as_json: options.Json = False,
 ) -> None:
@@ -50,6 +51,7 @@ def compare(
     from beholder.evaluation import compare as library
     from beholder.evaluation.compare import page, sheet
     from beholder.evaluation.pictures import to_png
+    from beholder.limits import limit_pixels
     from beholder.reading import open_image
 
     among = library.contestants(options.names(codecs), [check_alpha(value) for value in options.numbers(alpha)])
@@ -62,8 +64,8 @@ def compare(
     outputs = [png] + ([png.with_suffix(".html")] if html else [])
     for path in outputs:
         files.check_output(str(path), image, force)
-    picture = open_image(files.read_stdin() if image == files.STREAM else image)
-    with progress.bar("Compressing") as show:
+    with limit_pixels(max_pixels), progress.bar("Compressing") as show:
+        picture = open_image(files.read_stdin() if image == files.STREAM else image)
         comparison = library.compare(picture, bpp, among, watchers, show)
     name = "standard input" if image == files.STREAM else Path(image).name
     files.write(str(png), to_png(sheet.draw(comparison, name)), force=force)

@@ -72,6 +72,7 @@ def create(
             metavar="SEED", show_default=False, help="Mix the order, for training that streams. Default: sorted."
         ),
     ] = None,
+    max_pixels: options.MaxPixels = None,
     as_json: options.Json = False,
 ) -> None:
     """Write a data set as WebDataset shards with an index; run it again to finish what was interrupted.
@@ -97,6 +98,7 @@ def create(
             shard_size=shard_size,
             shuffle=shuffle,
             workers=jobs or _cores(),
+            max_pixels=max_pixels,
             progress=show,
         )
     for path, reason in result.skipped[:_SHOWN]:

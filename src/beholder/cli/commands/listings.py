@@ -29,6 +29,7 @@ def info(
     ] = None,
     recursive: batch.Recursive = False,
     jobs: batch.Jobs = None,
+    max_pixels: options.MaxPixels = None,
     quiet: batch.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
@@ -37,14 +38,16 @@ def info(
     if output is not None or batch.asked(sources, None, settings):
         from beholder.batch.tasks import Describe
 
-        batch.run(Describe(), sources, output, settings)
+        batch.run(Describe(max_pixels), sources, output, settings)
         return
     from beholder import api, codecs
     from beholder.cli import files
+    from beholder.limits import limit_pixels
     from beholder.reading import read_file
 
     file = sources[0]
-    facts = api.info(files.read_stdin() if file == files.STREAM else read_file(file))
+    with limit_pixels(max_pixels):
+        facts = api.info(files.read_stdin() if file == files.STREAM else read_file(file))
     if as_json:
         print(json.dumps({"file": file, **facts}))
     if as_json or quiet:

@@ -250,15 +250,17 @@ def demo(
         Path, typer.Option("--output", "-o", metavar="DIR", help="Where pictures and files go.")
     ] = DEMO_FOLDER,
     model: options.Model = None,
+    max_pixels: options.MaxPixels = None,
 ) -> None:
     """Show the neural codec beside JPEG, WebP and BPG at equal file size on one photo."""
     from beholder import samples
     from beholder.cli import tables
     from beholder.cli.commands import demonstration
+    from beholder.limits import limit_pixels
 
     source = image or str(samples.path(samples.DEFAULT))
     files.check_folder(output)
-    with tables.working("Compressing and classifying with rnn, jpeg, webp and bpg ..."):
+    with limit_pixels(max_pixels), tables.working("Compressing and classifying with rnn, jpeg, webp and bpg ..."):
         evaluations = demonstration.run(source, alpha, quality, classifier, model)
     first = evaluations[0]
     tables.show(

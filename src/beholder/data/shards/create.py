@@ -34,6 +34,7 @@ from beholder.data.shards.workers import write_shards
 from beholder.data.shards.writing import TEMPORARY, Job, write_file
 from beholder.errors import BadFileError, BadImageError, BadOptionError, OutputError
 from beholder.files import csv_text
+from beholder.limits import limit_pixels
 
 SHARD_SIZE = 1000
 SKIPPED = "skipped.csv"
@@ -60,16 +61,18 @@ def create(
     shard_size: int = SHARD_SIZE,
     shuffle: int | None = None,
     workers: int = 1,
+    max_pixels: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Created:
     """Write the images of ``source`` as shards into the folder ``output``, or finish an interrupted run there.
 
     Args:
         shuffle: the seed of a random order; None for the order of the source.
+        max_pixels: the largest width x height to open; None for 200 million.
         progress: called with the numbers of images done and of all.
 
     Raises:
-        BadOptionError: the shard size is outside of 1..100,000.
+        BadOptionError: the limit of pixels is no positive integer, or the shard size is outside of 1..100,000.
         BadImageError: none of the images can be opened.
         OutputError: the output holds other shards, is in use, or cannot be written.
     """
@@ -77,8 +80,9 @@ def create(
         raise BadOptionError(f"A shard of {shard_size:,} images is outside 1 to {MAX_SHARD_SIZE:,}: choose another.")
     order = np.arange(len(source)) if shuffle is None else np.random.default_rng(shuffle).permutation(len(source))
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", source.name)[:100] or "images"
-    plan = _plan(source, order, name, dataset, split, shard_size)
-    job = Job(source, output, name, plan, order, shard_size)
+    plan = _plan(source, order, name, dataset, split, shard_size, max_pixels)
+    with limit_pixels(max_pixels):  # refuses what is no limit
+        job = Job(source, output, name, plan, order, shard_size, max_pixels)
     with _reserved(output):
         finished = _finished(job)
         resumed = len(finished)
@@ -120,11 +124,20 @@ def _finish(job: Job, finished: dict[int, ShardInfo], dataset: str, split: str, 
     return Created(index, tuple(skipped), resumed)
 
 
-def _plan(source: FileSource, order: np.ndarray, name: str, dataset: str, split: str, shard_size: int) -> str:
+def _plan(
+    source: FileSource,
+    order: np.ndarray,
+    name: str,
+    dataset: str,
+    split: str,
+    shard_size: int,
+    max_pixels: int | None = None,
+) -> str:
     """A digest of all that determines the shards, except for the images themselves."""
     result = hashlib.sha256()
     classes = [(entry.wnid, entry.name) for entry in source.classes]
-    result.update(json.dumps([name, dataset, split, shard_size, len(source), classes]).encode())
+    limit = [] if max_pixels is None else [max_pixels]
+    result.update(json.dumps([name, dataset, split, shard_size, len(source), classes, *limit]).encode())
     result.update(source.labels()[order].astype("<i4").tobytes())
     for index in order.tolist():
         result.update(f"{source.key(index)}\0{source.paths[index]}\0".encode("utf-8", "surrogatepass"))

@@ -22,6 +22,7 @@ from beholder.data.shards.index import ShardInfo, Table, digest
 from beholder.data.strings import PackedStrings
 from beholder.errors import BadImageError, OutputError
 from beholder.files import sync_folder
+from beholder.limits import limit_pixels
 
 TEMPORARY = ".beholder-"
 """Beginning of the names of unfinished files."""
@@ -40,6 +41,7 @@ class Job:
     plan: str
     order: np.ndarray
     shard_size: int
+    max_pixels: int | None = None
 
     @property
     def shards(self) -> int:
@@ -67,7 +69,7 @@ def write_shard(job: Job, shard: int, advance: Callable[[], None]) -> tuple[Shar
     rows: list[tuple[str, str, int | None, int, int, int]] = []
     skipped = []
     try:
-        with _AtomicFile(job.output / info_file) as out, warnings.catch_warnings():
+        with _AtomicFile(job.output / info_file) as out, warnings.catch_warnings(), limit_pixels(job.max_pixels):
             warnings.simplefilter("ignore")  # Pillow's, about harmless faults such as odd EXIF data
             for index in job.images(shard).tolist():
                 try:
