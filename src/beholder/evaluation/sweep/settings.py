@@ -240,6 +240,7 @@ def parse_qualities(text: str) -> dict[str, tuple[int, ...]]:
     result: dict[str, tuple[int, ...]] = {}
     for clause in filter(None, (part.strip() for part in text.split(";"))):
         name, equals, values = (piece.strip() for piece in clause.partition("="))
+        name = name.lower()  # as names of codecs are read elsewhere
         try:
             numbers = tuple(int(value) for value in values.split(","))
         except ValueError:
