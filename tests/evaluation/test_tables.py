@@ -107,7 +107,7 @@ def test_markup_in_help_is_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     @app.command(help="Command of [train].")
     def one(number: Annotated[int, typer.Option(help="Option of [train].")] = 1) -> None: ...
 
-    monkeypatch.setattr(cli, "app", app)
+    monkeypatch.setattr(cli, "_app", lambda words: app)
     cli.main(["--help"])
     cli.main(["one", "--help"])
     said = " ".join(capsys.readouterr().out.split())
