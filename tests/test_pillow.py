@@ -214,6 +214,33 @@ class TestFormat:
             make_photo(16, 16).save(path, **options)  # type: ignore[arg-type]
         assert not path.exists()
 
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [({"icc_profile": "text"}, "takes bytes"), ({"exif": 6}, "takes bytes"), ({"model": "nowhere"}, r"model")],
+    )
+    def test_option_of_another_kind(self, suffix: str, options: dict[str, object], words: str) -> None:
+        with pytest.raises(ValueError, match=words) as caught:
+            make_photo(16, 16).save(BytesIO(), suffix.upper(), **options)  # type: ignore[arg-type]
+        assert isinstance(caught.value, beholder.BeholderError)
+
+    @pytest.mark.parametrize("size", [(0, 0), (0, 8), (8, 0)])
+    def test_no_pixels(self, suffix: str, size: tuple[int, int]) -> None:
+        with pytest.raises(ValueError, match="cannot be saved"):
+            Image.new("RGB", size).save(BytesIO(), suffix.upper())
+
+    def test_closed(self, suffix: str, files: dict[str, Path]) -> None:
+        image = Image.open(files[suffix])
+        image.close()
+        with pytest.raises(ValueError, match="closed image"):
+            image.load()
+
+    def test_parser(self, suffix: str, files: dict[str, Path]) -> None:
+        parser = ImageFile.Parser()
+        data = files[suffix].read_bytes()
+        for start in range(0, len(data), 100):
+            parser.feed(data[start : start + 100])
+        assert np.array_equal(parser.close(), beholder.decompress(data))
+
     def test_quality(self, suffix: str, photo: Image.Image) -> None:
         low, high = (1, 5) if suffix == "bhd" else (45, 20)
         sizes = []

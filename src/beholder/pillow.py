@@ -27,7 +27,7 @@ from beholder.codecs.bpg import container
 from beholder.codecs.bpg.codec import metadata
 from beholder.codecs.rnn import bitstream
 from beholder.codecs.rnn.layout import ITERATIONS
-from beholder.errors import BadFileError, BadImageError, BadOptionError, BeholderError
+from beholder.errors import BadFileError, BadImageError, BadOptionError, BeholderError, NotAvailableError
 from beholder.pictures.modes import normalise
 
 DRAFT_QUALITY = {16: 1, 8: 2, 4: 3, 2: 5, 1: ITERATIONS}
@@ -117,7 +117,8 @@ class _CodecImageFile(ImageFile.ImageFile):
         if not self.tile and not (self._data and (quality is not None or model is not None)):
             return super().load()
         if not self._data:
-            assert self.fp is not None
+            if self.fp is None:
+                return super().load()  # which says that the image is closed, as of Pillow's own formats
             self.fp.seek(0)
             self._data = self.fp.read()
             if self._exclusive_fp:
@@ -245,6 +246,8 @@ def _save(codec_name: str, image: Image.Image, file: IO[bytes], filename: str | 
     ``icc_profile`` (bytes; default: the image's) and ``exif`` (bytes or ``Image.Exif``; default: none, as with Pillow's
     own formats).
     """
+    if not image.width or not image.height:
+        raise OptionError(f"An image of {image.width} x {image.height} pixels cannot be saved: give it pixels.")
     options: dict[str, Any] = image.encoderinfo
     source = image.copy()
     exif = options.get("exif")
@@ -253,6 +256,9 @@ def _save(codec_name: str, image: Image.Image, file: IO[bytes], filename: str | 
         "exif": exif.tobytes() if isinstance(exif, Image.Exif) else exif,
         "transparency": image.info.get("transparency"),
     }
+    for name in ("icc_profile", "exif"):
+        if not isinstance(found[name], bytes | None):
+            raise OptionError(f"The option {name} takes bytes, not {type(found[name]).__name__}.")
     source.info = {key: value for key, value in found.items() if value not in (None, b"")}
     try:
         codec = codecs.open_codec(codec_name, options.get("model"), options.get("effort", 0), options.get("human"))
@@ -264,6 +270,6 @@ def _save(codec_name: str, image: Image.Image, file: IO[bytes], filename: str | 
         if found["exif"]:
             picture.info["exif"] = found["exif"]  # as Pillow's own formats: pixels as they are, orientation and all
         data = codec.encode(picture, quality, alpha=alpha)
-    except (BadOptionError, BadImageError) as error:
+    except (BadOptionError, BadImageError, NotAvailableError) as error:
         raise OptionError(str(error)) from None
     file.write(data)
