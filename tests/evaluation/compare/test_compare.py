@@ -17,6 +17,7 @@ from beholder.errors import BadImageError, BadOptionError
 from beholder.evaluation.compare import Comparison, compare, contestants, page, sheet
 from beholder.evaluation.compare.crops import busiest
 from beholder.evaluation.compare.equal_size import nearest
+from beholder.evaluation.compare.measure import Contestant
 from beholder.metrics import psnr
 
 NAMES = ("jpeg", "webp", "bpg", "rnn")
@@ -50,6 +51,21 @@ def test_all_files_are_equal_in_size(comparison: Comparison) -> None:
     assert comparison.unequal == []
     assert all(abs(size - comparison.size) <= 0.02 * comparison.size for size in sizes)
     assert abs(comparison.wanted - 1.0 * 160 * 120 / 8) < 1
+
+
+@pytest.mark.parametrize(
+    ("coarse", "common"),
+    [
+        (((970, 1300),), 970),
+        (((970, 1300), (985, 1300)), 970),
+        (((970, 1300), (1005, 1300)), 987),  # no size of a file suits both, the middle does
+    ],
+)
+def test_coarse_codecs_meet(coarse: tuple[tuple[int, ...], ...], common: int) -> None:
+    among = [Contestant(ToyCodec(sizes, [1] * len(sizes)), 0.0) for sizes in coarse]
+    found = compare(grey(), 8 * 1000 / 64, among)
+    assert found.size == common
+    assert found.unequal == []
 
 
 def test_figures_are_those_of_the_files(comparison: Comparison) -> None:

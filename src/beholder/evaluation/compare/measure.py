@@ -12,7 +12,7 @@ from PIL import Image
 from beholder import codecs, metrics
 from beholder.codecs.base import Codec
 from beholder.errors import BadImageError, BadOptionError, NotAvailableError
-from beholder.evaluation.compare.equal_size import nearest
+from beholder.evaluation.compare.equal_size import Sized, nearest
 from beholder.observers import Observer
 from beholder.pictures.comparable import comparable
 from beholder.pictures.modes import strip_metadata
@@ -137,7 +137,8 @@ def compare(
     """Compress ``image`` with every codec to one size, and measure the decoded pictures.
 
     Metadata are left out and colours converted to sRGB first.  Each codec's file is the one nearest to ``bpp``; if one
-    of them is off by more than half of ``TOLERANCE``, the farthest sets the size for all.
+    of them is off by more than half of ``TOLERANCE``, the farthest sets the size for all, or the middle of all sizes
+    where that brings them closer together.
 
     Args:
         image: mode L, LA, RGB or RGBA.
@@ -155,7 +156,7 @@ def compare(
         raise BadOptionError(f"A rate of {bpp:g} bits a pixel is not possible: give a number above 0, such as 0.25.")
     image = strip_metadata(image)
     wanted = max(1, round(bpp * image.width * image.height / 8))
-    files: dict[Contestant, Any] = {}
+    files: dict[Contestant, Sized] = {}
     left_out = []
     total = 2 * len(among)
     for contestant in among:
@@ -166,13 +167,7 @@ def compare(
         progress(len(files) + len(left_out), total)
     if not files:
         raise BadImageError(left_out[0][1])
-    farthest = max(files.values(), key=lambda file: abs(len(file.data) - wanted))
-    size = wanted
-    if abs(len(farthest.data) - wanted) > TOLERANCE / 2 * wanted:
-        size = len(farthest.data)
-        for contestant, file in files.items():
-            if file is not farthest:
-                files[contestant] = nearest(contestant.codec, image, size, contestant.alpha)
+    files, size = _agree(files, image, wanted)
     before = [(observer, _ask(observer, image)) for observer in observers]
     entries = []
     for contestant, file in files.items():
@@ -181,6 +176,29 @@ def compare(
     verdicts = tuple(Verdict(o.info.name, p.label, p.probability, True) for o, p in before)
     original = comparable(image, image)[0]
     return Comparison(original, wanted, size, verdicts, tuple(entries), tuple(left_out))
+
+
+def _agree(files: dict[Contestant, Sized], image: Image.Image, wanted: int) -> tuple[dict[Contestant, Sized], int]:
+    """Files of nearly one size, and that size; ``files`` are those nearest to ``wanted``."""
+
+    def worst(found: dict[Contestant, Sized], size: int) -> float:
+        return max(abs(len(file.data) - size) for file in found.values()) / size
+
+    best, size = files, wanted
+    if worst(best, size) <= TOLERANCE / 2:
+        return best, size
+    sizes = [len(file.data) for file in files.values()]
+    farthest = max(sizes, key=lambda length: abs(length - wanted))
+    for other in (farthest, round(math.sqrt(min(sizes) * max(sizes)))):
+        found = {
+            contestant: file if len(file.data) == other else nearest(contestant.codec, image, other, contestant.alpha)
+            for contestant, file in files.items()
+        }
+        if worst(found, other) < worst(best, size):
+            best, size = found, other
+        if worst(best, size) <= TOLERANCE:
+            break
+    return best, size
 
 
 def _entry(contestant: Contestant, quality: float, data: bytes, image: Image.Image, before: Sequence[Any]) -> Entry:
