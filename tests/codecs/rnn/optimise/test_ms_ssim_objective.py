@@ -17,6 +17,7 @@ from beholder.codecs.rnn import Rnn, encoder
 from beholder.codecs.rnn.entropy.coder import EntropyModel
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS, lattice
 from beholder.codecs.rnn.optimise import loop
+from beholder.codecs.rnn.optimise import ms_ssim as ms_ssim_gradient
 from beholder.codecs.rnn.optimise.human import SCHEDULES, HumanObjective
 from beholder.codecs.rnn.optimise.ms_ssim import MsSsimDistortion
 from beholder.codecs.rnn.optimise.objective import Objective
@@ -42,6 +43,22 @@ def test_the_eyes_distortion_is_that_of_the_metric(size: tuple[int, int]) -> Non
     original, decoded = pair(*size)
     expected = ms_ssim(original.transpose(1, 2, 0), decoded.transpose(1, 2, 0))
     assert MsSsimDistortion(original).distortion(decoded) == pytest.approx(math.log(1 - expected + 1e-4), abs=2e-4)
+
+
+@pytest.mark.parametrize("size", [(64, 80), (163, 170), (200, 333)])
+@pytest.mark.parametrize("strip", [1 << 11, 1 << 20])
+def test_the_gradient_of_sparse_windows(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], strip: int) -> None:
+    """It is the derivative of what sparse windows see, and close to that of all windows."""
+    monkeypatch.setattr(ms_ssim_gradient, "STRIP", strip)
+    original, decoded = pair(*size)
+    sparse = MsSsimDistortion(original, keep=False, sparse=True)
+    gradient = sparse.gradient(decoded)
+    whole = MsSsimDistortion(original).gradient(decoded)
+    assert np.linalg.norm(gradient - whole) < 0.15 * np.linalg.norm(whole)
+    few = np.random.default_rng(1).random(decoded.shape) < 0.05
+    moves = np.sign(gradient) * few * (decoded > 1) * (decoded < 254)
+    ends = [sparse.distortion((decoded + way * moves).astype(np.uint8)) for way in (1, -1)]
+    assert ends[0] - ends[1] == pytest.approx(2 * float((gradient * moves).sum()), rel=0.01)
 
 
 def test_metric_and_distortion_share_one_comparison(monkeypatch: pytest.MonkeyPatch) -> None:

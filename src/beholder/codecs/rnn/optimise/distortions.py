@@ -66,12 +66,13 @@ class BlendDistortion:
     Args:
         original: (3, H, W) uint8.
         weight: of SSIMULACRA2, 0 to 1.
-        keep: keep the original's statistics, some 100 bytes a pixel: for a picture that is compared many times.
+        keep: keep the original's statistics, some 100 bytes a pixel: for a picture that is compared many times.  For
+            one comparison MS-SSIM is that of sparse windows.
     """
 
     def __init__(self, original: Pixels, weight: float = BLEND_WEIGHT, keep: bool = True) -> None:
         self._makers: list[tuple[float, Callable[[], Distortion]]] = [
-            (1 - weight, functools.partial(MsSsimDistortion, original, keep)),
+            (1 - weight, functools.partial(MsSsimDistortion, original, keep, sparse=not keep)),
             (weight, functools.partial(Ssimulacra2Distortion, original)),
         ]
         self._kept = [(fraction, make()) for fraction, make in self._makers] if keep else None
@@ -107,7 +108,7 @@ class StepDistortion:
     scale: float = 1.0
 
 
-MS_SSIM_STEP = StepDistortion(functools.partial(MsSsimDistortion, keep=False))
+MS_SSIM_STEP = StepDistortion(functools.partial(MsSsimDistortion, keep=False, sparse=True))
 BLEND_STEP = StepDistortion(functools.partial(BlendDistortion, weight=BLEND_STEP_WEIGHT, keep=False), 1.2)
 
 
