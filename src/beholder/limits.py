@@ -10,6 +10,10 @@ from beholder.errors import BadFileError, BadOptionError
 
 MAX_PIXELS = 200_000_000
 """Largest width x height that is opened or decoded unless the caller allows more: 600 MB as RGB."""
+LARGE = 25_000_000
+"""Pixels above which a picture of any format must have a byte for every PIXELS_A_BYTE."""
+PIXELS_A_BYTE = 4096
+"""Photographs have about 10 pixels a byte, flat pictures 1,000 as PNG and 500 as JPEG."""
 MAX_FILE_BYTES = 1 << 30
 """Largest file that is read."""
 
@@ -53,4 +57,18 @@ def check_size(width: int, height: int, block: int = 1) -> None:
         raise BadFileError(
             f"An image of {width} x {height} pixels{coded} is above the limit of {limit:,} pixels: use a smaller one, "
             "or raise the limit with --max-pixels (max_pixels in Python)."
+        )
+
+
+def check_claim(width: int, height: int, size: int) -> None:
+    """Raise BadFileError for a picture that :func:`check_size` refuses, or a large one in a file of very few bytes.
+
+    Decoders fill what such files lack, in minutes and gigabytes.  Who raises the limit of pixels trusts the file.
+    """
+    check_size(width, height)
+    pixels = width * height
+    if pixels > max(LARGE, PIXELS_A_BYTE * size) and max_pixels() <= MAX_PIXELS:
+        raise BadFileError(
+            f"A file of {size:,} bytes that claims {width} x {height} pixels is not opened: if you trust it, allow "
+            f"more than {MAX_PIXELS:,} pixels with --max-pixels (max_pixels in Python)."
         )

@@ -12,11 +12,12 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from beholder import codecs
-from beholder.codecs.opening import PNG_SIGNATURE, load_picture, scale_clear_grey, tell_frames
+from beholder.codecs.opening import load_picture, scale_clear_grey, tell_frames
 from beholder.errors import BadFileError, BadImageError, BeholderError, NotAvailableError
 from beholder.limits import MAX_FILE_BYTES, check_size
 from beholder.pictures import arrays
 from beholder.pictures.arrays import ArrayLike
+from beholder.pictures.bombs import PNG_SIGNATURE
 from beholder.pictures.modes import normalise
 from beholder.pictures.tiff import MAGICS, is_misread, read_tiff
 

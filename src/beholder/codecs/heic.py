@@ -13,7 +13,7 @@ from beholder.codecs.opening import damaged
 from beholder.codecs.pillow_codec import check_side
 from beholder.errors import BadFileError, note
 from beholder.extras import install_command
-from beholder.pictures.modes import check_size
+from beholder.limits import check_claim
 
 _BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 
@@ -51,7 +51,7 @@ class Heic(Codec):
         try:
             # The pixels are decoded by to_pillow, after the size has been looked at.
             opened = _library().open_heif(BytesIO(data), convert_hdr_to_8bit=True)
-            check_size(*opened.size)
+            check_claim(opened.size[0], opened.size[1], len(data))
             if len(opened) > 1:
                 note("The heic file holds more than one picture or page: only the first is used.")
             image: Image.Image = opened.to_pillow()

@@ -13,6 +13,7 @@ from beholder.codecs.base import QualityScale
 from beholder.codecs.pillow_codec import PillowCodec, check_side
 from beholder.errors import BadFileError, note
 
+_APP1 = b"\xe1"
 _START_OF_SCAN = b"\xda"
 _END_OF_IMAGE = b"\xd9"
 # Markers without a length: a data byte 0xff (stuffed with 0x00), TEM, restarts and the start of an image.
@@ -21,6 +22,8 @@ _STANDALONE = frozenset(bytes([marker]) for marker in (0x00, 0x01, *range(0xD0, 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # A progressive file has about ten scans; each costs a pass over all pixels, so a bomb has thousands.
 _MAX_SCANS = 200
+# Cameras write some ten segments, a large profile takes 255; Pillow joins EXIF segments anew with each.
+_MAX_SEGMENTS, _MAX_EXIF_SEGMENTS = 2000, 64
 _MAX_EXIF = 65_533
 
 
@@ -78,7 +81,9 @@ class Jpeg(PillowCodec):
         bits = _bits(data)
         if bits > 8:
             raise BadFileError(f"The jpeg file has {bits} bits a sample, which cannot be read: convert it to 8 first.")
-        scans, whole = _walk(data)
+        scans, whole, segments, exif = _walk(data)
+        if segments > _MAX_SEGMENTS or exif > _MAX_EXIF_SEGMENTS:
+            raise BadFileError("The jpeg file has more segments than any picture needs: it is not opened.")
         if scans > _MAX_SCANS:
             raise BadFileError("The jpeg file has more scans than any picture needs: it is not opened.")
         if not whole:
@@ -96,16 +101,17 @@ def _bits(data: bytes) -> int:
     return 8
 
 
-def _walk(data: bytes) -> tuple[int, bool]:
-    """Return the number of scans of the first picture in a file, and whether its end marker is there.
+def _walk(data: bytes) -> tuple[int, bool, int, int]:
+    """Return the number of scans of the first picture in a file, whether its end marker is there, and the numbers of
+    its segments and of those with EXIF data.
 
     Behind it may lie more, such as the video of a motion photo or the pictures of an MPO file.
     """
-    scans, position = 0, 2
+    scans, segments, exif, position = 0, 0, 0, 2
     while (position := data.find(b"\xff", position)) >= 0:
         marker = data[position + 1 : position + 2]
         if marker == _END_OF_IMAGE:
-            return scans, True
+            return scans, True, segments, exif
         if marker == b"\xff":  # fill bytes
             position += 1
         elif marker in _STANDALONE or not marker:
@@ -115,5 +121,9 @@ def _walk(data: bytes) -> tuple[int, bool]:
                 scans += 1
                 if scans > _MAX_SCANS:
                     break
+            segments += 1
+            exif += marker == _APP1 and data[position + 4 : position + 8] == b"Exif"
+            if segments > _MAX_SEGMENTS:
+                break
             position += 2 + max(2, int.from_bytes(data[position + 2 : position + 4], "big"))
-    return scans, False
+    return scans, False, segments, exif

@@ -19,7 +19,7 @@ from beholder.codecs.opening import damaged
 from beholder.codecs.pillow_codec import check_side
 from beholder.errors import BadFileError, note
 from beholder.extras import install_command
-from beholder.limits import check_size
+from beholder.limits import check_claim
 from beholder.pictures.arrays import to_8_bits
 from beholder.pictures.colour import describe_profile
 from beholder.pictures.metadata import EXIF_PREFIX, find_tiff
@@ -76,7 +76,7 @@ class Jxl(Codec):
             raise BadFileError("The file is not in the format jxl.")
         codestream, exif = open_container(data)
         header = read_header(codestream)
-        check_size(header.width, header.height)
+        check_claim(header.width, header.height, len(data))
         if header.animation:
             note("The jxl file holds more than one picture or page: only the first is used.")
         try:

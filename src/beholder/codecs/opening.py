@@ -14,9 +14,9 @@ from PIL import Image, UnidentifiedImageError
 
 from beholder.errors import BadFileError, note
 from beholder.limits import check_size, max_pixels
+from beholder.pictures.bombs import PNG_SIGNATURE, check, check_opened
 from beholder.pictures.named_colours import CODES
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PLUGINS = {"AVIF": "AvifImagePlugin", "JPEG2000": "Jpeg2KImagePlugin", "WEBP": "WebPImagePlugin"}
 """Plugins of Pillow's that :func:`PIL.Image.preinit` leaves out, by format."""
 _PNG_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
@@ -109,13 +109,15 @@ def _load(file: IO[bytes], formats: Sequence[str], name: str) -> Image.Image:
 
 def _open(file: IO[bytes], formats: Sequence[str], name: str) -> Image.Image:
     register(formats)
+    check(file)
     file.seek(0)
     with warnings.catch_warnings():
         # Pillow's are for programmers; what is worth saying is noted after the block.
         warnings.simplefilter("ignore")
         image = Image.open(file, formats=list(formats))
-        check_size(*image.size)
+        check_opened(file, image.size)
         image.load()
+        check_size(*image.size)
     tell_frames(image, name)
     if image.format == "PNG":
         _read_png_colours(file, image, name)

@@ -9,8 +9,10 @@ from PIL import Image
 from beholder.codecs.base import QualityScale
 from beholder.codecs.pillow_codec import PillowCodec
 from beholder.errors import BadFileError
+from beholder.limits import check_claim
 from beholder.pictures.colour import RGB_SPACE
-from beholder.pictures.modes import check_size
+
+_ANIMATION = 2
 
 
 class WebP(PillowCodec):
@@ -41,7 +43,9 @@ class WebP(PillowCodec):
         if len(data) < 30 or len(data) < 8 + int.from_bytes(data[4:8], "little"):
             raise BadFileError("The webp file is truncated: it is shorter than its header says.")
         # libwebp allocates its canvas while Pillow opens the file, before anyone can look at the size.
-        check_size(*_canvas(data))
+        first = data.find(b"ANMF", 30) if data[12:16] == b"VP8X" and data[20] & _ANIMATION else -1
+        size = len(data) if first < 0 else min(len(data), int.from_bytes(data[first + 4 : first + 8], "little"))
+        check_claim(*_canvas(data), size)
 
 
 def _canvas(data: bytes) -> tuple[int, int]:

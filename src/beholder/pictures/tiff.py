@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, TiffImagePlugin
 
 from beholder.errors import BadFileError, NotAvailableError, note
 from beholder.extras import install_command
-from beholder.limits import check_size
+from beholder.limits import check_claim
 from beholder.pictures.arrays import to_8_bits
 
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -42,7 +42,7 @@ def read_tiff(data: bytes, name: str) -> Image.Image:
     width, height, samples = (
         int(tags.get(tag, default)) for tag, default in ((_WIDTH, 0), (_HEIGHT, 0), (_SAMPLES, 1))
     )
-    check_size(width, height)
+    check_claim(width, height, len(data))
     if tags.get(_PHOTOMETRIC) not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) or samples not in _MODES:
         raise BadFileError("The tiff file is neither grey nor RGB: convert it first.")
     if importlib.util.find_spec("imagecodecs") is None:

@@ -31,6 +31,9 @@ _CHROMA_STEPS = 8
 """Steps of either chroma component's QP that make a 4:4:4 file as much larger as one step of QP does, some 15 %."""
 _TIFF_MAGICS = (b"II*\0", b"MM\0*")
 _EXIF_PREFIX = b"Exif\0\0"
+_LARGE = 16_000_000
+"""Pixels of a picture whose upper rows are decoded first: those of small ones save nothing."""
+_BANDS, _TALLEST_BLOCK = 16, 64
 _CORNER = 8  # samples a side: the smallest coding block
 
 
@@ -139,6 +142,8 @@ class Bpg(Codec):
             if extra is not None:
                 _check_for_sums(extra, planes=1)
         size = header.width, header.height
+        if header.width * header.height > _LARGE:
+            _check_begins(picture, header)
         planes = decode_picture(picture, *size, header.chroma, header.bit_depth)
         _check_covered(planes, header)
         alpha = decode_picture(extra, *size, 0, header.bit_depth)[0] if extra else None
@@ -150,6 +155,18 @@ class Bpg(Codec):
         assert image is not None
         image.info.update(metadata(header))
         return image
+
+
+def _check_begins(picture: mux.CodedPicture, header: container.Header) -> None:
+    """Raise BadFileError if the first slice ends within the upper rows of a large picture, which takes little memory.
+
+    Nothing is said of files whose upper rows cannot be decoded by themselves."""
+    rows = max(header.height // _BANDS, _TALLEST_BLOCK)
+    try:
+        planes = decode_picture(picture.first_slice(), header.width, rows, header.chroma, header.bit_depth)
+    except BadFileError:
+        return
+    _check_covered(planes, header)
 
 
 def _check_covered(planes: Sequence[Plane], header: container.Header) -> None:

@@ -18,6 +18,11 @@ class CodedPicture:
     tools: hevc.CodingTools
     nals: tuple[bytes, ...]
 
+    def first_slice(self) -> CodedPicture:
+        """The picture without its further slices."""
+        kinds = [hevc.nal_type(nal) < 32 and hevc.begins_picture(nal) for nal in self.nals]
+        return CodedPicture(self.tools, self.nals[: kinds.index(True) + 1])
+
 
 def join(colour: CodedPicture, alpha: CodedPicture | None = None) -> bytes:
     """Return picture data: alpha's header and units come before their counterparts of the colour."""
