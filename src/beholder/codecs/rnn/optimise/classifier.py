@@ -35,6 +35,8 @@ class Classifier:
         self.file = file
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        # Views change their size from round to round, and a plan of the memory would be kept for each size.
+        options.enable_mem_pattern = False
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = keep_in_children(
