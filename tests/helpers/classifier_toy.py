@@ -58,10 +58,15 @@ def tiny(weights: None = None, classes: int = 1000, name: str = "tiny") -> Any:
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The toy network among the known ones; observers go to a folder of the test's own."""
+    make_known(monkeypatch, tmp_path)
+
+
+def make_known(monkeypatch: pytest.MonkeyPatch, folder: Path, builder: str = f"{__name__}:tiny") -> None:
+    """Put the toy network among the known ones, and observers into ``folder``."""
     info = ObserverInfo("tiny", "Tiny", SIDE, 227, None, "MIT", "here", "none", (127.0,) * 3, (128.0,) * 3, "BGR")
-    network = specs.Network(info, f"{__name__}:tiny", specs.Download("http://127.0.0.1:1/tiny.h5", None))
+    network = specs.Network(info, builder, specs.Download("http://127.0.0.1:1/tiny.h5", None))
     monkeypatch.setitem(specs.NETWORKS, "tiny", network)
-    monkeypatch.setenv("BEHOLDER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("BEHOLDER_CACHE", str(folder / "cache"))
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.photos import make_photo
-from helpers.web.browser import open_browser
 from PIL import Image
 
 import beholder
@@ -22,6 +21,8 @@ from beholder.codecs.rnn import bitstream
 from beholder.serve.static_site import write_site
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+
+pytestmark = pytest.mark.xdist_group("browser")  # one process, for its browser
 
 GOLDEN = sorted((Path(__file__).resolve().parents[1] / "golden").glob("*-alpha0-*.bhd"))
 MINUTE = 60_000
@@ -65,12 +66,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     yield site
     site.server.shutdown()
     site.server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with open_browser() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 from helpers.photos import make_photo
-from helpers.web.browser import open_browser
 
 import beholder
 from beholder.cli import main
 
 pytest.importorskip("uvicorn", reason="the extra web is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+
+pytestmark = pytest.mark.xdist_group("browser")  # one process, for its browser
 
 MINUTE = 60_000
 
@@ -31,12 +32,6 @@ def address() -> Iterator[str]:
         assert found
         yield found[0]
         process.terminate()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    with open_browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,8 @@ import numpy as np
 from PIL import Image
 from beholder.codecs.rnn import Rnn
 from threadpoolctl import ThreadpoolController
+
+pytestmark = pytest.mark.xdist_group("platforms")  # one process, for its fixture takes seconds
 rng = np.random.default_rng(0)
 smooth = np.add.outer(np.arange(180), np.arange(210))[..., None] % 256
 picture = Image.fromarray((smooth + rng.integers(0, 60, (180, 210, 3))).clip(0, 255).astype(np.uint8))

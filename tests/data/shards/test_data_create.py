@@ -20,6 +20,8 @@ from beholder.cli import main
 from beholder.data.shards.create import create
 from beholder.errors import OutputError
 
+pytestmark = pytest.mark.xdist_group("data create")  # one process, for its fixtures take seconds
+
 Run = Callable[..., str]
 
 

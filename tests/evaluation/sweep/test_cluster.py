@@ -19,6 +19,8 @@ from beholder.evaluation.sweep import settings as sweep_settings
 from beholder.evaluation.sweep.run import Progress
 from beholder.evaluation.sweep.settings import Settings
 
+pytestmark = pytest.mark.xdist_group("ray")  # one process, for its cluster
+
 IMAGES = 8
 STORE = 100 << 20
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_enable_metrics_collection": "0"}

@@ -17,11 +17,36 @@ pytest.importorskip("torch")
 os.environ.setdefault("KERAS_BACKEND", "torch")
 pytest.importorskip("keras")
 
-from helpers.classifier_toy import COLOURS, SETTINGS, Run, checkpoint, make_job, photos, run, same, tiny, toy
+from helpers.classifier_toy import (
+    COLOURS,
+    SETTINGS,
+    Run,
+    checkpoint,
+    make_job,
+    make_known,
+    photos,
+    run,
+    same,
+    tiny,
+    toy,
+)
 
 from beholder import observers
+from beholder.training.classifier.run import train_classifier
+
+pytestmark = pytest.mark.xdist_group("classifier")  # one process, for its fixture takes seconds
 
 __all__ = ["photos", "run", "toy"]  # fixtures
+
+
+@pytest.fixture(scope="module")
+def whole(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a job of two epochs leaves that nothing interrupts."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        make_known(patch, folder)
+        assert train_classifier(make_job(photos, folder, "whole", epochs=2)).finished
+    return folder
 
 
 def test_it_learns_and_becomes_an_observer(run: Run, tmp_path: Path, photos: Path) -> None:
@@ -94,12 +119,16 @@ def test_best_and_last_weights(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
     "where", [("on_train_batch_end", 6), ("on_train_batch_end", 4), ("on_test_batch_end", 1)], ids=["mid", "end", "val"]
 )
 def test_interrupted_and_resumed_is_the_same_run(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: tuple[str, int], number: signal.Signals
+    run: Run,
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: tuple[str, int],
+    number: signal.Signals,
 ) -> None:
     """A signal in an epoch, at its end, or while it is validated; two worker processes instead of none afterwards."""
     from beholder.training.classifier import callbacks
 
-    run("whole", epochs=2)
     method, when = where
     calls = 0
     original = getattr(callbacks.Checkpoints, method)
@@ -119,25 +148,26 @@ def test_interrupted_and_resumed_is_the_same_run(
     assert outcome.observer is None
     assert "parts" not in observers.names()
     assert signal.getsignal(number) is handler
-    half, whole = checkpoint(tmp_path, "parts"), checkpoint(tmp_path, "whole")
-    assert not same(half["weights"], whole["weights"])
+    half, expected = checkpoint(tmp_path, "parts"), checkpoint(whole, "whole")
+    assert not same(half["weights"], expected["weights"])
     assert run("parts", epochs=2, resume=True, workers=2 if method == "on_train_batch_end" else 0).finished
     resumed = checkpoint(tmp_path, "parts")
     for part in ("weights", "optimizer", "progress", "classes"):
-        assert same(resumed[part], whole[part]), part
+        assert same(resumed[part], expected[part]), part
     for name in ("history.csv", "best.weights.h5"):
-        ours, theirs = ((tmp_path / "runs" / job / name).read_bytes() for job in ("parts", "whole"))
+        ours, theirs = (tmp_path / "runs/parts" / name).read_bytes(), (whole / "runs/whole" / name).read_bytes()
         assert name != "history.csv" or ours == theirs
     assert (tmp_path / "cache/observers/parts/model.onnx").read_bytes() == (
-        tmp_path / "cache/observers/whole/model.onnx"
+        whole / "cache/observers/whole/model.onnx"
     ).read_bytes()
 
 
-def test_killed_and_resumed_is_the_same_run(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_and_resumed_is_the_same_run(
+    run: Run, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing is written when the process dies; what was written before, within an epoch, is enough."""
     from beholder.training.classifier import module
 
-    run("whole", epochs=2)
     step = module.ClassifierModule.train_step
     calls = 0
 
@@ -157,9 +187,9 @@ def test_killed_and_resumed_is_the_same_run(run: Run, tmp_path: Path, monkeypatc
             run("parts", epochs=2, checkpoint_seconds=0)
     assert checkpoint(tmp_path, "parts")["progress"]["step"] == 2  # of the second epoch
     run("parts", epochs=2, resume=True, checkpoint_seconds=180)
-    whole, resumed = checkpoint(tmp_path, "whole"), checkpoint(tmp_path, "parts")
+    expected, resumed = checkpoint(whole, "whole"), checkpoint(tmp_path, "parts")
     for part in ("weights", "optimizer", "progress"):
-        assert same(resumed[part], whole[part]), part
+        assert same(resumed[part], expected[part]), part
 
 
 def test_a_finished_job_can_be_exported_again(run: Run, tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 pytest.importorskip("keras")
 
 import torch
-from helpers.classifier_toy import COLOURS, SETTINGS, photos, toy
+from helpers.classifier_toy import COLOURS, SETTINGS, make_job, make_known, photos, toy
 from helpers.processes import run_members
 
 from beholder import observers
 from beholder.cli import main
+from beholder.training.classifier.run import train_classifier
 from beholder.training.classifier.state import read
 
 __all__ = ["photos", "toy"]  # fixtures
@@ -102,31 +103,28 @@ _MEMBER = """
 import sys
 sys.path[:0] = {folders!r}
 import test_classifier_command
-from helpers import classifier_toy
 from pathlib import Path
-from beholder.observers import specs
-from beholder.observers.base import ObserverInfo
+from helpers.classifier_toy import make_job, make_known
+from pytest import MonkeyPatch
 from beholder.training.classifier.run import train_classifier
-info = ObserverInfo("tiny", "Tiny", 32, 227, None, "MIT", "here", "none", (127.0,) * 3, (128.0,) * 3)
-builder = "test_classifier_command:plain" if {plain} else "helpers.classifier_toy:tiny"
-specs.NETWORKS["tiny"] = specs.Network(info, builder, specs.Download("http://127.0.0.1:1/tiny.h5", None))
-job = classifier_toy.make_job(Path({photos!r}), Path({folder!r}), {job!r}, epochs=3)
-print(train_classifier(job))
+make_known(MonkeyPatch(), Path({folder!r}), "test_classifier_command:plain")
+print(train_classifier(make_job(Path({photos!r}), Path({folder!r}), {job!r}, epochs=3)))
 """
 
 
-def train_together(photos: Path, folder: Path, job: str, world: int, plain: bool) -> list[str]:
+def train_together(photos: Path, folder: Path, job: str, world: int) -> list[str]:
     """Run a job on ``world`` processes as torchrun starts them; what each printed."""
     folders = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
-    code = _MEMBER.format(folders=folders, photos=str(photos), folder=str(folder), job=job, plain=plain)
+    code = _MEMBER.format(folders=folders, photos=str(photos), folder=str(folder), job=job)
     return run_members(code, world)
 
 
 @pytest.mark.slow
-def test_two_processes_compute_what_one_does(toy: None, photos: Path, tmp_path: Path) -> None:
+def test_two_processes_compute_what_one_does(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same loss curve with the same global batch, but for rounding; only the first process prints."""
-    train_together(photos, tmp_path, "one", 1, plain=True)
-    first, second = train_together(photos, tmp_path, "two", 2, plain=True)
+    make_known(monkeypatch, tmp_path, f"{__name__}:plain")
+    train_classifier(make_job(photos, tmp_path, "one", epochs=3))
+    first, second = train_together(photos, tmp_path, "two", 2)
     assert "Epoch 3/3" in first
     assert "Epoch" not in second
     one, two = (read(tmp_path / "runs" / job / "last.pt") for job in ("one", "two"))
