@@ -82,3 +82,19 @@ def test_extras_are_those_of_the_package(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found["big"].state == "missing"
     assert "pillow, nobody-has-this" in found["big"].detail
     assert "pip install" in found["big"].detail
+
+
+@pytest.mark.usefixtures("few")
+def test_sources_that_run_by_themselves_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(name: str) -> list[str]:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "requires", refuse)
+    found = by_name()
+    assert found["all"].kind == "extra"
+    assert "pip install ." in found["all"].detail
+    works = sum(finding.state == "works" for finding in found.values())
+    assert main(["doctor"]) == 0
+    assert f"{works} work, " in capsys.readouterr().out

@@ -87,7 +87,12 @@ def _observer(name: str) -> tuple[State, str]:
 
 
 def _extras() -> Iterator[Finding]:
-    for extra, packages in sorted(packages_of_extras().items()):
+    extras = packages_of_extras()
+    if not extras:
+        yield Finding(
+            "extra", "all", "missing", "Beholder is not installed, its sources run: pip install . tells more."
+        )
+    for extra, packages in sorted(extras.items()):
         absent = [package for package, least in packages.items() if not _satisfied(package, least)]
         if absent:
             detail = f"{', '.join(absent)} not here or too old: {install_command(extra)}"

@@ -142,6 +142,12 @@ def test_bad_options_of_eval_image(fail: Fail, options: list[str], message: str)
     assert message in fail("evaluate-image", "photo.png", "--codec", "jpeg", "--json", *options)
 
 
+def test_a_name_that_looks_like_an_option(fail: Fail) -> None:
+    Path("-dash.png").write_bytes(Path("photo.png").read_bytes())
+    assert fail("compress", "-dash.png").rstrip().endswith("A file of that name is written ./-dash.png.")
+    assert "./" not in fail("compress", "-nothing.png")
+
+
 @pytest.mark.parametrize("arguments", [["nonsense"], ["compress"], ["train", "codec"], ["train", "nonsense"]])
 def test_bad_command_lines(fail: Fail, arguments: list[str]) -> None:
     assert "--help`" in fail(*arguments)

@@ -15,6 +15,7 @@ can act on, told in one sentence on stderr; 130 interrupted.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sys
 import warnings
@@ -75,8 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        words = list(sys.argv[1:] if arguments is None else arguments)
         with _notes_on_stderr():
             context = {COMMAND: [PROGRAM, *words]}
             status = _command(words).main(args=words, prog_name=PROGRAM, standalone_mode=False, obj=context)
@@ -87,7 +88,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except BeholderError as error:
         return _fail(str(error))
     except _USAGE_ERROR as error:
-        return _fail(_usage(error))
+        return _fail(f"{_usage(error)}{_dashed(words)}")
     except (KeyboardInterrupt, typer.Abort):
         print("Interrupted.", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -181,6 +182,12 @@ def _usage(error: Exception) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else PROGRAM
     return f"{message} (see `{command} --help`)."
+
+
+def _dashed(words: Sequence[str]) -> str:
+    """Advice for files whose names are taken for options."""
+    name = next((word for word in words if word.startswith("-") and os.path.lexists(word)), None)
+    return "" if name is None else f" A file of that name is written ./{name}."
 
 
 def _quiet() -> int:

@@ -38,6 +38,8 @@ def doctor(as_json: options.Json = False) -> None:
             if rows:
                 tables.show(tables.table((title, "", ""), rows))
         counts = {state: sum(f.state == state for f in findings) for state in ("works", "missing", "broken")}
-        print(", ".join(f"{count} {state}" for state, count in counts.items() if count) + ".")
+        words = {"works": "work"}
+        found = [f"{n} {state if n == 1 else words.get(state, state)}" for state, n in counts.items() if n]
+        print(", ".join(found) + ".")
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(EXIT_BROKEN)
