@@ -89,10 +89,8 @@ def _remarks(found: Rows, asked: tuple[str, ...], unasked: str) -> list[str]:
             for place in range(len(asked))
         )
         less = 100 * (1 - sizes[best] / sizes[others[0]])
-        scope = "for each classifier, and" if everywhere else "on average:"
-        lines += [
-            f"{best} needs the fewest bytes {scope} {less:.0f} % fewer than {others[0]}, the next codec, on average."
-        ]
+        scope = "for each classifier, and on average" if everywhere else "on average,"
+        lines += [f"{best} needs the fewest bytes {scope} {less:.0f} % fewer than {others[0]}, the next codec."]
     agreements = {name: 100 * _mean([need.agrees[unasked] for need in needs]) for name, needs in found.items()}
     rest = [agreements[name] for name in order if name != best]
     least, most = min(rest, default=0), max(rest, default=0)

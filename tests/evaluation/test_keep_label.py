@@ -36,7 +36,7 @@ def test_page_and_remarks(script: ModuleType) -> None:
     assert "| rnn, alpha 1 | 1,000 (50.0 %) | 1,500 (50.0 %) | 1,250 (50.0 %) |" in text
     assert "| jpeg | 2,000 (50.0 %) | 3,000 (50.0 %) | 2,500 (50.0 %) |" in text
     assert "7 photographs" in text
-    assert "rnn, alpha 1 needs the fewest bytes for each classifier, and 50 % fewer than jpeg" in text
+    assert "rnn, alpha 1 needs the fewest bytes for each classifier, and on average 50 % fewer than jpeg" in text
     assert "SqueezeNet for 90.0 % (rnn, alpha 1)" in text
 
 

@@ -251,7 +251,7 @@ export class PictureSynthesis {
 
   /** Write a part of a picture as pixels. */
   #paint(tile: Ycc, top: number, left: number, pixels: Uint8ClampedArray, width: number, y0: number, x0: number, height: number, wide: number): void {
-    const matrix = this.model.floats("from_ycc");
+    const [ra, rb, rc, ga, gb, gc, ba, bb, bc] = this.model.floats("from_ycc") as unknown as [number, number, number, number, number, number, number, number, number];
     const size = tile.height * tile.width;
     for (let y = 0; y < height; y++) {
       let at = (top + y) * tile.width + left;
@@ -259,7 +259,9 @@ export class PictureSynthesis {
       for (let x = 0; x < wide; x++, at++, place += 4) {
         const [a, b, c] = [tile.data[at]!, tile.data[at + size]!, tile.data[at + 2 * size]!];
         // The array rounds and clamps.
-        for (let k = 0; k < 3; k++) pixels[place + k] = 255 * (matrix[3 * k]! * a + matrix[3 * k + 1]! * b + matrix[3 * k + 2]! * c + 0.5);
+        pixels[place] = 255 * (ra * a + rb * b + rc * c + 0.5);
+        pixels[place + 1] = 255 * (ga * a + gb * b + gc * c + 0.5);
+        pixels[place + 2] = 255 * (ba * a + bb * b + bc * c + 0.5);
         pixels[place + 3] = 255;
       }
     }

@@ -66,16 +66,19 @@ export class StageNetwork {
     stage.channels.forEach((channel, c) => {
       for (let p = 0; p < count; p++) old[c * count + p] = Math.abs(state.values[channel * count + p]!);
     });
-    const own = this.#refines ? this.#depthwise("own", old, (v) => this.#log[Math.min(v, INPUT_LIMIT)]!, state) : null;
+    const own = this.#refines ? this.#depthwise("own", old, true, state) : null;
     const inner = heap.mark();
     for (let pass = 0; pass < stage.passes; pass++) {
       const positions: number[] = [];
       for (let p = 0; p < count; p++) if (which[p] === pass) positions.push(p);
       if (!positions.length) continue;
-      const known = codes.map((code, i) => (which[i % count]! < pass ? code : 0));
+      const known = new Int32Array(codes.length);
+      for (let start = 0; pass && start < known.length; start += count) {
+        for (let p = 0; p < count; p++) if (which[p]! < pass) known[start + p] = codes[start + p]!;
+      }
       const out = this.#network(known, which, positions, pass, before, state);
-      const values = pass ? this.#depthwise("neighbours", known, (v) => clip(v, INPUT_LIMIT), state) : null;
-      const activity = pass ? this.#depthwise("activity", known, (v) => this.#log[Math.min(Math.abs(v), INPUT_LIMIT)]!, state) : null;
+      const values = pass ? this.#depthwise("neighbours", known, false, state) : null;
+      const activity = pass ? this.#depthwise("activity", known, true, state) : null;
       yield { positions, choice: this.#choose(out, positions, count, old, own, values, activity, shifts) };
       heap.release(inner);
     }
@@ -224,8 +227,9 @@ export class StageNetwork {
     return { tables, wholes };
   }
 
-  /** 3x3 depthwise convolution of (channels, height, width) after `bend`. */
-  #depthwise(name: string, values: Int32Array, bend: (value: number) => number, { height, width }: Latent): Float64Array {
+  /** 3x3 depthwise convolution of (channels, height, width), of limited values or of the logarithms of their sizes. */
+  #depthwise(name: string, values: Int32Array, logarithms: boolean, { height, width }: Latent): Float64Array {
+    const log = this.#log;
     const weight = this.model.integers(`${this.number}.${name}.weight`);
     const channels = this.stage.channels.length;
     const result = new Float64Array(values.length);
@@ -233,7 +237,10 @@ export class StageNetwork {
     const padded = new Int32Array((height + 2) * row);
     for (let c = 0; c < channels; c++) {
       const base = c * height * width;
-      for (let y = 0, p = base; y < height; y++) for (let x = 0; x < width; x++, p++) padded[(y + 1) * row + x + 1] = bend(values[p]!);
+      for (let y = 0, p = base; y < height; y++) for (let x = 0; x < width; x++, p++) {
+        const value = clip(values[p]!, INPUT_LIMIT);
+        padded[(y + 1) * row + x + 1] = logarithms ? log[Math.abs(value)]! : value;
+      }
       const [a, b, d, e, f, g, h, i, j] = weight.subarray(9 * c, 9 * c + 9) as unknown as number[] as [number, number, number, number, number, number, number, number, number];
       for (let y = 0, p = base; y < height; y++) {
         for (let x = 0, at = y * row; x < width; x++, p++, at++) {

@@ -217,15 +217,16 @@ export class PictureSynthesis {
         addShuffled(patches, ycc, scales);
     }
     #paint(tile, top, left, pixels, width, y0, x0, height, wide) {
-        const matrix = this.model.floats("from_ycc");
+        const [ra, rb, rc, ga, gb, gc, ba, bb, bc] = this.model.floats("from_ycc");
         const size = tile.height * tile.width;
         for (let y = 0; y < height; y++) {
             let at = (top + y) * tile.width + left;
             let place = 4 * ((y0 + y) * width + x0);
             for (let x = 0; x < wide; x++, at++, place += 4) {
                 const [a, b, c] = [tile.data[at], tile.data[at + size], tile.data[at + 2 * size]];
-                for (let k = 0; k < 3; k++)
-                    pixels[place + k] = 255 * (matrix[3 * k] * a + matrix[3 * k + 1] * b + matrix[3 * k + 2] * c + 0.5);
+                pixels[place] = 255 * (ra * a + rb * b + rc * c + 0.5);
+                pixels[place + 1] = 255 * (ga * a + gb * b + gc * c + 0.5);
+                pixels[place + 2] = 255 * (ba * a + bb * b + bc * c + 0.5);
                 pixels[place + 3] = 255;
             }
         }

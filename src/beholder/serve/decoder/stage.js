@@ -58,7 +58,7 @@ export class StageNetwork {
             for (let p = 0; p < count; p++)
                 old[c * count + p] = Math.abs(state.values[channel * count + p]);
         });
-        const own = this.#refines ? this.#depthwise("own", old, (v) => this.#log[Math.min(v, INPUT_LIMIT)], state) : null;
+        const own = this.#refines ? this.#depthwise("own", old, true, state) : null;
         const inner = heap.mark();
         for (let pass = 0; pass < stage.passes; pass++) {
             const positions = [];
@@ -67,10 +67,15 @@ export class StageNetwork {
                     positions.push(p);
             if (!positions.length)
                 continue;
-            const known = codes.map((code, i) => (which[i % count] < pass ? code : 0));
+            const known = new Int32Array(codes.length);
+            for (let start = 0; pass && start < known.length; start += count) {
+                for (let p = 0; p < count; p++)
+                    if (which[p] < pass)
+                        known[start + p] = codes[start + p];
+            }
             const out = this.#network(known, which, positions, pass, before, state);
-            const values = pass ? this.#depthwise("neighbours", known, (v) => clip(v, INPUT_LIMIT), state) : null;
-            const activity = pass ? this.#depthwise("activity", known, (v) => this.#log[Math.min(Math.abs(v), INPUT_LIMIT)], state) : null;
+            const values = pass ? this.#depthwise("neighbours", known, false, state) : null;
+            const activity = pass ? this.#depthwise("activity", known, true, state) : null;
             yield { positions, choice: this.#choose(out, positions, count, old, own, values, activity, shifts) };
             heap.release(inner);
         }
@@ -216,7 +221,8 @@ export class StageNetwork {
         }
         return { tables, wholes };
     }
-    #depthwise(name, values, bend, { height, width }) {
+    #depthwise(name, values, logarithms, { height, width }) {
+        const log = this.#log;
         const weight = this.model.integers(`${this.number}.${name}.weight`);
         const channels = this.stage.channels.length;
         const result = new Float64Array(values.length);
@@ -225,8 +231,10 @@ export class StageNetwork {
         for (let c = 0; c < channels; c++) {
             const base = c * height * width;
             for (let y = 0, p = base; y < height; y++)
-                for (let x = 0; x < width; x++, p++)
-                    padded[(y + 1) * row + x + 1] = bend(values[p]);
+                for (let x = 0; x < width; x++, p++) {
+                    const value = clip(values[p], INPUT_LIMIT);
+                    padded[(y + 1) * row + x + 1] = logarithms ? log[Math.abs(value)] : value;
+                }
             const [a, b, d, e, f, g, h, i, j] = weight.subarray(9 * c, 9 * c + 9);
             for (let y = 0, p = base; y < height; y++) {
                 for (let x = 0, at = y * row; x < width; x++, p++, at++) {
