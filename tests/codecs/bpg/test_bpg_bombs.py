@@ -67,3 +67,12 @@ def test_padded_samples_count() -> None:
     """Eight rows are coded where one is shown."""
     with pytest.raises(BadFileError, match="above the limit"):
         Bpg().decode(claim(Image.new("RGB", (64, 64)), MAX_PIXELS, 1) + bytes(50_000))
+
+
+def test_units_and_extensions_are_counted() -> None:
+    header, picture = container.read_file(Bpg().encode(Image.new("RGB", (64, 64)), 30))
+    with pytest.raises(BadFileError, match="more units"):
+        Bpg().decode(container.write_file(header, picture + b"\0\0\1\x50\1\xc0\x80" * 30_000))
+    data = container.write_file(replace(header, extensions=dict.fromkeys(range(3, 2000), b"")), picture)
+    with pytest.raises(BadFileError, match="more metadata"):
+        Bpg().decode(data)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tracemalloc
+from io import BytesIO
+from pathlib import Path
 
 import constriction
 import numpy as np
@@ -105,3 +107,27 @@ def test_flat_pictures_pass(colour: tuple[int, int, int], quality: int) -> None:
         assert codec.model.entropy.least_bits(t, positions) <= 8 * len(segment)
     assert len(data) < 700
     assert np.abs(np.asarray(codec.decode(data)).astype(int) - colour).max() <= {2: 18, 4: 13, 8: 6}[quality]
+
+
+@pytest.mark.parametrize("tag", [bitstream.EXIF, 77])
+def test_no_room_is_made_for_a_chunk_that_is_not_there(tag: int, tmp_path: Path) -> None:
+    """A file object would make room for all of the 32 GiB."""
+    codec = Rnn()
+    stream = Bitstream(codec.model.identity, 64, 64, 0.0, 1, chunks={tag: b"x"}, segments=[b"x"])
+    data = bitstream.write(stream)
+    place = data.index(bytes([tag, 1]), 13)
+    path = tmp_path / "chunk.bhd"
+    path.write_bytes(data[: place + 1] + b"\xff\xff\xff\xff\x7f" + data[place + 2 :])
+    with path.open("rb") as file, pytest.raises(BadFileError, match="ends inside its header"):
+        bitstream.read_header(file)
+
+
+def test_opacity_of_many_chunks_is_refused() -> None:
+    codec = Rnn()
+    out = BytesIO()
+    Image.new("L", (16, 16)).save(out, "PNG")
+    plane = out.getvalue()
+    stream = bitstream.read(codec.encode(Image.new("RGB", (16, 16)), 1))
+    stream.chunks[bitstream.PLANE] = plane[:33] + b"\0\0\0\0tEXt\0\0\0\0" * 30_000 + plane[33:]
+    with pytest.raises(BadFileError, match="opacity"):
+        codec.decode(bitstream.write(stream))

@@ -18,6 +18,8 @@ MAGIC = b"BPG\xfb"
 EXIF, ICC = 1, 2
 """The extension tags that Beholder reads and writes."""
 
+_LARGEST_METADATA = 1 << 26
+_MOST_EXTENSIONS = 1000
 _LONGEST_UE7 = 5  # bytes: the specification's integers have at most 32 bits
 _LONGEST_FIELDS = 6 + 4 * _LONGEST_UE7
 
@@ -132,7 +134,7 @@ def read_header(file: IO[bytes]) -> tuple[Header, int]:
     if second & 8:
         size, position = read_ue7(data, position)
     file.seek(position - len(data), SEEK_CUR)
-    metadata = file.read(size)
+    metadata = file.read(min(size, _LARGEST_METADATA))
     if len(metadata) < size:
         raise BadFileError("This BPG file is truncated: it ends inside its metadata.")
     header = Header(
@@ -153,12 +155,15 @@ def read_header(file: IO[bytes]) -> tuple[Header, int]:
 def _read_extensions(body: bytes) -> dict[int, bytes]:
     """Return the first extension of each tag."""
     extensions: dict[int, bytes] = {}
-    position = 0
+    position = count = 0
     while position < len(body):
         tag, position = read_ue7(body, position)
         size, position = read_ue7(body, position)
         if size > len(body) - position:
             raise BadFileError("This BPG file is damaged: its metadata run over their own end.")
+        count += 1
+        if count > _MOST_EXTENSIONS:
+            raise BadFileError("This BPG file is damaged: it has more metadata than any picture needs.")
         extensions.setdefault(tag, body[position : position + size])
         position += size
     return extensions

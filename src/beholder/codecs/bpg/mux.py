@@ -9,6 +9,8 @@ from beholder.codecs.bpg.container import read_ue7, to_ue7
 from beholder.errors import BadFileError
 
 _ALPHA_LAYER = 1
+_MOST_UNITS = 20_000
+"""NAL units of a picture: even 200 million pixels have fewer rows of blocks that could be slices."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,9 @@ def split(data: bytes, *, with_alpha: bool) -> tuple[CodedPicture, CodedPicture 
         position += size
     units: list[list[bytes]] = [[] for _ in headers]
     begun = [False for _ in headers]
-    for nal in hevc.split_nals(data[position:], headless=True):
+    for number, nal in enumerate(hevc.split_nals(data[position:], headless=True)):
+        if number == _MOST_UNITS:
+            raise BadFileError("This BPG file is damaged: its picture has more units than any picture needs.")
         kind, layer = hevc.nal_type(nal), hevc.layer_id(nal)
         if layer >= len(units):
             continue

@@ -43,6 +43,7 @@ ALPHA_STEPS = 250
 ICC, EXIF, PLANE = 1, 2, 3
 GREY, CHUNKS, OPTIMISED, SCALED = 0x10, 0x20, 0x40, 0x80
 MOST_CHUNKS = 64
+_PIECE = 1 << 24
 
 
 @dataclass
@@ -187,10 +188,14 @@ class _Reader:
         self._file = file
 
     def read(self, count: int) -> bytes:
-        piece = self._file.read(count)
-        if len(piece) < count:
+        # A file object makes room for all that it is asked for, before it looks whether there is as much.
+        pieces, left = [], count
+        while left and (piece := self._file.read(min(left, _PIECE))):
+            pieces.append(piece)
+            left -= len(piece)
+        if left:
             raise BadFileError("This .bhd file ends inside its header: get the whole file.")
-        return piece
+        return b"".join(pieces)
 
     def skip(self, count: int) -> None:
         self._file.seek(count, SEEK_CUR)

@@ -22,6 +22,7 @@ from beholder.codecs.rnn import bitstream
 from beholder.codecs.rnn.bitstream import ALPHA_STEPS, EXIF, ICC, PLANE, Bitstream
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS, STEP_SCALES
 from beholder.errors import BadFileError, BadOptionError
+from beholder.pictures.bombs import check
 from beholder.pictures.modes import check_size
 
 if TYPE_CHECKING:
@@ -274,6 +275,7 @@ def _write_plane(plane: Image.Image) -> bytes:
 
 def _read_plane(data: bytes, size: tuple[int, int]) -> Image.Image:
     try:
+        check(BytesIO(data))
         with Image.open(BytesIO(data), formats=("WEBP", "PNG")) as plane:
             if plane.size == size:
                 return plane.convert("RGB").getchannel(0)
