@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beholder.codecs.rnn.entropy.as_needed import AsNeeded
-from beholder.codecs.rnn.entropy.coding_order import CodingOrder
+from beholder.codecs.rnn.entropy.coding_order import BLOCK_CODES, CodingOrder
 from beholder.codecs.rnn.entropy.pyramid import PyramidNetwork
 from beholder.codecs.rnn.entropy.rounding import Ints
 from beholder.codecs.rnn.entropy.stage_network import Positions, StageNetwork, Tables
@@ -33,7 +33,9 @@ from beholder.codecs.rnn.entropy.tables import (
     SCALES,
     SHIFT_PROBABILITIES,
     SHIFTS,
+    count_bits,
     family,
+    find_entries,
     shifted_tables,
     table_sizes,
 )
@@ -79,7 +81,7 @@ class EntropyModel:
         # The last symbol that is no escape: below - 1, and below + 1 is above.
         self._half_width = half_widths.astype(np.int32)
         self._last = (2 * half_widths + (kind == EVEN)).astype(np.int32)
-        self._first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        self._first = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int32)
         tables = arrays["tables"]
         if sizes.sum() != len(tables) or sizes.min() < 1:
             raise ValueError("its tables have other lengths")
@@ -112,13 +114,8 @@ class EntropyModel:
         raw = constriction.stream.model.Uniform(1 << 16)
         for stage in self.layout.stages_of(t):
             net = self._nets[stage]
-            codes = np.empty((len(net.channels), *state.shape[1:]), np.int16)
-            for number, channel in enumerate(net.channels):
-                wanted = latent[channel]
-                if finer is not None:
-                    wanted = np.sign(wanted) * (np.abs(wanted) >> wanted.dtype.type(finer[channel]))
-                codes[number] = np.clip(net.codes(wanted, state[channel], number), -CODE_LIMIT, CODE_LIMIT)
-            passes = list(net.passes(codes, state))
+            codes = _codes(net, latent, state, finer)
+            passes = list(net.passes(codes, state, known=True))
             shifts = None
             if self._may_shift(state):
                 chosen, _ = self._choose(net, codes, passes)
@@ -130,17 +127,17 @@ class EntropyModel:
             for positions, predicted, whole in passes:
                 tables = predicted if shifts is None else self._shift(net, predicted, shifts)
                 order = CodingOrder(tables)
-                ordered = np.empty(tables.size, np.int16)
+                ordered = np.empty(tables.size, np.int32)
                 escaped = []
                 for block in order.blocks():
                     values = np.take(codes[block].reshape(-1, codes[0].size), positions, 1)
                     last = self._last[tables[block]]
-                    symbols = _entries(values - whole[block] + self._half_width[tables[block]], 0, last)
+                    symbols = find_entries(values - whole[block] + self._half_width[tables[block]], 0, last)
                     escaped.append(values[symbols > last].astype(np.int32))
                     lie, place = order.place(block)
                     ordered[place] = symbols.ravel()[lie]
                 for table, start, end in order.runs():
-                    encoder.encode(ordered[start:end].astype(np.int32), self._models[table])
+                    encoder.encode(ordered[start:end], self._models[table])
                 if any(map(len, escaped)):
                     encoder.encode(np.concatenate(escaped) + np.int32(CODE_LIMIT + 1), raw)
             net.apply(codes, state)
@@ -227,7 +224,7 @@ class EntropyModel:
         tables, side = [], 0.0
         for codes, step in _walk(self.layout, self._nets, latents):
             first, symbol, last = np.empty((3, *codes.shape), np.int32)
-            passes = list(step.net.passes(codes, step.state))
+            passes = list(step.net.passes(codes, step.state, known=True))
             shifts = None
             if self._may_shift(step.state):
                 shifts, cost = self._choose(step.net, codes, passes)
@@ -257,12 +254,14 @@ class EntropyModel:
         apart = SHIFTS[NONE + 1]
         costs = np.zeros((3, len(codes)))
         for positions, tables, whole in passes:
-            chosen = tables[:, ::every]
-            values = codes.reshape(len(codes), -1)[:, positions[::every]] - whole[:, ::every]
+            chosen = tables[:, ::every].astype(np.intp)
+            values = np.take(codes.reshape(len(codes), -1), positions[::every], 1) - whole[:, ::every].astype(np.int32)
             for total, number in zip(costs, (NONE - 1, NONE, NONE + 1), strict=True):
-                shifted = self._shift(net, chosen, np.full(len(codes), number))
-                cost = _cost(self._bits, values + self._half_width[shifted], self._first[shifted], self._last[shifted])
-                total += every * cost.sum(1)
+                shifted = np.take(self._shifted[int(isinstance(net, StageNetwork)), number], chosen)
+                half_width, first, last = (
+                    np.take(each, shifted) for each in (self._half_width, self._first, self._last)
+                )
+                total += every * count_bits(self._bits, values + half_width, first, last).sum(1)
         below, middle, above = costs[..., None]
         slope, bend = (above - below) / (2 * apart), np.maximum((above + below - 2 * middle) / (2 * apart**2), 0)
         curves = slope * SHIFTS + bend * np.square(SHIFTS) + self._shift_bits
@@ -291,7 +290,7 @@ class RateEstimate:
         """Number of times that the latents (C, H, W) use each entry of all tables, (entries,)."""
         result = np.zeros(len(self._tables[0].bits), np.int64)
         for (codes, _), tables in zip(_walk(self._layout, self._nets, latents), self._tables, strict=True):
-            entries = _entries(codes + tables.symbol, tables.first, tables.last)
+            entries = find_entries(codes + tables.symbol, tables.first, tables.last)
             result += np.bincount(entries.ravel(), minlength=len(result))
         return result
 
@@ -337,7 +336,7 @@ class _Tables:
     last: NDArray[np.int32]
 
     def cost(self, codes: Ints) -> Floats:
-        return _cost(self.bits, codes + self.symbol, self.first, self.last)
+        return count_bits(self.bits, codes + self.symbol, self.first, self.last)
 
 
 @dataclass(frozen=True)
@@ -363,20 +362,20 @@ def _walk(
             net.apply(codes, state)
 
 
-def _cost(bits: Floats, symbols: Ints, first: Any, last: Any) -> Floats:
-    """Bits of symbols by the tables that begin at ``first`` among all ``bits`` and whose last one but for escapes is
-    ``last``."""
-    entries = _entries(symbols, first, last)
-    result: Floats = np.take(bits, entries, mode="clip")
-    result += 16 * (entries > first + last)  # escapes are followed by the value
-    return result
-
-
-def _entries(symbols: Ints, first: Any, last: Any) -> Ints:
-    """Where symbols, or what they escape by, stand among the entries of all tables."""
-    below, above = last + 1, last + 2
-    entries: Ints = first + np.where(symbols < 0, below, np.where(symbols > last, above, symbols))
-    return entries
+def _codes(net: Network, latent: Ints, state: Ints, finer: Ints | None) -> NDArray[np.int16]:
+    """Codes (k, H, W) that a stage's encoder writes; arguments as for :meth:`EntropyModel.encode`."""
+    codes = np.empty((len(net.channels), *state.shape[1:]), np.int16)
+    step = max(1, BLOCK_CODES // codes[0].size)
+    for start in range(0, len(codes), step):
+        part = slice(start, start + step)
+        channels = net.channels[part]
+        wanted = latent[channels]
+        if finer is not None:
+            wanted = np.sign(wanted) * (np.abs(wanted) >> finer[channels, None, None].astype(wanted.dtype))
+        limit = wanted.dtype.type(CODE_LIMIT)
+        found = net.codes(wanted, state[channels], part)
+        np.maximum(np.minimum(found, limit), -limit, out=codes[part], casting="unsafe")
+    return codes
 
 
 def _too_short(t: int) -> BadFileError:

@@ -91,6 +91,17 @@ def pyramid(height: int, width: int) -> tuple[Pass, ...]:
     return tuple(passes)
 
 
+@functools.lru_cache(maxsize=4)
+def _joined(height: int, width: int, kind: int) -> Pass:
+    """All positions of the passes of one kind, in order."""
+    steps = [step for step in pyramid(height, width) if step.kind == kind]
+    where, near = (
+        (np.concatenate([getattr(s, name)[0] for s in steps]), np.concatenate([getattr(s, name)[1] for s in steps]))
+        for name in ("where", "near")
+    )
+    return Pass(where, near, np.concatenate([s.valid for s in steps]), kind)
+
+
 def _pass(where: Positions, offsets: tuple[tuple[int, int], ...], kind: int, size: tuple[int, int]) -> Pass:
     near = tuple(axis[:, None] + np.array([o[i] for o in offsets], np.int32) for i, axis in enumerate(where))
     valid = (near[0] >= 0) & (near[0] < size[0]) & (near[1] >= 0) & (near[1] < size[1])
@@ -182,31 +193,57 @@ class PyramidNetwork:
         """Bring ``state`` (latent, H, W) up to date with the channel's codes (1, H, W)."""
         state[self.channels] = codes
 
-    def passes(self, codes: Ints, state: Ints) -> Iterator[tuple[NDArray[np.intp], Tables, NDArray[np.int8]]]:
-        """As :meth:`.stage_network.StageNetwork.passes`."""
+    def passes(
+        self, codes: Ints, state: Ints, known: bool = False
+    ) -> Iterator[tuple[NDArray[np.intp], Tables, NDArray[np.int8]]]:
+        """As :meth:`.stage_network.StageNetwork.passes`; ``known`` codes are predicted together, in a third of
+        the time."""
         planes = [*(state[c] for c in self.earlier), codes[0]]
-        for number, step in enumerate(pyramid(*state.shape[1:])):
+        size = state.shape[1:]
+        ahead = self._predict_kinds(planes, size) if known else None
+        for number, step in enumerate(pyramid(*size)):
             count = len(step.where[0])
             if not count:
                 continue
-            tables = np.empty((1, count), np.int16)
-            whole = np.empty((1, count), np.int8)
+            if ahead is None:
+                tables, integers = self._predict_all(planes, step, np.full(count, number))
+            else:
+                begins, tables, integers = ahead[step.kind]
+                part = slice(begins[number], begins[number] + count)
+                tables, integers = tables[:, part], integers[:, part]
+            yield np.ravel_multi_index(step.where, size), tables, integers
 
-            def predict(
-                part: slice, number: int = number, step: Pass = step, tables: Any = tables, whole: Any = whole
-            ) -> None:
-                tables[0, part], whole[0, part] = self._predict(planes, step.cut(part), number)
+    def _predict_kinds(
+        self, planes: list[Ints], size: tuple[int, ...]
+    ) -> dict[int, tuple[dict[int, int], Tables, NDArray[np.int8]]]:
+        """For the passes of each kind, where each begins, and the predictions of all."""
+        result = {}
+        for kind in (0, 1):
+            steps = [(number, step) for number, step in enumerate(pyramid(*size)) if step.kind == kind]
+            counts = [len(step.where[0]) for _, step in steps]
+            begin = dict(zip((number for number, _ in steps), np.cumsum([0, *counts[:-1]]).tolist(), strict=True))
+            numbers = np.repeat([number for number, _ in steps], counts)
+            result[kind] = (begin, *self._predict_all(planes, _joined(size[0], size[1], kind), numbers))
+        return result
 
-            for_each(predict, [slice(i, i + CHUNK) for i in range(0, count, CHUNK)])
-            yield np.ravel_multi_index(step.where, state.shape[1:]), tables, whole
+    def _predict_all(self, planes: list[Ints], step: Pass, numbers: Ints) -> tuple[Tables, NDArray[np.int8]]:
+        """Tables and the means' integer parts, (1, p) each, at all positions of ``step``."""
+        tables = np.empty((1, len(numbers)), np.int16)
+        integers = np.empty((1, len(numbers)), np.int8)
 
-    def _predict(self, planes: list[Ints], step: Pass, number: int) -> tuple[Ints, Ints]:
-        """Tables and the means' integer parts at some positions of pass ``number``."""
+        def predict(part: slice) -> None:
+            tables[0, part], integers[0, part] = self._predict(planes, step.cut(part), numbers[part])
+
+        for_each(predict, [slice(i, i + CHUNK) for i in range(0, len(numbers), CHUNK)])
+        return tables, integers
+
+    def _predict(self, planes: list[Ints], step: Pass, numbers: Ints) -> tuple[Ints, Ints]:
+        """Tables and the means' integer parts at some positions, (p,), of passes of one kind that ``numbers`` names."""
         w = self._weights
         width = w["by_pass"].shape[1]
         reference, differences, every = inputs(planes, step)
         half = slice(step.kind * width, (step.kind + 1) * width)
-        hidden = relu(every @ w["enter.weight"][half].T + w["by_pass"][number])
+        hidden = relu(every @ w["enter.weight"][half].T + w["by_pass"][numbers])
         hidden = relu(hidden @ w["mix.weight"].T + w["mix.bias"])
         more, scale = (hidden @ w["out.weight"].T + w["out.bias"]).T.astype(np.int64)
         more += UNIT // MEAN_SCALE // WEIGHT_SCALE * (differences @ w["linear.weight"][step.kind]).astype(np.int64)

@@ -118,10 +118,13 @@ class StageNetwork:
             new = np.where(old == 0, code, np.sign(old) * (factor * np.abs(old) + code))
             state[channel] = np.clip(new, -CODE_LIMIT, CODE_LIMIT)
 
-    def passes(self, codes: Ints, state: Ints) -> Iterator[tuple[Positions, Tables, NDArray[np.int8]]]:
+    def passes(
+        self, codes: Ints, state: Ints, known: bool = False
+    ) -> Iterator[tuple[Positions, Tables, NDArray[np.int8]]]:
         """Per pass: its positions (p,), and (k, p) the table and the mean's integer part of each code.
 
-        ``codes``, (k, H, W), is read anew before each pass, so a decoder fills it in as it goes.
+        ``codes``, (k, H, W), is read anew before each pass, so a decoder fills it in as it goes; ``known`` says that
+        they are all there already.
         """
         height, width = state.shape[1:]
         areas = windows(height, width)

@@ -12,6 +12,8 @@ There are four families of 64 scales x 16 means, all of them Laplace distributio
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -77,6 +79,22 @@ def table_sizes(half_widths: Ints) -> Ints:
     """Number of entries of each table, (tables,), from their half-widths."""
     kind = np.arange(len(half_widths)) // (SCALES * MEANS)
     return 2 * half_widths + np.where(kind == EVEN, 4, np.where(kind == DEAD_ZONE, 3, 1))
+
+
+def count_bits(bits: NDArray[np.float32], symbols: NDArray[Any], first: Any, last: Any) -> NDArray[np.float32]:
+    """Bits of symbols, any shape, by the tables that begin at ``first`` among all ``bits`` and whose last one but for
+    escapes is ``last``."""
+    entries = find_entries(symbols, first, last)
+    result: NDArray[np.float32] = np.take(bits, entries, mode="clip")
+    result += 16 * (entries > first + last)  # escapes are followed by the value
+    return result
+
+
+def find_entries(symbols: NDArray[Any], first: Any, last: Any) -> NDArray[Any]:
+    """Where symbols of any shape, or what they escape by, stand among the entries of all tables."""
+    below, above = last + 1, last + 2
+    entries: NDArray[Any] = first + np.where(symbols < 0, below, np.where(symbols > last, above, symbols))
+    return entries
 
 
 def _mass(kind: int, scale: float, part: int, half_width: int) -> NDArray[np.float64]:
