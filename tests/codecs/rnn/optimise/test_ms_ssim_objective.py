@@ -283,7 +283,7 @@ def test_a_search_says_how_far_it_is(
     assert told == [(done, total) for done in range(1, total + 1)]
     assert data == Rnn(effort=1).encode(small, 1)
     small.save(tmp_path / "photo.png")
-    monkeypatch.setattr(cli.progress, "_SLOW", 0.0)
+    monkeypatch.setattr("beholder.cli.progress._SLOW", 0.0)
     for forced in ("", "1"):
         monkeypatch.setenv("FORCE_COLOR", forced)
         assert cli.main(["compress", str(tmp_path / "photo.png"), "--effort=1", "--force"]) == 0

@@ -19,7 +19,9 @@ NumPy and ONNX Runtime, :mod:`beholder.codecs.rnn.torch.objective` for any alpha
 
 from __future__ import annotations
 
+import functools
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -90,6 +92,7 @@ def improve(
     # NumPy's products are small: more threads would be in each other's way, and round otherwise.
     with one_blas_thread():
         for inner in windows:
+            _give_back_memory()
             outer = tuple(slice(max(s.start - MARGIN, 0), s.stop + MARGIN) for s in inner)
             rows, columns = (
                 slice(s.start * BLOCK, min(s.stop * BLOCK, n)) for s, n in zip(outer, pixels.shape[1:], strict=True)
@@ -101,7 +104,25 @@ def improve(
             window = objective(np.ascontiguousarray(pixels[:, rows, columns]))
             found = descend(window, start[None], free, gains, alpha, schedule, over)
             latent[:, *inner] = found[0][:, *own]
+            del window, found  # before the next window is made
+    _give_back_memory()
     return latent
+
+
+def _give_back_memory() -> None:
+    """Give unused memory back to the system, where glibc would keep what lies between pieces in use."""
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+@functools.cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    if sys.platform != "linux":
+        return None
+    import ctypes
+
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
 
 
 def descend(
