@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+MINUTE = 60_000
+"""Time-out of expectations, in milliseconds: a busy machine takes more than Playwright's 5 seconds."""
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -22,6 +24,7 @@ def open_browser() -> Iterator[Any]:
     if program is None:
         pytest.skip("there is no Chromium here: apt-get install chromium")
     api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    api.expect.set_options(timeout=MINUTE)
     with api.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=program, args=list(FLAGS))
         yield browser
