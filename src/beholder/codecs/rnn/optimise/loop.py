@@ -92,7 +92,7 @@ def improve(
     # NumPy's products are small: more threads would be in each other's way, and round otherwise.
     with one_blas_thread():
         for inner in windows:
-            _give_back_memory()
+            _trim_heap()
             outer = tuple(slice(max(s.start - MARGIN, 0), s.stop + MARGIN) for s in inner)
             rows, columns = (
                 slice(s.start * BLOCK, min(s.stop * BLOCK, n)) for s, n in zip(outer, pixels.shape[1:], strict=True)
@@ -105,11 +105,11 @@ def improve(
             found = descend(window, start[None], free, gains, alpha, schedule, over)
             latent[:, *inner] = found[0][:, *own]
             del window, found  # before the next window is made
-    _give_back_memory()
+    _trim_heap()
     return latent
 
 
-def _give_back_memory() -> None:
+def _trim_heap() -> None:
     """Give unused memory back to the system, where glibc would keep what lies between pieces in use."""
     trim = _malloc_trim()
     if trim is not None:
