@@ -1,6 +1,9 @@
 """Rate and quality of the codecs on photographs by MS-SSIM, PSNR and SSIMULACRA2.
 
     python benchmarks/metrics.py --limit 8 --output docs/results/metrics
+    python benchmarks/metrics.py --high --codecs rnn,avif,jxl,jpeg --limit 8 --output docs/results/high
+
+``--high`` takes qualities from SSIMULACRA2 70 on, where the residual layer of ``rnn`` works.
 
 Files are made and decoded as by ``kodak.py``: whole files, decoded by another process.  Names of codecs are its, too:
 "rnn effort 1 psnr" is ``--effort 1 --human psnr``.  SSIMULACRA2 is the package's.  A run that was stopped goes on with
@@ -13,6 +16,7 @@ codecs have), ``bd_rates.csv``, ``table.md`` and ``metrics.png``.
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import sys
 from collections.abc import Sequence
@@ -21,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import kodak
+import numpy as np
 from kodak_figure import series
 
 from beholder.errors import BadOptionError, BeholderError
@@ -37,8 +42,21 @@ GRIDS = {
     "jpeg": (10, 30, 50, 70, 90),
 }
 """Qualities by codec, of ``rnn`` whatever its effort; each covers .1 to 1.5 bits a pixel or what it reaches of them."""
+HIGH_GRIDS = {
+    "rnn": (8, 9, 10, 11, 12),
+    "bpg": (8, 11, 14, 17, 20, 23),
+    "avif": (60, 70, 78, 84, 89, 93, 96),
+    "jxl": (78, 84, 88, 92, 95, 97),
+    "webp": (80, 90, 95, 98),
+    "jpeg": (80, 90, 95, 97),
+}
+"""As GRIDS, from .8 to 4 bits a pixel."""
+WIDEST = {False: 1.5, True: 4.0}
+"""Bits a pixel at the right edge of the figure, by whether rates are high."""
 ANCHORS = ("bpg", "avif")
 TITLES = {"ms_ssim": "MS-SSIM (dB)", "psnr": "PSNR (dB)", "ssimulacra2": "SSIMULACRA2"}
+EQUAL = {"psnr": (36, 38, 40, 42), "ssimulacra2": (80, 85, 90)}
+"""Values at which ``--high`` compares rates."""
 COLOURS = ("#f27191", "#c4123f", "#76122b", "#2ca02c", "#c98a00", "#7a4fbf")
 """The curves of ``rnn`` take these in their order."""
 
@@ -56,7 +74,7 @@ def decode_and_measure(job: kodak.Job, data: bytes, encode_s: float) -> Row:
     return Row(**asdict(row), ssimulacra2=round(metric("ssimulacra2")(original, decoded), 4))
 
 
-def choose_jobs(names: Sequence[str], images: Sequence[Path]) -> list[kodak.Job]:
+def choose_jobs(names: Sequence[str], images: Sequence[Path], high: bool = False) -> list[kodak.Job]:
     """Every image at every quality of every codec that runs here, image by image."""
     grids: dict[str, Sequence[int]] = {}
     for name in names:
@@ -67,7 +85,8 @@ def choose_jobs(names: Sequence[str], images: Sequence[Path]) -> list[kodak.Job]
             continue
         scale = codec.scale
         spread = range(scale.lowest, scale.highest + 1, 1 + scale.highest // 9)
-        grids[name] = GRIDS.get(codec.name) or kodak.GRIDS.get(codec.name, spread)
+        own = HIGH_GRIDS if high else GRIDS
+        grids[name] = own.get(codec.name) or kodak.GRIDS.get(codec.name, spread)
     return [kodak.Job(path, name, quality, 0.0) for path in images for name, grid in grids.items() for quality in grid]
 
 
@@ -105,7 +124,25 @@ def table(rates: Sequence[tuple[str, str, str, float]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw(summary: Sequence[dict[str, Any]], title: str, path: Path) -> None:
+def rates_table(summary: Sequence[dict[str, Any]]) -> str:
+    """Bits a pixel of each codec at some PSNRs and SSIMULACRA2 scores, as a table in Markdown.
+
+    Interpolated on the curves of the means, over the logarithm of the rate."""
+    levels = [(column, level) for column, chosen in EQUAL.items() for level in chosen]
+    lines = ["| bits a pixel at | " + " | ".join(f"{TITLES[column]} {level}" for column, level in levels) + " |"]
+    lines.append("|---" * (len(levels) + 1) + "|")
+    for name in dict.fromkeys(map(series, summary)):
+        cells = []
+        for column, level in levels:
+            points = sorted((quality, math.log(rate)) for rate, quality in curve(summary, name, column))
+            qualities, rates = zip(*points, strict=True)
+            inside = qualities[0] <= level <= qualities[-1]
+            cells.append(f"{math.exp(np.interp(level, qualities, rates)):.2f}" if inside else "-")
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(summary: Sequence[dict[str, Any]], title: str, path: Path, widest: float = 1.5) -> None:
     """Draw each metric over bits per pixel, side by side."""
     import matplotlib as mpl
 
@@ -118,12 +155,13 @@ def draw(summary: Sequence[dict[str, Any]], title: str, path: Path) -> None:
     for panel, (column, label) in zip(axes, TITLES.items(), strict=True):
         heights = []
         for name in names:
-            points = [point for point in curve(summary, name, column) if point[0] <= 1.5]
+            points = [point for point in curve(summary, name, column) if point[0] <= widest]
             colour = own.get(name, "#444444") if name.startswith("rnn") else codec_look(name)[0]
             style = "-" if name.startswith("rnn") else "--"
             panel.plot(*zip(*points, strict=True), color=colour, ls=style, marker="o", ms=3, lw=1.5, label=name)
             heights += [quality for rate, quality in points if rate > 0.1]
-        panel.set(xlabel="bits per pixel (whole files)", ylabel=label, xlim=(0, 1.5), ylim=(min(heights), max(heights)))
+        panel.set(xlabel="bits per pixel (whole files)", ylabel=label)
+        panel.set(xlim=(0, widest), ylim=(min(heights), max(heights)))
         panel.grid(color="#e6e6e6")
     axes[-1].legend(fontsize=8)
     figure.suptitle(title)
@@ -139,6 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=kodak.ROOT / "docs" / "results" / "metrics")
     parser.add_argument("--limit", type=int, help="only the first N images")
     parser.add_argument("--jobs", type=int, default=1, help="encoder and decoder processes, N of each")
+    parser.add_argument("--high", action="store_true", help="from SSIMULACRA2 70 on")
     parser.add_argument("--resume", action="store_true", help="keep the rows that metrics.csv has")
     args = parser.parse_args(arguments)
     images = kodak.find_images(args.data, args.limit)
@@ -146,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"There are no images in {args.data}: give their folder with --data.", file=sys.stderr)
         return 2
     try:
-        wanted = choose_jobs([name.strip() for name in args.codecs.split(",")], images)
+        wanted = choose_jobs([name.strip() for name in args.codecs.split(",")], images, args.high)
     except BeholderError as error:
         print(error, file=sys.stderr)
         return 2
@@ -157,10 +196,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known = {row_key(row) for row in kodak.read_rows(file, Row)}
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     failed = kodak.measure([job for job in wanted if job.key not in known], file, args.jobs, Row, decode_and_measure)
-    return max(write(args.output, keys), int(failed > 0))
+    return max(write(args.output, keys, WIDEST[args.high]), int(failed > 0))
 
 
-def write(folder: Path, keys: set[tuple[str, str, int, float]]) -> int:
+def write(folder: Path, keys: set[tuple[str, str, int, float]], widest: float = 1.5) -> int:
     """Write means, BD-rates, table and figure of the rows in ``folder`` with these keys; return the exit code."""
     rows = [row for row in kodak.read_rows(folder / "metrics.csv", Row) if row_key(row) in keys]
     there = {row_key(row) for row in rows}
@@ -173,10 +212,10 @@ def write(folder: Path, keys: set[tuple[str, str, int, float]]) -> int:
     kodak.write_table(folder / "summary.csv", list(summary[0]), [list(entry.values()) for entry in summary])
     rates = bd_rates(summary)
     kodak.write_table(folder / "bd_rates.csv", ("anchor", "codec", "metric", "bd_rate_percent"), rates)
-    text = table(rates)
+    text = table(rates) + (f"\n{rates_table(summary)}" if widest > WIDEST[False] else "")
     (folder / "table.md").write_text(text, encoding="utf-8")
     print(f"{len(whole)} photographs\n{text}")
-    draw(summary, f"{len(whole)} photographs: {', '.join(sorted(whole))}", folder / "metrics.png")
+    draw(summary, f"{len(whole)} photographs: {', '.join(sorted(whole))}", folder / "metrics.png", widest)
     return 0
 
 

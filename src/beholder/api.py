@@ -71,7 +71,7 @@ def compress(
             of bool, uint8, uint16 (0..65,535), or floating point (0..1).  It is not changed.
         codec: its name, in any case; ``beholder codecs`` lists them.
         alpha: the observer, 0 (human) to 1 (machine); for codecs that know one.
-        quality: on the codec's own scale, a Python or NumPy integer; None for its default (``rnn``: 4 of 1..8).
+        quality: on the codec's own scale, a Python or NumPy integer; None for its default (``rnn``: 4 of 1..12).
         model: a folder with a trained ``rnn`` codec that ``beholder export`` wrote; None for ours.
         effort: of ``rnn``: 0 is fast, 1 to 3 optimise the codes for the observer in ever more rounds.
         human: what ``rnn`` makes codes for at alpha 0: ``ms-ssim``, ``ssimulacra2``, ``psnr`` (effort 1 to 3

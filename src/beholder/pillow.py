@@ -26,11 +26,11 @@ from beholder import codecs
 from beholder.codecs.bpg import container
 from beholder.codecs.bpg.codec import metadata
 from beholder.codecs.rnn import bitstream
-from beholder.codecs.rnn.layout import ITERATIONS
+from beholder.codecs.rnn.layout import BEST_QUALITY
 from beholder.errors import BadFileError, BadImageError, BadOptionError, BeholderError, NotAvailableError
 from beholder.pictures.modes import normalise
 
-DRAFT_QUALITY = {16: 1, 8: 2, 4: 3, 2: 5, 1: ITERATIONS}
+DRAFT_QUALITY = {16: 1, 8: 2, 4: 3, 2: 5, 1: BEST_QUALITY}
 """Iterations worth decoding when both sides are divided by the key: the reduction loses what finer codes would tell."""
 _GREY = 128
 """Level that Pillow's JPEG decoder paints where a truncated file has no data."""
@@ -172,7 +172,7 @@ class BhdImageFile(_CodecImageFile):
         header = bitstream.read_header(file, skip=frozenset({bitstream.PLANE}))
         self._size = header.width, header.height
         self._mode = ("L" if header.grey else "RGB") + ("A" if bitstream.PLANE in header.chunks else "")
-        self.info = {"quality": header.iterations, "alpha": header.alpha}
+        self.info = {"quality": header.quality, "alpha": header.alpha}
         for tag, key in ((bitstream.ICC, "icc_profile"), (bitstream.EXIF, "exif")):
             if tag in header.chunks:
                 self.info[key] = header.chunks[tag]
@@ -204,7 +204,7 @@ class BhdImageFile(_CodecImageFile):
         stream = bitstream.read(data)
         if stream.cut or not stream.segments:
             raise BadFileError(
-                f"The file ends inside segment {len(stream.segments) + 1} of {stream.iterations}: get the whole file."
+                f"The file ends inside segment {len(stream.segments) + 1} of {stream.quality}: get the whole file."
             )
 
     def _decode(self, data: bytes, quality: int | None, model: Folder | None) -> Image.Image:

@@ -137,7 +137,7 @@ def test_info(run: Run, photo: Image.Image) -> None:
 def test_info_of_a_bhd_file_tells_its_segments(run: Run) -> None:
     run("compress", "photo.png", "--quality", "3")
     facts = json.loads(run("info", "photo.bhd", "--json"))
-    assert facts["iterations"] == facts["complete_iterations"] == len(facts["segments"]) == 3
+    assert facts["qualities"] == facts["complete_qualities"] == len(facts["segments"]) == 3
     assert sum(facts["segments"]) < facts["bytes"] < sum(facts["segments"]) + 60
     assert len(facts["model"]) == 16
 

@@ -59,7 +59,8 @@ def _cases() -> list[Case]:
     kinds = [Case(photo, 4, alpha) for photo in ("grey", "opacity", "profile") for alpha in (0.0, 1.0)]
     sizes = [Case("one-pixel", 1), Case("one-pixel", 8, 1.0), Case("odd-sides", 4), Case("odd-sides", 4, 1.0)]
     between = [Case("coffee", 2.6), Case("coffee", 2.6, 1.0), Case("odd-sides", 0.3), Case("coffee", 8.4)]
-    return plain + optimised + kinds + sizes + between
+    residual = [Case("coffee", 12), Case("grey", 10, 1.0)]
+    return plain + optimised + kinds + sizes + between + residual
 
 
 CASES = _cases()

@@ -12,10 +12,12 @@ import pytest
 from make import CASES, FOLDER, INDEX, LARGEST_TOTAL, Case, decoded_pixels, photograph, sha256
 
 from beholder.codecs.rnn import Rnn
+from beholder.codecs.rnn.layout import ITERATIONS
 
 GOLDEN = json.loads(INDEX.read_text())
-# Where files between qualities have their quantiser cells' borders, the cuts were not chosen for.
-PLAIN = [case for case in CASES if not case.effort and case.quality == int(case.quality)]
+# The cuts were not chosen for the borders of quantiser cells between qualities.  Residuals follow from decoded
+# pixels, which may differ from processor to processor.
+PLAIN = [case for case in CASES if not case.effort and case.quality in range(1, ITERATIONS + 1)]
 
 
 def test_the_golden_files_are_those_of_the_shipped_model() -> None:

@@ -55,6 +55,17 @@ def test_shifts_escapes_tiles_and_prefixes(decoder: NodeDecoder, tmp_path: Path)
     assert np.array_equal(results[1]["pixels"], results[2]["pixels"])
 
 
+def test_files_above_quality_8_show_their_first_eight_segments(decoder: NodeDecoder, tmp_path: Path) -> None:
+    photo = make_photo(50, 40)
+    whole = beholder.compress(photo, quality=10)
+    file = tmp_path / "better.bhd"
+    file.write_bytes(whole)
+    (result,) = decoder.decode(file)
+    assert result["segments"] == 8
+    shown = np.asarray(beholder.decompress(whole, quality=8), int)
+    assert np.abs(result["pixels"][:, :, :3] - shown).max() <= 1
+
+
 def test_bad_files_get_a_sentence(decoder: NodeDecoder, tmp_path: Path) -> None:
     whole = beholder.compress(make_photo(40, 40), quality=2)
     stream = bitstream.read(whole)

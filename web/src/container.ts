@@ -12,12 +12,14 @@ export interface Header {
   height: number;
   /** The observer: 0 people, 1 a machine. */
   alpha: number;
-  /** Number of segments of the whole file, 1 to 8. */
+  /** Number of segments of the whole file, 1 to 12: iterations, then levels of the residual. */
+  quality: number;
+  /** Number of iterations of the whole file, 1 to 8. */
   iterations: number;
   grey: boolean;
   /** Whether the encoder optimised the codes. */
   optimised: boolean;
-  /** Quantiser steps are multiplied by 2 to the power of this / 64, but for low-frequency channels. */
+  /** The iterations' quantiser steps are multiplied by 2 to the power of this / 64, but for low-frequency channels. */
   stepScale: number;
   /** Metadata by tag: 1 ICC profile, 2 EXIF, 3 opacity (a lossless WebP or PNG). */
   chunks: Map<number, Uint8Array>;
@@ -29,6 +31,7 @@ const MAGIC = [0x8b, 0x42, 0x48, 0x44];
 const VERSION = 2;
 const ALPHA_STEPS = 250;
 const MOST_ITERATIONS = 8;
+const BEST_QUALITY = 12;
 const MOST_CHUNKS = 64;
 const MOST_PIXELS = 178_956_970;
 const BLOCK = 16;
@@ -60,7 +63,7 @@ export class Container {
 
   /** Whether every segment has arrived. */
   get complete(): boolean {
-    return this.header !== null && this.segments.length === this.header.iterations;
+    return this.header !== null && this.segments.length === this.header.quality;
   }
 
   /** Bytes that are no complete segment yet. */
@@ -110,10 +113,13 @@ export class Container {
     const padded = (side: number) => Math.ceil(side / BLOCK) * BLOCK;
     if (padded(width) * padded(height) > MOST_PIXELS) throw new BhdError(`An image of ${width} x ${height} pixels is too large to be decoded.`);
     const [alpha, flags] = this.#read(2) as unknown as [number, number];
-    const iterations = flags & 15;
+    const quality = flags & 15;
+    const iterations = Math.min(quality, MOST_ITERATIONS);
     const damaged = new BhdError("The header of this .bhd file is damaged: get the file anew.");
-    if (iterations < 1 || iterations > MOST_ITERATIONS || alpha > ALPHA_STEPS) throw damaged;
-    const stepScale = flags & 0x80 ? (this.#read(1)[0]! << 24) >> 24 : 0;
+    if (quality < 1 || quality > BEST_QUALITY || alpha > ALPHA_STEPS) throw damaged;
+    const scale = flags & 0x80 ? (this.#read(1)[0]! << 24) >> 24 : 0;
+    // Above quality 8 it is the residual's.
+    const stepScale = quality > MOST_ITERATIONS ? 0 : scale;
     const chunks = new Map<number, Uint8Array>();
     if (flags & 0x20) {
       const count = this.#varint();
@@ -128,7 +134,7 @@ export class Container {
       }
     }
     const [grey, optimised] = [Boolean(flags & 0x10), Boolean(flags & 0x40)];
-    return { model, width, height, alpha: alpha / ALPHA_STEPS, iterations, grey, optimised, stepScale, chunks };
+    return { model, width, height, alpha: alpha / ALPHA_STEPS, quality, iterations, grey, optimised, stepScale, chunks };
   }
 
   #readSegment(): void {

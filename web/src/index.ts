@@ -1,4 +1,5 @@
-// Decodes .bhd files for people (alpha 0), segment by segment, as their bytes arrive.
+// Decodes .bhd files for people (alpha 0), segment by segment, as their bytes arrive; of files above quality 8 the first
+// eight segments.
 //
 //     const decoder = await Decoder.load("model.bin", "./");
 //     const picture = decoder.open();
@@ -119,7 +120,7 @@ export class ProgressivePicture {
     return this.#container.header;
   }
 
-  /** Whether all segments of the file have been decoded. */
+  /** Whether the file is there and all of its iterations have been decoded. */
   get complete(): boolean {
     return this.#container.complete && !this.waiting;
   }
@@ -129,9 +130,9 @@ export class ProgressivePicture {
     return this.#latent?.values ?? new Int32Array();
   }
 
-  /** Complete segments that have arrived and are not decoded yet. */
+  /** Complete segments of iterations that have arrived and are not decoded yet. */
   get waiting(): number {
-    return this.#container.segments.length - this.segments;
+    return Math.min(this.#container.segments.length, this.header?.iterations ?? 0) - this.segments;
   }
 
   /**

@@ -5,7 +5,7 @@ import { BhdError, Decoder, ICC, OPACITY, Picture, ProgressivePicture } from "./
 export type Request = { id: number; file: Blob | string };
 export type Reply =
   | { id: number; kind: "paint"; width: number; height: number; data: ArrayBuffer; segments: number; iterations: number; corrected: boolean; seconds: number }
-  | { id: number; kind: "done"; segments: number; iterations: number; bytes: number; seconds: number; profile: boolean }
+  | { id: number; kind: "done"; segments: number; iterations: number; quality: number; bytes: number; seconds: number; profile: boolean }
   | { id: number; kind: "error"; sentence: string };
 
 const ready = Decoder.load(new URL("model.bin", import.meta.url));
@@ -43,8 +43,8 @@ async function decode({ id, file }: Request): Promise<void> {
       }
     }
     picture.finish();
-    const { iterations, chunks } = picture.header!;
-    reply({ id, kind: "done", segments: picture.segments, iterations, bytes, seconds: seconds(), profile: chunks.has(ICC) });
+    const { iterations, quality, chunks } = picture.header!;
+    reply({ id, kind: "done", segments: picture.segments, iterations, quality, bytes, seconds: seconds(), profile: chunks.has(ICC) });
   } catch (error) {
     reply({ id, kind: "error", sentence: sentence(error) });
   }

@@ -273,7 +273,7 @@ class Describe(Task):
         return Row(
             source=str(source),
             codec=facts["codec"],
-            quality=facts.get("complete_iterations"),
+            quality=facts.get("complete_qualities"),
             width=facts["width"],
             height=facts["height"],
             bytes_before=len(data),

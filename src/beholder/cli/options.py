@@ -25,7 +25,7 @@ Quality = Annotated[
         "-q",
         metavar="Q",
         show_default=False,
-        help="On the codec's own scale: rnn 1 to 8 (default 4), jpeg and webp 1 to 100 (75), "
+        help="On the codec's own scale: rnn 1 to 12 (default 4), jpeg and webp 1 to 100 (75), "
         "bpg 0 to 51, lower is better (29).",
     ),
 ]

@@ -123,7 +123,7 @@ def look(data: bytes, quality: int | None = None) -> dict[str, Any]:
         describe: Callable[[bytes], dict[str, Any]] | None = getattr(codec, "describe", None)
         header = describe(data) if describe is not None else {}
         # A file that was cut off is shown as far as it goes.
-        complete = header.get("complete_iterations")
+        complete = header.get("complete_qualities")
         image = codec.decode(data, quality if quality is not None else complete or None)
     else:
         image = open_image(data)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+from helpers.decoders.second_residual import Residual
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
@@ -32,7 +33,7 @@ class File:
     width: int
     height: int
     alpha: float
-    iterations: int
+    quality: int
     grey: bool
     optimised: bool
     step_scale: int = 0
@@ -79,7 +80,7 @@ def parse(data: bytes) -> File:
     seed = zlib.crc32(data[:place])
     while place < len(data):
         file.segments.append(checked(seed))
-    assert len(file.segments) <= file.iterations
+    assert len(file.segments) <= file.quality
     return file
 
 
@@ -177,8 +178,11 @@ class Model:
         return {k.removeprefix(prefix): v.astype(np.int64) for k, v in self.arrays.items() if k.startswith(prefix)}
 
 
-def decode(data: bytes, folder: Path) -> NDArray[np.uint8]:
-    """(height, width, 3) RGB, or (height, width) of a grey file; opacity and metadata are left out."""
+def decode(data: bytes, folder: Path, tables: Path = Path()) -> NDArray[np.uint8]:
+    """(height, width, 3) RGB, or (height, width) of a grey file; opacity and metadata are left out.
+
+    ``tables`` is ``tables.npz`` of the residual, for files above quality 8.
+    """
     file, model = parse(data), Model(folder)
     assert file.identity == model.identity
     h, w = -(-file.height // 16), -(-file.width // 16)
@@ -186,14 +190,14 @@ def decode(data: bytes, folder: Path) -> NDArray[np.uint8]:
     levels = np.full(model.latent, -1)
     hidden = np.zeros((1, model.hidden, h, w), np.float32)
     alpha = np.array([file.alpha], np.float32)
-    for t, segment in enumerate(file.segments):
+    for t, segment in enumerate(file.segments[:8]):
         coder = RangeDecoder(segment)
         for stage in sorted({row[0] for row in model.layout if row[1] == t}):
             decode_stage(model, coder, stage, q, levels)
         y_hat = dequantise(model, file, q, levels, t)
         if file.alpha > 0:
             hidden = model.graph("recurrence", belief=y_hat, memory=hidden, alpha=alpha, t=np.array([t]))
-    last = len(file.segments) - 1
+    last = min(len(file.segments), 8) - 1
     row, step = np.array([last + (0 if file.optimised else 8)]), np.array([last])
     if file.alpha < 0.5:
         picture = human = model.graph("eye", belief=y_hat, row=row).astype(float)
@@ -203,7 +207,12 @@ def decode(data: bytes, folder: Path) -> NDArray[np.uint8]:
         if file.alpha < 0.5:
             picture = np.round(human + 2 * file.alpha * (machine - human))
     rgb = picture[0].transpose(1, 2, 0)[: file.height, : file.width]
-    return np.round(rgb @ (0.299, 0.587, 0.114) if file.grey else rgb).astype(np.uint8)
+    base = np.round(rgb @ (0.299, 0.587, 0.114) if file.grey else rgb).astype(np.uint8)
+    if len(file.segments) <= 8:
+        return base
+    coders = [RangeDecoder(segment).symbol for segment in file.segments[8:]]
+    residual = Residual(tables, coders, cumulative_of, q[0], file.step_scale)
+    return residual.add(base.astype(np.int64)).astype(np.uint8)
 
 
 def dequantise(model: Model, file: File, q: Ints, levels: Ints, t: int) -> NDArray[np.float32]:
@@ -211,10 +220,10 @@ def dequantise(model: Model, file: File, q: Ints, levels: Ints, t: int) -> NDArr
     a, b = model.arrays["centroid"][:, t].astype(float)
     beyond = np.zeros(model.latent)
     if file.optimised:
-        human = model.arrays["searched_ratio"][file.iterations - 1].astype(float)
+        human = model.arrays["searched_ratio"][min(file.quality, 8) - 1].astype(float)
         a, beyond = model.arrays["searched"][:, t].astype(float)
         beyond = (1 - file.alpha) * beyond
-    scale = np.full(model.latent, file.step_scale / 64)
+    scale = np.full(model.latent, file.step_scale / 64 if file.quality <= 8 else 0.0)
     scale[[0, 1, 7, 8, 2, 3]] = 0
     step = np.where(levels < 0, 0, 2.0 ** (scale - levels) / np.exp(human + file.alpha * (machine - human)))
     centroid, beyond, step = (x[:, None, None] for x in (a + file.alpha * (b - a), beyond, step))

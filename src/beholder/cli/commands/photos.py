@@ -243,7 +243,7 @@ def demo(
         typer.Option("--alpha", "-a", metavar="A", show_default=False, help="Of rnn. Default: both 0 and 1."),
     ] = None,
     quality: Annotated[
-        int | None, typer.Option("--quality", "-q", metavar="Q", help="Of rnn, 1 to 8.", show_default=False)
+        int | None, typer.Option("--quality", "-q", metavar="Q", help="Of rnn, 1 to 12.", show_default=False)
     ] = None,
     classifier: options.Classifier = options.DEFAULT_CLASSIFIER,
     output: Annotated[

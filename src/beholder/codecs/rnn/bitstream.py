@@ -1,4 +1,4 @@
-"""The `.bhd` container, version 2: header, optional chunks, one checksummed segment an iteration.
+"""The `.bhd` container, version 2: header, optional chunks, one checksummed segment a quality.
 
     offset  size      field
     0       4         8B 42 48 44                    (a non-ASCII byte, then "BHD")
@@ -7,10 +7,11 @@
     13      varint    width in pixels
             varint    height
             1         alpha x 250, rounded
-            1         bits 0-3: iterations n, 1..8; bit 4: grey; bit 5: chunks follow; bit 6: the latent is
-                            optimised for n iterations; bit 7: a step scale follows
+            1         bits 0-3: quality n, 1..12; bit 4: grey; bit 5: chunks follow; bit 6: the latent is
+                            optimised for min(n, 8) iterations; bit 7: a step scale follows
     [step scale, if bit 7]
-            1         signed: quantiser steps are multiplied by 2^(step scale / 64), but for low-frequency channels
+            1         signed: quantiser steps are multiplied by 2^(step scale / 64): those of the iterations, but for
+                            low-frequency channels, where n <= 8; those of the residual alone where n > 8
     [chunks, if bit 5]
             varint    number of chunks; for each:
             1         tag: 1 ICC profile, 2 EXIF, 3 opacity (a lossless WebP or PNG, grey); others are skipped
@@ -20,7 +21,7 @@
     [segments, n times]
             varint    length
             4         CRC-32 of header and chunks (everything before the first segment), then the data
-                      data: codes of one iteration, range coded
+                      data: codes of one iteration, or from the ninth on of one level of the residual, range coded
 
 Numbers are little-endian; a varint holds 7 bits a byte, lowest first, the high bit saying that more follow.
 A file cut off right after segment k is a complete file of quality k.
@@ -33,7 +34,7 @@ from dataclasses import dataclass, field
 from io import SEEK_CUR, BytesIO
 from typing import IO
 
-from beholder.codecs.rnn.layout import BLOCK, ITERATIONS
+from beholder.codecs.rnn.layout import BEST_QUALITY, BLOCK, ITERATIONS
 from beholder.errors import BadFileError
 from beholder.pictures.modes import check_size
 
@@ -54,18 +55,18 @@ class Bitstream:
         model: identity, 8 bytes.
         width, height: pixels.
         alpha: the observer, 0 (human) to 1 (machine).
-        iterations: 1 to 8.
+        quality: 1 to 12: so many segments has the whole file.
         grey: whether the picture is grey.
-        optimised: whether the latent is optimised for ``iterations``.
+        optimised: whether the latent is optimised for :attr:`iterations`.
         chunks: data by tag.
-        segments: data of the iterations, fewer than ``iterations`` if the file was cut off.
+        segments: data of the iterations, then of the residual's levels; fewer than ``quality`` if the file was cut off.
     """
 
     model: bytes
     width: int
     height: int
     alpha: float
-    iterations: int
+    quality: int
     grey: bool = False
     optimised: bool = False
     step_scale: int = 0
@@ -74,6 +75,16 @@ class Bitstream:
     segments: list[bytes] = field(default_factory=list)
     cut: bool = False
     """Whether the file ends inside a segment."""
+
+    @property
+    def iterations(self) -> int:
+        """Iterations of the whole file; the residual's levels go on behind them."""
+        return min(self.quality, ITERATIONS)
+
+    @property
+    def iteration_scale(self) -> int:
+        """Step scale of the iterations."""
+        return self.step_scale if self.quality <= ITERATIONS else 0
 
     @property
     def optimised_for(self) -> int:
@@ -85,7 +96,7 @@ def write(stream: Bitstream) -> bytes:
     """Return the bytes of a file."""
     head = bytearray(MAGIC + bytes([VERSION]) + stream.model)
     head += _varint(stream.width) + _varint(stream.height)
-    flags = stream.iterations | (GREY if stream.grey else 0) | (CHUNKS if stream.chunks else 0)
+    flags = stream.quality | (GREY if stream.grey else 0) | (CHUNKS if stream.chunks else 0)
     flags |= OPTIMISED if stream.optimised else 0
     flags |= SCALED if stream.step_scale else 0
     head += bytes([quantise_alpha(stream.alpha), flags])
@@ -110,7 +121,7 @@ def read(data: bytes) -> Bitstream:
     stream = read_header(file)
     reader = _Reader(file)
     seed = zlib.crc32(data[: file.tell()])
-    for number in range(1, stream.iterations + 1):
+    for number in range(1, stream.quality + 1):
         if reader.done():
             break
         try:
@@ -148,10 +159,10 @@ def read_header(file: IO[bytes], skip: frozenset[int] = frozenset()) -> Bitstrea
     width, height = reader.varint(), reader.varint()
     check_size(width, height, BLOCK)
     alpha, flags = reader.read(2)
-    iterations = flags & 0x0F
-    if not 1 <= iterations <= ITERATIONS or alpha > ALPHA_STEPS:
+    quality = flags & 0x0F
+    if not 1 <= quality <= BEST_QUALITY or alpha > ALPHA_STEPS:
         raise BadFileError("The header of this .bhd file is damaged: get the file anew.")
-    stream = Bitstream(model, width, height, alpha / ALPHA_STEPS, iterations)
+    stream = Bitstream(model, width, height, alpha / ALPHA_STEPS, quality)
     stream.grey, stream.optimised = bool(flags & GREY), bool(flags & OPTIMISED)
     if flags & SCALED:
         stream.step_scale = int.from_bytes(reader.read(1), "little", signed=True)

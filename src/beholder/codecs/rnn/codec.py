@@ -5,8 +5,10 @@ Encoder, decoder and model are imported when a picture is coded: headers are rea
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -20,12 +22,13 @@ from beholder import weights
 from beholder.codecs.base import Codec, QualityScale
 from beholder.codecs.rnn import bitstream
 from beholder.codecs.rnn.bitstream import ALPHA_STEPS, EXIF, ICC, PLANE, Bitstream
-from beholder.codecs.rnn.layout import BLOCK, ITERATIONS, STEP_SCALES
+from beholder.codecs.rnn.layout import BEST_QUALITY, BLOCK, ITERATIONS, STEP_SCALES
 from beholder.errors import BadFileError, BadOptionError
 from beholder.pictures.bombs import check
 from beholder.pictures.modes import check_size
 
 if TYPE_CHECKING:
+    from beholder.codecs.rnn.decoder import Part, Reconstruction
     from beholder.codecs.rnn.onnx_model import Model
 
 WEBP_LIMIT = 16383
@@ -33,12 +36,18 @@ EFFORTS = (0, 1, 2, 3)
 WIDTHS = (1.0, 0.55, 0.4, 0.3, 0.3, 0.2, 0.2)
 """Octaves by which steps are finer, or coarser, half way between two qualities: wide enough to leave out no size
 (docs/log/2026-11-27-step-scale.md)."""
+RESIDUAL_WIDTHS = (2.0, 0.5, 0.5, 0.5)
+"""As WIDTHS from quality 8 on, for the steps of the residual, which halve from one quality to the next.  Between 8 and
+9 they are up to four times as wide as those of quality 9, where hardly anything is left to code."""
+Progress = Callable[[int, int], None]
+MOST_SCALE = 127
+"""Largest step scale that the header holds."""
 BEYOND = 1.5
 """Octaves by which steps are coarser one quality below the scale, and finer one quality above it."""
 
 
 class Rnn(Codec):
-    """Recurrent neural codec; quality is the number of iterations, alpha the observer.
+    """Recurrent neural codec; quality is the number of iterations, then of levels of the residual; alpha the observer.
 
     Args:
         model: folder that `beholder export` wrote; None for the model that ships.
@@ -56,7 +65,7 @@ class Rnn(Codec):
     name = "rnn"
     title = "recurrent neural codec, progressive, takes alpha"
     suffix = ".bhd"
-    scale = QualityScale(1, ITERATIONS, 4, "a number of iterations from")
+    scale = QualityScale(1, BEST_QUALITY, 4, "a number of segments from")
     modes = frozenset({"L", "LA", "RGB", "RGBA"})
     takes_alpha = True
     progressive = True
@@ -110,14 +119,13 @@ class Rnn(Codec):
         return self._write(image, quality, alpha)
 
     def _encode_between(self, image: Image.Image, quality: float, alpha: float) -> bytes:
-        iterations, step_scale = _between(quality)
-        return self._write(image, iterations, alpha, step_scale)
+        segments, step_scale = _between(quality)
+        return self._write(image, segments, alpha, step_scale)
 
     def settings_between(self, quality: float) -> tuple[int, int]:
         return _between(quality)
 
     def _write(self, image: Image.Image, quality: int, alpha: float, step_scale: int = 0) -> bytes:
-        from beholder.codecs.rnn import encoder
 
         check_size(image.width, image.height, BLOCK)
         # The decoder hears of alpha through the header alone.
@@ -127,36 +135,51 @@ class Rnn(Codec):
         }
         if image.mode in ("LA", "RGBA"):
             chunks[PLANE] = _write_plane(image.getchannel("A"))
-        with self.model.guard():
-            segments = encoder.encode(
-                self.model.scaled(step_scale),
-                _Padded(image),
-                alpha,
-                quality,
-                self.effort,
-                self.progress,
-                self.human,
-                self.observer,
-            )
         stream = Bitstream(
             model=self.model.identity,
             width=image.width,
             height=image.height,
             alpha=alpha,
-            iterations=quality,
+            quality=quality,
             grey=image.mode in ("L", "LA"),
             optimised=self._optimises(image, alpha, quality),
             step_scale=step_scale,
             chunks=chunks,
-            segments=segments,
         )
+        with self.model.guard():
+            self._code(stream, image)
         return bitstream.write(stream)
+
+    def _code(self, stream: Bitstream, image: Image.Image) -> None:
+        """Fill in the segments."""
+        from beholder.codecs.rnn import encoder
+        from beholder.codecs.rnn.residual import layer
+
+        model, levels = self.model.scaled(stream.iteration_scale), stream.quality - stream.iterations
+        base = _begin(model, stream) if levels else None
+        progress = _parts(self.progress, 2 if levels else 1)
+        stream.segments = encoder.encode(
+            model,
+            _Padded(image),
+            stream.alpha,
+            stream.iterations,
+            self.effort,
+            next(progress),
+            self.human,
+            self.observer,
+            base,
+        )
+        if base is not None:
+            mode = "L" if stream.grey else "RGB"
+            original = image if image.mode == mode else image.convert(mode)
+            decoded = _paint(stream, base.picture(ITERATIONS - 1))
+            stream.segments += layer.encode(original, decoded, base.codes[0], levels, stream.step_scale, next(progress))
 
     def _optimises(self, image: Image.Image, alpha: float, quality: int) -> bool:
         from beholder.codecs.rnn import encoder
 
         size = (-(-image.height // BLOCK), -(-image.width // BLOCK))
-        return encoder.optimised_for(self.model, alpha, self.effort, quality, size) > 0
+        return encoder.optimised_for(self.model, alpha, self.effort, min(quality, ITERATIONS), size) > 0
 
     def encodes_at_once(self, image: Image.Image, alpha: float) -> bool:
         return not self._optimises(image, bitstream.quantise_alpha(alpha) / ALPHA_STEPS, ITERATIONS)
@@ -164,14 +187,19 @@ class Rnn(Codec):
     def encode_many(self, image: Image.Image, qualities: Sequence[int], *, alpha: float = 0.0) -> list[bytes]:
         """One encoding at the best quality; the others are its first segments under their own header.
 
-        Where codes are optimised for a quality, every quality by itself, as :meth:`encode` does."""
-        if not qualities:
-            return []
-        if not self.encodes_at_once(image, alpha):
-            return super().encode_many(image, qualities, alpha=alpha)
+        Where codes are optimised for a quality, one encoding for all qualities from 8 on, whose iterations are the
+        same, and every other quality by itself.  Modes and errors are as for :meth:`encode`.
+        """
         wanted = [self.scale.check(self.name, quality) for quality in qualities]
-        whole = bitstream.read(self.encode(image, max(wanted), alpha=alpha))
-        return [bitstream.write(replace(whole, iterations=q, segments=whole.segments[:q])) for q in wanted]
+        shared = set(wanted)
+        if not self.encodes_at_once(image, alpha):
+            shared = {quality for quality in wanted if quality >= ITERATIONS}
+        files = {quality: self.encode(image, quality, alpha=alpha) for quality in set(wanted) - shared}
+        if shared:
+            whole = bitstream.read(self.encode(image, max(shared), alpha=alpha))
+            for quality in shared:
+                files[quality] = bitstream.write(replace(whole, quality=quality, segments=whole.segments[:quality]))
+        return [files[quality] for quality in wanted]
 
     def _decode(self, data: bytes, quality: int | None) -> Image.Image:
         from beholder.codecs.rnn import onnx_model
@@ -189,15 +217,18 @@ class Rnn(Codec):
         return image
 
     def _draw(self, stream: Bitstream, segments: list[bytes]) -> Image.Image:
-        blocks = (-(-stream.height // BLOCK), -(-stream.width // BLOCK))
-        model = self.model.scaled(stream.step_scale)
-        tiles = model.decode_tiles(segments, *blocks, stream.alpha, stream.optimised_for, self.progress)
-        # The picture takes memory: not before all codes are known to be there.
-        for number, (rows, columns, pixels) in enumerate(tiles):
-            if not number:
-                image = Image.new("L" if stream.grey else "RGB", (stream.width, stream.height))
-            # Pasting cuts off what lies beyond the right and lower edge.
-            image.paste(Image.fromarray(pixels).convert(image.mode), (columns.start, rows.start))
+        from beholder.codecs.rnn.decoder import decode_tiles
+
+        model = self.model.scaled(stream.iteration_scale)
+        iterations, levels = segments[:ITERATIONS], segments[ITERATIONS:]
+        base, progress = _begin(model, stream), _parts(self.progress, 2 if levels else 1)
+        if not levels:
+            return _paint(stream, decode_tiles(model, iterations, base, next(progress)))
+        from beholder.codecs.rnn.residual import layer
+
+        layer.check(levels, (stream.width, stream.height), stream.grey)
+        image = _paint(stream, decode_tiles(model, iterations, base, next(progress)))
+        layer.apply(levels, image, base.codes[0], stream.step_scale, next(progress))
         return image
 
     def describe(self, data: bytes) -> dict[str, Any]:
@@ -214,8 +245,8 @@ class Rnn(Codec):
             "width": stream.width,
             "height": stream.height,
             "alpha": stream.alpha,
-            "iterations": stream.iterations,
-            "complete_iterations": len(stream.segments),
+            "qualities": stream.quality,
+            "complete_qualities": len(stream.segments),
             "grey": stream.grey,
             "optimised": stream.optimised,
             "step_scale": stream.step_scale,
@@ -225,10 +256,43 @@ class Rnn(Codec):
 
 
 def _between(quality: float) -> tuple[int, int]:
-    """Iterations and step scale of a file between two qualities: the nearer one's, with finer or coarser steps."""
-    nearest = min(max(math.floor(quality + 0.5), 1), ITERATIONS)
-    octaves = 2 * WIDTHS[math.floor(quality) - 1] if 1 <= quality < ITERATIONS else BEYOND
-    return nearest, round(STEP_SCALES * octaves * (nearest - quality))
+    """Segments and step scale of a file between two qualities: the nearer one's, with finer or coarser steps.
+
+    Files above quality 8 all have a residual."""
+    nearest = min(max(math.floor(quality + 0.5), 1), BEST_QUALITY)
+    octaves = BEYOND
+    if 1 <= quality < BEST_QUALITY:
+        octaves = 2 * (*WIDTHS, *RESIDUAL_WIDTHS)[math.floor(quality) - 1]
+    if ITERATIONS < quality < ITERATIONS + 1:
+        nearest, octaves = ITERATIONS + 1, RESIDUAL_WIDTHS[0]
+    return nearest, min(round(STEP_SCALES * octaves * (nearest - quality)), MOST_SCALE)
+
+
+def _begin(model: Model, stream: Bitstream) -> Reconstruction:
+    from beholder.codecs.rnn.decoder import Reconstruction
+
+    size = (-(-stream.height // BLOCK), -(-stream.width // BLOCK))
+    return Reconstruction(model, size, stream.alpha, stream.optimised_for)
+
+
+def _paint(stream: Bitstream, tiles: Iterator[Part]) -> Image.Image:
+    # The picture takes memory: not before all codes are known to be there, which the first tile tells.
+    first = next(tiles)
+    image = Image.new("L" if stream.grey else "RGB", (stream.width, stream.height))
+    for rows, columns, pixels in itertools.chain([first], tiles):
+        # Pasting cuts off what lies beyond the right and lower edge.
+        image.paste(Image.fromarray(pixels).convert(image.mode), (columns.start, rows.start))
+    return image
+
+
+def _parts(progress: Progress, parts: int) -> Iterator[Progress]:
+    """Progress of each of several parts of a work that follow one another."""
+    for part in range(parts):
+        yield functools.partial(_tell, progress, part, parts)
+
+
+def _tell(progress: Progress, part: int, parts: int, done: int, total: int) -> None:
+    progress(part * total + done, parts * total)
 
 
 class _Padded:
@@ -250,15 +314,15 @@ def _choose(stream: Bitstream, quality: int | None) -> list[bytes]:
     """The segments to decode, or BadFileError / BadOptionError if the wanted ones are not there."""
     whole = len(stream.segments)
     if quality is not None:
-        if not 1 <= quality <= stream.iterations:
-            raise BadOptionError(f"Quality {quality} is not in this file: it holds qualities 1 to {stream.iterations}.")
+        if not 1 <= quality <= stream.quality:
+            raise BadOptionError(f"Quality {quality} is not in this file: it holds qualities 1 to {stream.quality}.")
         if quality <= whole:
             return stream.segments[:quality]
     if whole == 0:
         raise BadFileError("The file ends before its first segment is complete: get the whole file.")
     if stream.cut or quality is not None:
         raise BadFileError(
-            f"The file ends inside segment {whole + 1} of {stream.iterations}: get the whole file, or "
+            f"The file ends inside segment {whole + 1} of {stream.quality}: get the whole file, or "
             f"decompress what is there with quality {whole}."
         )
     return stream.segments

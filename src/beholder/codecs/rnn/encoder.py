@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from beholder.codecs.rnn.decoder import Reconstruction
 from beholder.codecs.rnn.layout import BLOCK, HUMAN_BELOW, Layout
 from beholder.codecs.rnn.onnx_model import Model
 from beholder.codecs.rnn.optimise import adjust, classifier, loop, machine
@@ -38,6 +39,7 @@ def encode(
     progress: Progress = lambda done, total: None,
     human: str | None = None,
     observer: Path | None = None,
+    reconstruction: Reconstruction | None = None,
 ) -> list[bytes]:
     """Code a picture: one segment an iteration.
 
@@ -52,14 +54,17 @@ def encode(
             :data:`~beholder.codecs.rnn.optimise.distortions.HUMAN_DISTANCES`; None for the default.
         observer: gradient graph of the classifier that latent optimisation serves above alpha 0; None for the one that
             ships.
+        reconstruction: of the same picture and settings, brought to where a decoder of these segments is.
     """
     with one_blas_thread():
         begin(lambda: model.entropy.prepare(iterations))
         finest = _finest(model, pixels, alpha, iterations, effort, progress, human or DEFAULT, observer)
-        state = np.zeros_like(finest)
+        state = np.zeros_like(finest) if reconstruction is None else reconstruction.codes
         segments = []
         for t in range(iterations):
             segments.append(model.entropy.encode(finest, state, t, finer=_shift(model.layout, t, iterations)))
+            if reconstruction is not None:
+                reconstruction.advance(t)
             if not effort:
                 progress(2 * iterations + t + 1, 3 * iterations)
         return segments

@@ -17,6 +17,9 @@ from itertools import pairwise
 import numpy as np
 
 ITERATIONS = 8
+RESIDUAL_LEVELS = 4
+"""Levels of the residual layer, which goes on where the iterations end: one quality each."""
+BEST_QUALITY = ITERATIONS + RESIDUAL_LEVELS
 BLOCK = 16
 """Side of the image block that one latent position stands for."""
 LEVELS = 6

@@ -46,7 +46,6 @@ from beholder.codecs.rnn.linear import FILE as LINEAR
 from beholder.codecs.rnn.linear import LinearReconstruction
 from beholder.codecs.rnn.sessions import Sessions
 from beholder.codecs.rnn.steps import Codes, Floats, Ints, Steps
-from beholder.codecs.rnn.threads import one_blas_thread
 from beholder.codecs.rnn.tiles import Area, Pixels, Tile, tiles
 from beholder.errors import BadFileError, BadOptionError
 
@@ -159,11 +158,11 @@ class Model:
     def recur(self, y_hat: Floats, hidden: Floats, alpha: float, t: int) -> Floats:
         """The decoder's hidden state (K, H, W) after iteration ``t``."""
         after = hidden.copy()
-        self._recur(lambda area: y_hat[:, *area], after, alpha, t)
+        self.recur_in_place(lambda area: y_hat[:, *area], after, alpha, t)
         return after
 
-    def _recur(self, y_hat: Callable[[Area], Floats], hidden: Floats, alpha: float, t: int) -> None:
-        """Bring ``hidden`` up to date in place; ``y_hat`` gives the dequantised latent of an area."""
+    def recur_in_place(self, y_hat: Callable[[Area], Floats], hidden: Floats, alpha: float, t: int) -> None:
+        """Bring ``hidden`` (K, H, W) up to date in place; ``y_hat`` gives the dequantised latent of an area."""
         step, margin = np.array([t], np.int64), MARGIN["recurrence"]
         height, width = hidden.shape[1:]
         above = hidden[:, :0]
@@ -185,12 +184,12 @@ class Model:
         """The image (16H, 16W, 3) after iteration ``t``; without a hidden state, the human's."""
         height, width = y_hat.shape[1:]
         pixels = np.empty((height * BLOCK, width * BLOCK, 3), np.uint8)
-        parts = self._synthesise(lambda area: y_hat[:, *area], (height, width), hidden, alpha, t, optimised_for)
+        parts = self.synthesise_tiles(lambda area: y_hat[:, *area], (height, width), hidden, alpha, t, optimised_for)
         for rows, columns, part in parts:
             pixels[rows, columns] = part
         return pixels
 
-    def _synthesise(
+    def synthesise_tiles(
         self,
         y_hat: Callable[[Area], Floats],
         size: tuple[int, int],
@@ -269,55 +268,6 @@ class Model:
         """The learned step (:mod:`beholder.codecs.rnn.torch.amortised_step`), (C, H, W) each."""
         codes = self._run("step", begun=begun[None], place=place[None], gradient=gradient[None], t=np.array([t]))
         return codes[0]
-
-    def decode(
-        self, segments: list[bytes], height: int, width: int, alpha: float, optimised_for: int = 0
-    ) -> NDArray[np.uint8]:
-        """Segments of an image of ``height`` x ``width`` blocks -> (16H, 16W, 3) uint8.
-
-        Raises:
-            BadFileError: segments are too short or damaged.
-        """
-        pixels = np.empty((height * BLOCK, width * BLOCK, 3), np.uint8)
-        for rows, columns, part in self.decode_tiles(segments, height, width, alpha, optimised_for):
-            pixels[rows, columns] = part
-        return pixels
-
-    def decode_tiles(
-        self,
-        segments: list[bytes],
-        height: int,
-        width: int,
-        alpha: float,
-        optimised_for: int = 0,
-        progress: Callable[[int, int], None] = lambda done, total: None,
-    ) -> Iterator[tuple[slice, slice, NDArray[np.uint8]]]:
-        """As :meth:`decode`, but tile by tile: rows and columns, and the pixels (rows, columns, 3) there.
-
-        Raises:
-            BadFileError: segments are too short or damaged; before the first tile.
-        """
-        for t, segment in enumerate(segments):
-            self.entropy.check_length(segment, t, height * width)
-        self.prepare(*(["recurrence"] if alpha else []), *(["eye"] if alpha < HUMAN_BELOW else ["synthesis"]))
-        last = len(segments) - 1
-        total, done = 2 * len(segments) + sum(1 for _ in tiles(height, width, 0)), 0
-        q = np.zeros((self.latent, height, width), np.int16)
-        hidden = np.zeros((self.hidden, height, width), np.float32) if alpha else None
-
-        def y_hat(t: int, area: Area) -> Floats:
-            return self.steps.dequantise(q[:, *area], alpha, t, optimised_for)
-
-        for t, segment in enumerate(segments):
-            with one_blas_thread():
-                self.entropy.decode(segment, q, t)
-            if hidden is not None:
-                self._recur(functools.partial(y_hat, t), hidden, alpha, t)
-            progress(done := done + 2, total)
-        latent = functools.partial(y_hat, last)
-        for part in self._synthesise(latent, (height, width), hidden, alpha, last, optimised_for):
-            yield part
-            progress(done := done + 1, total)
 
     def _run(self, network: str, **inputs: NDArray[Any]) -> NDArray[Any]:
         """The network's first output."""

@@ -7,6 +7,7 @@ const MAGIC = [0x8b, 0x42, 0x48, 0x44];
 const VERSION = 2;
 const ALPHA_STEPS = 250;
 const MOST_ITERATIONS = 8;
+const BEST_QUALITY = 12;
 const MOST_CHUNKS = 64;
 const MOST_PIXELS = 178_956_970;
 const BLOCK = 16;
@@ -30,7 +31,7 @@ export class Container {
     #position = 0;
     #seed = 0;
     get complete() {
-        return this.header !== null && this.segments.length === this.header.iterations;
+        return this.header !== null && this.segments.length === this.header.quality;
     }
     get rest() {
         return this.#length - this.#position;
@@ -83,11 +84,13 @@ export class Container {
         if (padded(width) * padded(height) > MOST_PIXELS)
             throw new BhdError(`An image of ${width} x ${height} pixels is too large to be decoded.`);
         const [alpha, flags] = this.#read(2);
-        const iterations = flags & 15;
+        const quality = flags & 15;
+        const iterations = Math.min(quality, MOST_ITERATIONS);
         const damaged = new BhdError("The header of this .bhd file is damaged: get the file anew.");
-        if (iterations < 1 || iterations > MOST_ITERATIONS || alpha > ALPHA_STEPS)
+        if (quality < 1 || quality > BEST_QUALITY || alpha > ALPHA_STEPS)
             throw damaged;
-        const stepScale = flags & 0x80 ? (this.#read(1)[0] << 24) >> 24 : 0;
+        const scale = flags & 0x80 ? (this.#read(1)[0] << 24) >> 24 : 0;
+        const stepScale = quality > MOST_ITERATIONS ? 0 : scale;
         const chunks = new Map();
         if (flags & 0x20) {
             const count = this.#varint();
@@ -104,7 +107,7 @@ export class Container {
             }
         }
         const [grey, optimised] = [Boolean(flags & 0x10), Boolean(flags & 0x40)];
-        return { model, width, height, alpha: alpha / ALPHA_STEPS, iterations, grey, optimised, stepScale, chunks };
+        return { model, width, height, alpha: alpha / ALPHA_STEPS, quality, iterations, grey, optimised, stepScale, chunks };
     }
     #readSegment() {
         const start = this.#position;

@@ -96,7 +96,7 @@ export class ProgressivePicture {
         return this.#latent?.values ?? new Int32Array();
     }
     get waiting() {
-        return this.#container.segments.length - this.segments;
+        return Math.min(this.#container.segments.length, this.header?.iterations ?? 0) - this.segments;
     }
     push(bytes) {
         const known = this.header !== null;

@@ -42,9 +42,14 @@ function paint(found) {
     canvas.dataset.segments = String(found.segments);
     status.textContent = `${name}: segment ${found.segments} of ${found.iterations}, ${found.seconds.toFixed(2)} s`;
 }
-function finish({ segments, iterations, bytes, seconds, profile }) {
+function finish({ segments, iterations, quality, bytes, seconds, profile }) {
     const parts = [`${name}: ${canvas.width} × ${canvas.height} pixels, ${bytes.toLocaleString("en")} bytes, ${seconds.toFixed(2)} s`];
-    parts.push(segments < iterations ? `the file ends after segment ${segments} of ${iterations}` : `quality ${segments}`);
+    if (segments < iterations)
+        parts.push(`the file ends after segment ${segments} of ${quality}`);
+    else if (quality > iterations)
+        parts.push(`the first ${iterations} of ${quality} qualities are shown: \`beholder decompress\` shows them all`);
+    else
+        parts.push(`quality ${segments}`);
     if (profile)
         parts.push("its colour profile is not applied here");
     status.textContent = parts.join(", ");

@@ -32,8 +32,8 @@ async function decode({ id, file }) {
             }
         }
         picture.finish();
-        const { iterations, chunks } = picture.header;
-        reply({ id, kind: "done", segments: picture.segments, iterations, bytes, seconds: seconds(), profile: chunks.has(ICC) });
+        const { iterations, quality, chunks } = picture.header;
+        reply({ id, kind: "done", segments: picture.segments, iterations, quality, bytes, seconds: seconds(), profile: chunks.has(ICC) });
     }
     catch (error) {
         reply({ id, kind: "error", sentence: sentence(error) });

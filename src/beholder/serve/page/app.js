@@ -59,9 +59,9 @@ async function look(file) {
   $("curves").hidden = false;
   $("facts").hidden = false;
   const parts = [file.name, `${found.width} × ${found.height} pixels`, `${found.bytes.toLocaleString("en")} bytes`, `${found.bpp.toFixed(3)} bpp`];
-  if (found.header.iterations) {
-    const { iterations, complete_iterations: whole, alpha } = found.header;
-    parts.push(`rnn, quality ${whole === iterations ? iterations : `${whole} of ${iterations}`}, alpha ${alpha}`);
+  if (found.header.qualities) {
+    const { qualities, complete_qualities: whole, alpha } = found.header;
+    parts.push(`rnn, quality ${whole === qualities ? qualities : `${whole} of ${qualities}`}, alpha ${alpha}`);
   }
   $("facts").textContent = parts.join(" · ");
   await compare.show("after", null);

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from beholder.codecs.rnn import encoder, onnx_model
+from beholder.codecs.rnn import decoder, encoder, onnx_model
 from beholder.codecs.rnn.damage import one_sentence
 from beholder.codecs.rnn.entropy.coder import EntropyModel
 from beholder.codecs.rnn.entropy.rounding import ACTIVATION_SCALE, WEIGHT_SCALE
@@ -208,7 +208,8 @@ def verify(codec: LappedTransformCodec, model: onnx_model.Model) -> None:
     for alpha in (0.0, 1.0):
         segments = encoder.encode(model, pixels, alpha, ITERATIONS)
         for iterations in (1, ITERATIONS):
-            ours = model.decode(segments[:iterations], pixels.shape[1] // BLOCK, pixels.shape[2] // BLOCK, alpha)
+            height, width = (side // BLOCK for side in pixels.shape[1:])
+            ours = decoder.decode(model, segments[:iterations], height, width, alpha)
             theirs = decode_with_torch(codec, model.entropy, segments[:iterations], pixels.shape[1:], alpha)
             worst = int(np.abs(ours.astype(int) - theirs.astype(int)).max())
             if worst > 1:
