@@ -145,7 +145,7 @@ def test_info_of_a_bhd_file_tells_its_segments(run: Run) -> None:
 def test_lists(run: Run) -> None:
     listed = json.loads(run("codecs", "--json"))
     assert [codec["name"] for codec in listed] == codecs.names()
-    assert listed[0]["quality"]["highest"] == 8
+    assert listed[0]["quality"]["highest"] == 12
     assert all(codec["available"] == (codec["unavailable"] is None) for codec in listed)
     listed = json.loads(run("observers", "--json"))
     assert [observer["name"] for observer in listed] == observers.names()

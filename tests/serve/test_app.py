@@ -232,7 +232,7 @@ def test_upload_without_length_is_bounded(client: TestClient) -> None:
     ("query", "words"),
     [
         ({"quality": "nine"}, "no number"),
-        ({"quality": "9"}, "outside the scale"),
+        ({"quality": "13"}, "outside the scale"),
         ({"alpha": "nan"}, "not finite"),
         ({"alpha": "2"}, "outside [0, 1]"),
         ({"codec": "gif"}, "no codec"),
