@@ -13,6 +13,8 @@ import pytest
 
 from beholder.codecs.rnn import Rnn
 
+pytestmark = pytest.mark.xdist_group("platforms")  # one process, for its fixture takes seconds
+
 Found = tuple[list[str], list[bytes], list[str], list[np.ndarray]]
 """Digests of files, files of effort 1, BLAS kernels, pixels."""
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -23,7 +25,6 @@ from PIL import Image
 from beholder.codecs.rnn import Rnn
 from threadpoolctl import ThreadpoolController
 
-pytestmark = pytest.mark.xdist_group("platforms")  # one process, for its fixture takes seconds
 rng = np.random.default_rng(0)
 smooth = np.add.outer(np.arange(180), np.arange(210))[..., None] % 256
 picture = Image.fromarray((smooth + rng.integers(0, 60, (180, 210, 3))).clip(0, 255).astype(np.uint8))
@@ -40,7 +41,7 @@ print(json.dumps([written, [data.hex() for data in optimised], kernels]))
 
 def run(folder: Path, **environment: str) -> Found:
     """Files that another process writes, its BLAS kernels, and pixels of golden files."""
-    files = sorted(GOLDEN.glob("*.bhd"))[::5]
+    files = [*sorted(GOLDEN.glob("*.bhd"))[::5], *GOLDEN.glob("*-q12-*.bhd")]
     assert files
     command = [sys.executable, "-W", "ignore", "-c", WORK, str(folder / "pixels.npz"), *map(str, files)]
     done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=True)
