@@ -134,7 +134,8 @@ def test_an_edited_picture_of_the_same_size_is_done_again(run: Run) -> None:
     assert output.read_bytes() != before
 
 
-def test_a_name_with_line_ends_stays_one_line(run: Run) -> None:
+def test_a_name_with_line_ends_stays_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # plain, one line a row
     name = "photos/a\tb\nc.png"
     make_photo(40, 32).save(name)
     shown = "photos/a\\u0009b\\u000ac.png -> out/a\\u0009b\\u000ac.webp"

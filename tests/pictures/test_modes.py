@@ -252,7 +252,7 @@ def test_too_large_is_refused_by_its_header_without_a_warning(tmp_path: Path, si
 def test_within_the_limit_pillows_warning_does_not_leak() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(BadImageError, match="damaged or truncated"):
+        with pytest.raises(BadImageError, match="claims 12000 x 10000 pixels"):
             open_image(png_header(12_000, 10_000)[:60])
 
 

@@ -112,7 +112,7 @@ def test_the_learned_step_serves_another_distance(cat: Image.Image, human: str) 
     files = [codec.encode(picture, 4) for codec in (usual, special)]
     assert len(files[1]) == pytest.approx(len(files[0]), rel=0.05)
     scores = [ssimulacra2(picture, usual.decode(data)) for data in files]
-    assert scores[1] > scores[0] + 1
+    assert scores[1] > scores[0] + 0.5
     assert special.without_effect(0.0) is None
     assert "has no effect" in str(special.without_effect(1.0))
 
