@@ -98,9 +98,9 @@ def alter_bhd(data: bytes, chance: random.Random) -> bytes:
             changed: dict[str, Any] = {field: chance.choice((*EDGES, chance.randrange(1, 400)))}
             stream = replace(stream, **changed)
         case 2:
-            field = chance.choice(("grey", "optimised", "alpha", "iterations"))
+            field = chance.choice(("grey", "optimised", "alpha", "quality"))
             changed = {"grey": chance.random() < 0.5, "optimised": chance.random() < 0.5, "alpha": chance.random()}
-            changed["iterations"] = chance.randrange(1, 9)
+            changed["quality"] = chance.randrange(1, 13)
             stream = replace(stream, **{field: changed[field]})
         case 3:
             chunks = dict(stream.chunks)

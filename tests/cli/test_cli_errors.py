@@ -112,7 +112,7 @@ def test_huge_image(fail: Fail, command: str, make: Callable[[], bytes]) -> None
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--quality", "9"], "Quality 9 is outside the scale of rnn"),
+        (["--quality", "13"], "Quality 13 is outside the scale of rnn"),
         (["--quality", "0"], "Quality 0"),
         (["--quality", "52", "--codec", "bpg"], "0 to 51"),
         (["--quality", "high"], "valid integer"),

@@ -17,6 +17,7 @@ from helpers.photos import make_photo
 from PIL import Image
 
 import beholder
+from beholder import codecs
 from beholder.codecs.rnn import bitstream
 from beholder.serve.static_site import write_site
 
@@ -85,7 +86,8 @@ def test_golden_files(page: Any) -> None:
     for number, file in enumerate(GOLDEN, 1):
         page.set_input_files("#file", file)
         page.wait_for_selector(f"#picture[data-done='{number}']")
-        wanted = beholder.decompress(file.read_bytes())
+        qualities = codecs.get("rnn").describe(file.read_bytes())["qualities"]
+        wanted = beholder.decompress(file.read_bytes(), quality=min(qualities, 8))  # the page draws no residual
         pixels = np.asarray(shown(page).convert("RGBA"), int)
         reference = np.asarray(wanted.convert("RGBA"), int)
         assert np.array_equal(pixels[:, :, 3], reference[:, :, 3]), file.name
