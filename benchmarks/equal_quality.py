@@ -9,12 +9,13 @@ anchor reaches, with the codec's best SSIMULACRA2.  The logarithm of the anchor'
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import kodak
+import metrics
 import numpy as np
 
 Point = tuple[float, float]
@@ -24,9 +25,8 @@ Point = tuple[float, float]
 def read(file: Path) -> dict[str, dict[str, list[Point]]]:
     """Image -> codec -> points."""
     found: dict[str, dict[str, list[Point]]] = defaultdict(lambda: defaultdict(list))
-    with file.open(newline="", encoding="utf-8") as rows:
-        for row in csv.DictReader(rows):
-            found[row["image"]][row["codec"]].append((float(row["ssimulacra2"]), float(row["bpp"])))
+    for row in kodak.read_rows(file, metrics.Row):
+        found[row.image][row.codec].append((row.ssimulacra2, row.bpp))
     return found
 
 
