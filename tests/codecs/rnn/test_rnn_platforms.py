@@ -85,7 +85,7 @@ def test_numpy_without_vector_instructions(usual: Found, tmp_path: Path) -> None
 
 
 def check(found: Found, usual: Found) -> None:
-    """The same bytes without effort above alpha 0, else good ones; pixels that hardly differ (docs/bhd-format.md)."""
+    """Equal bytes without effort above alpha 0, else similar files; pixels within 1 (docs/bhd-format.md)."""
     assert found[0] == usual[0]
     for one, other in zip(found[1], usual[1], strict=True):
         assert len(one) == pytest.approx(len(other), rel=0.03)

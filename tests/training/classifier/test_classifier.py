@@ -41,7 +41,7 @@ __all__ = ["photos", "run", "toy"]  # fixtures
 
 @pytest.fixture(scope="module")
 def whole(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a job of two epochs leaves that nothing interrupts."""
+    """Files of an uninterrupted job of two epochs."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         make_known(patch, folder)
