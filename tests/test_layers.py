@@ -13,7 +13,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src"
 LAYERS = (
     ("errors", "weights", "samples"),
-    ("extras", "files", "forks", "limits"),
+    ("extras", "files", "forks", "json_text", "limits"),
     ("pictures",),
     ("metrics",),
     ("codecs",),

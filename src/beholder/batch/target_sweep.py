@@ -19,6 +19,7 @@ from beholder.batch.tasks import Compress, Row, Task
 from beholder.codecs.base import Codec
 from beholder.errors import BadFileError, NotAvailableError, OutputError
 from beholder.files import csv_text, save_atomically
+from beholder.json_text import read_json
 from beholder.limits import limit_pixels
 from beholder.observers import Observer
 from beholder.pictures.modes import strip_metadata
@@ -187,9 +188,11 @@ def _write(needs: Sequence[Need], folder: Path) -> None:
 
 def _records(path: Path) -> list[dict[str, Any]]:
     try:
-        records: list[dict[str, Any]] = json.loads(path.read_bytes())
+        records: list[dict[str, Any]] = read_json(path, strict=False)
+        for record in records:
+            _need((record["codec"], record["alpha"], record["target"]), [record])
         return records
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, KeyError):
         raise BadFileError(f"{path} is damaged: remove it and run the command again with --resume.") from None
 
 

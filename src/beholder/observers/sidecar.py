@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from beholder.errors import BadFileError
+from beholder.json_text import read_json
 from beholder.observers.base import ObserverInfo
 
 Output = Literal["auto", "probabilities", "logits"]
@@ -82,14 +83,10 @@ def read(path: Path, name: str) -> Sidecar:
         BadFileError: the file is missing or says nothing useful; the sentence says what is missing.
     """
     try:
-        with open(path, "rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-        if len(data) > _MOST_BYTES:
-            raise ValueError("it is too large")
-        content = json.loads(data)
+        content = read_json(path, _MOST_BYTES)
     except FileNotFoundError:
         raise BadFileError(f"There is no {path}: write how the classifier wants its pixels, as {EXAMPLE}.") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BadFileError(f"{path} is no JSON file ({reason}): write it as {EXAMPLE}.") from None
     if not isinstance(content, dict):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from beholder.errors import BadOptionError
+from beholder.json_text import read_json
 
 CONFIGS = Path(__file__).parent / "configs"
 """The configs that ship."""
@@ -105,12 +106,11 @@ def read_object(path: Path) -> dict[str, Any]:
         BadOptionError: it cannot be read, or holds no JSON object.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except OSError as error:
         raise BadOptionError(f"The config {path} cannot be read ({error.strerror}): check the path.") from None
-    except (ValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, ValueError) else "nested too deep"
-        raise BadOptionError(f"The config {path} is not valid JSON ({reason}): correct it.") from None
+    except ValueError as error:
+        raise BadOptionError(f"The config {path} is not valid JSON ({error}): correct it.") from None
     if not isinstance(values, dict):
         raise BadOptionError(f"The config {path} is no JSON object of settings: compare it with one that ships.")
     return values

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import struct
 import zipfile
@@ -17,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beholder.errors import BadFileError, BeholderError
+from beholder.json_text import read_json
 
 ARRAYS = "entropy.npz"
 _LONGEST_REASON = 200
+_LONGEST_CARD = 1 << 20
 _HEAD = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '([^']+)', 'fortran_order': False, 'shape': \(([\d, ]*)\), \} *\n", re.DOTALL
 )
@@ -93,7 +94,7 @@ def read_card(folder: Path, identity: bytes) -> dict[str, Any]:
         ValueError: it is no JSON object, or names other files than those that lie beside it.
         OSError: it cannot be read.
     """
-    card = json.loads((folder / "model.json").read_bytes())
+    card = read_json(folder / "model.json", _LONGEST_CARD, strict=False)
     if not isinstance(card, dict):
         raise ValueError("model.json is no JSON object")
     if card.get("identity", identity.hex()) != identity.hex():

@@ -8,7 +8,6 @@ Members whose names agree up to the first dot of the file's name are one sample 
 
 from __future__ import annotations
 
-import json
 import re
 from array import array
 from collections import Counter
@@ -24,6 +23,7 @@ from beholder.data.files import SUFFIXES, Listing, Spans
 from beholder.data.published.archives import members_with_data
 from beholder.data.shards.index import INDEX, TABLE_FORMAT
 from beholder.errors import BadFileError, BadImageError, note
+from beholder.json_text import parse_json
 from beholder.observers import labels as label_files
 
 NAMES = ("classnames.txt", "classes.txt", "labels.txt")
@@ -156,8 +156,8 @@ def _label_in(data: bytes, extension: str, shown: str) -> str | None:
             if not text or not text.isprintable() or len(text) > 1000:
                 raise ValueError("it holds no class")
             return text
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        content = parse_json(text, strict=False)
+    except ValueError as error:
         raise BadFileError(f"{shown} cannot be read ({error}): write the class as text.") from None
     if not isinstance(content, dict):
         return None

@@ -25,6 +25,7 @@ from beholder.data.files import MAX_BYTES
 from beholder.data.keys import is_key
 from beholder.data.strings import PackedStrings
 from beholder.errors import BadFileError
+from beholder.json_text import parse_json
 
 INDEX = "index.json"
 FORMAT = "beholder-shards"
@@ -234,9 +235,9 @@ def parse_table(data: bytes, shown: str, classes: int) -> Table:
 
 def _parse(data: bytes, expected: str, shown: str) -> dict[str, Any]:
     try:
-        content = json.loads(data)
-    except (ValueError, RecursionError):
-        raise BadFileError(f"{shown} is damaged (it is no JSON): get it again.") from None
+        content = parse_json(data)
+    except ValueError as error:
+        raise BadFileError(f"{shown} is damaged (it is no JSON: {error}): get it again.") from None
     if not isinstance(content, dict) or content.get("format") != expected:
         raise BadFileError(f"{shown} was not written by `beholder data create`: give a folder of its shards.")
     if content.get("version") != VERSION:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from beholder import __version__
 from beholder.files import save_atomically
+from beholder.json_text import read_json
 
 RUNS = "runs.json"
 
@@ -46,7 +47,7 @@ def record(folder: Path, command: Sequence[str] | None = None) -> None:
 def read(folder: Path) -> list[dict[str, Any]]:
     """The entries of ``runs.json``; none where there is no such file, or no readable one."""
     try:
-        runs = json.loads((folder / RUNS).read_text(encoding="utf-8"))
+        runs = read_json(folder / RUNS, strict=False)
     except (OSError, ValueError):
         return []
     return [run for run in runs if isinstance(run, dict)] if isinstance(runs, list) else []

@@ -47,6 +47,7 @@ from typing import TYPE_CHECKING, Any
 from beholder.errors import BadFileError, NotAvailableError
 from beholder.extras import install_command
 from beholder.files import LEFTOVER, csv_text, save_atomically
+from beholder.json_text import parse_json, read_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -166,7 +167,7 @@ def parts(folder: Path) -> Iterator[Part]:
     for number, path in _part_files(folder):
         try:
             metadata = pq.read_metadata(path)
-            facts = json.loads(metadata.metadata[_METADATA])
+            facts = parse_json(metadata.metadata[_METADATA], strict=False)
             failures = tuple(Failure(**failure) for failure in facts["failures"])
             images, worker, digest = int(facts["images"]), str(facts["worker"]), str(facts.get("images_digest", ""))
             yield Part(number, metadata.num_rows, images, failures, worker, digest)
@@ -215,7 +216,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     """
     path = (folder.parent if folder.name == TABLE else folder) / SETTINGS
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = read_json(path, strict=False)
     except (OSError, ValueError):
         settings = None
     if not isinstance(settings, dict):

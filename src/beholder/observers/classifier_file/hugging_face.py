@@ -6,11 +6,11 @@ They describe the network's input and name its classes, in the words of the libr
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from beholder.errors import BadFileError
+from beholder.json_text import read_json
 from beholder.observers.classifier_file import structure
 
 PREPROCESSOR = "preprocessor_config.json"
@@ -41,7 +41,7 @@ def sidecar_fields(path: Path) -> dict[str, Any]:
         offset = 1.0 if said.get("rescale_offset") else 0.0
         scaled_mean = [(float(value) + offset) / factor for value in mean]
         scaled_std = [float(value) / factor for value in std]
-    except (TypeError, ValueError, ZeroDivisionError):
+    except (TypeError, ValueError, ArithmeticError):
         raise BadFileError(
             f"{path} does not say how pixels are prepared: write a sidecar for the classifier."
         ) from None
@@ -66,8 +66,7 @@ def _side(size: Any) -> int | None:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        with open(path, "rb") as file:
-            content = json.loads(file.read(_MOST_BYTES))
-    except (OSError, ValueError, RecursionError):
+        content = read_json(path, _MOST_BYTES, strict=False)
+    except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None

@@ -7,12 +7,13 @@ The core install has no ``onnx``, and ONNX Runtime does not show operators.  Onl
 from __future__ import annotations
 
 import ast
-import json
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+from beholder.json_text import parse_json
 
 LastStep = Literal["softmax", "log_softmax", "sigmoid", "linear"]
 
@@ -25,6 +26,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MOST_NODES = 200_000
 _MOST_NAMES = 100_000
 _LONGEST_PROPERTY = 1 << 24
+_LONGEST_LITERAL = 1 << 20  # which Python parses in 100 times its bytes
 # They change no value, or only its type and shape.
 _PASSING = frozenset(
     {"Identity", "Cast", "CastLike", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Dropout"}
@@ -149,14 +151,16 @@ def _property_names(view: memoryview) -> tuple[str, ...] | None:
 
 def names_in(text: str) -> tuple[str, ...] | None:
     """Class names in a property: JSON or a Python literal, a list or a dictionary from index to name."""
-    value: object = None
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            value = parse(text)
-            break
-        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
-            continue
-    return names_of(value)
+    try:
+        return names_of(parse_json(text, strict=False))
+    except ValueError:
+        pass
+    if len(text) > _LONGEST_LITERAL:
+        return None
+    try:
+        return names_of(ast.literal_eval(text))
+    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+        return None
 
 
 def names_of(value: object) -> tuple[str, ...] | None:
@@ -164,7 +168,7 @@ def names_of(value: object) -> tuple[str, ...] | None:
     if isinstance(value, dict):
         try:
             value = {int(key): name for key, name in value.items()}
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return None
         if sorted(value) != list(range(len(value))):
             return None
