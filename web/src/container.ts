@@ -21,6 +21,8 @@ export interface Header {
   optimised: boolean;
   /** The iterations' quantiser steps are multiplied by 2 to the power of this / 64, but for low-frequency channels. */
   stepScale: number;
+  /** As `stepScale`, for the residual's steps. */
+  residualScale: number;
   /** Metadata by tag: 1 ICC profile, 2 EXIF, 3 opacity (a lossless WebP or PNG). */
   chunks: Map<number, Uint8Array>;
 }
@@ -30,7 +32,7 @@ export const OPACITY = 3;
 const MAGIC = [0x8b, 0x42, 0x48, 0x44];
 const VERSION = 2;
 const ALPHA_STEPS = 250;
-const MOST_ITERATIONS = 8;
+export const MOST_ITERATIONS = 8;
 const BEST_QUALITY = 12;
 const MOST_CHUNKS = 64;
 const MOST_PIXELS = 178_956_970;
@@ -118,8 +120,7 @@ export class Container {
     const damaged = new BhdError("The header of this .bhd file is damaged: get the file anew.");
     if (quality < 1 || quality > BEST_QUALITY || alpha > ALPHA_STEPS) throw damaged;
     const scale = flags & 0x80 ? (this.#read(1)[0]! << 24) >> 24 : 0;
-    // Above quality 8 it is the residual's.
-    const stepScale = quality > MOST_ITERATIONS ? 0 : scale;
+    const [stepScale, residualScale] = quality > MOST_ITERATIONS ? [0, scale] : [scale, 0];
     const chunks = new Map<number, Uint8Array>();
     if (flags & 0x20) {
       const count = this.#varint();
@@ -134,7 +135,7 @@ export class Container {
       }
     }
     const [grey, optimised] = [Boolean(flags & 0x10), Boolean(flags & 0x40)];
-    return { model, width, height, alpha: alpha / ALPHA_STEPS, quality, iterations, grey, optimised, stepScale, chunks };
+    return { model, width, height, alpha: alpha / ALPHA_STEPS, quality, iterations, grey, optimised, stepScale, residualScale, chunks };
   }
 
   #readSegment(): void {

@@ -1,5 +1,4 @@
-// Decodes .bhd files for people (alpha 0), segment by segment, as their bytes arrive; of files above quality 8 the first
-// eight segments.
+// Decodes .bhd files for people (alpha 0), segment by segment, as their bytes arrive.
 //
 //     const decoder = await Decoder.load("model.bin", "./");
 //     const picture = decoder.open();
@@ -9,11 +8,13 @@
 //     }
 //     picture.finish();
 
-import { BhdError, Container, Header, ICC, OPACITY } from "./container.js";
+import { BhdError, Container, Header, ICC, MOST_ITERATIONS, OPACITY } from "./container.js";
 import { Exports, Heap, relaxed } from "./kernels.js";
 import { Model } from "./model.js";
 import { PictureSynthesis } from "./picture.js";
 import { PyramidNetwork } from "./pyramid.js";
+import { ResidualCodes, ResidualDecoder } from "./residual.js";
+import { begin, checkLength, tooShort } from "./segment.js";
 import { Latent, StageNetwork } from "./stage.js";
 import { Tables } from "./tables.js";
 
@@ -23,8 +24,6 @@ export type { Exports, Header };
 const BLOCK = 16;
 /** Smaller pictures, in blocks, have no shifts. */
 const LEAST_POSITIONS = 100;
-/** Bytes beyond a segment's end that its codes may need: they count as zero. */
-const BEYOND = 64;
 
 export interface Picture {
   width: number;
@@ -38,12 +37,14 @@ export class Decoder {
   readonly #stages: (StageNetwork | PyramidNetwork)[];
   readonly tables: Tables;
   readonly synthesis: PictureSynthesis;
+  readonly residual: ResidualDecoder;
 
   constructor(readonly model: Model, readonly heap: Heap) {
     this.tables = new Tables(heap, model);
     this.#stages = model.header.stages.map((stage, number) =>
       stage.passes ? new StageNetwork(heap, model, stage, number) : new PyramidNetwork(heap, model, stage, number));
     this.synthesis = new PictureSynthesis(heap, model);
+    this.residual = new ResidualDecoder(heap, model);
   }
 
   /** From the bytes of a model file and of a kernel module (`kernels.wasm` or, for engines that know relaxed SIMD, `kernels-relaxed.wasm`). */
@@ -73,19 +74,19 @@ export class Decoder {
     const { heap } = this;
     this.checkLength(segment, state.height * state.width, t);
     const mark = heap.mark();
-    const count = Math.ceil(segment.length / 4) + BEYOND / 4;
-    const words = heap.allocate(4 * count, true);
-    new Uint8Array(heap.call.memory.buffer, words, segment.length).set(segment);
-    heap.call.start(words, count);
-    this.model.header.stages.forEach((stage, number) => {
-      if (stage.iteration === t) this.#decodeStage(this.#stages[number]!, state, t);
-    });
-    heap.release(mark);
+    try {
+      begin(heap, segment);
+      this.model.header.stages.forEach((stage, number) => {
+        if (stage.iteration === t) this.#decodeStage(this.#stages[number]!, state, t);
+      });
+    } finally {
+      heap.release(mark);
+    }
   }
 
   /** Refuse a segment that cannot hold the codes of so many positions. */
   checkLength(segment: Uint8Array, positions: number, t: number): void {
-    if (this.model.header.least_bits[t]! * positions > 8 * (segment.length + BEYOND)) throw tooShort(t);
+    checkLength(segment, this.model.header.least_bits[t]! * positions, t + 1);
   }
 
   #decodeStage(network: StageNetwork | PyramidNetwork, state: Latent, t: number): void {
@@ -96,21 +97,20 @@ export class Decoder {
     for (const { positions, choice } of network.passes(codes, state, shifts)) {
       const found = this.tables.decode(choice);
       if (this.heap.call.broken()) throw new BhdError(`The codes of iteration ${t + 1} are damaged: get the file anew.`);
-      if (this.heap.call.exhausted()) throw tooShort(t);
+      if (this.heap.call.exhausted()) throw tooShort(t + 1);
       for (let c = 0, i = 0; c < channels; c++) for (const p of positions) codes[c * count + p] = found[i++]!;
     }
     network.apply(codes, state);
   }
 }
 
-function tooShort(t: number): BhdError {
-  return new BhdError(`Segment ${t + 1} of this .bhd file is too short for a picture of its size: the file is damaged, get it anew.`);
-}
-
 /** One file on its way. */
 export class ProgressivePicture {
   readonly #container = new Container();
   #latent: Latent | null = null;
+  #residual: ResidualCodes | null = null;
+  /** The picture of quality 8, which the residual is added to. */
+  #base: Uint8ClampedArray<ArrayBuffer> | null = null;
   /** Number of segments that have been decoded. */
   segments = 0;
 
@@ -120,7 +120,7 @@ export class ProgressivePicture {
     return this.#container.header;
   }
 
-  /** Whether the file is there and all of its iterations have been decoded. */
+  /** Whether the file is there and all of its segments have been decoded. */
   get complete(): boolean {
     return this.#container.complete && !this.waiting;
   }
@@ -130,9 +130,14 @@ export class ProgressivePicture {
     return this.#latent?.values ?? new Int32Array();
   }
 
-  /** Complete segments of iterations that have arrived and are not decoded yet. */
+  /** Codes of the residual so far: tile by tile (planes, 64, rows, columns). */
+  get residual(): Int16Array[] {
+    return this.#residual?.tiles.map(({ codes }) => codes) ?? [];
+  }
+
+  /** Complete segments that have arrived and are not decoded yet. */
   get waiting(): number {
-    return Math.min(this.#container.segments.length, this.header?.iterations ?? 0) - this.segments;
+    return this.#container.segments.length - this.segments;
   }
 
   /**
@@ -152,7 +157,8 @@ export class ProgressivePicture {
   step(): boolean {
     if (!this.waiting) return false;
     const segment = this.#container.segments[this.segments]!;
-    this.decoder.decode(segment, (this.#latent ??= this.#begin(segment)), this.segments);
+    if (this.segments < MOST_ITERATIONS) this.decoder.decode(segment, (this.#latent ??= this.#begin(segment)), this.segments);
+    else this.#residual = this.decoder.residual.decode(segment, this.#residual, this.header!, this.#latent!);
     this.segments++;
     return true;
   }
@@ -162,11 +168,24 @@ export class ProgressivePicture {
     this.#container.finish();
   }
 
-  /** The picture as it stands; without `correct`, the quick linear part alone. */
+  /** The picture as it stands; without `correct`, up to quality 8, the quick linear part alone. */
   render(correct = true): Picture {
     if (!this.segments || !this.header) throw new BhdError("The file ends before its first segment is complete: get the whole file.");
-    const { width, height, grey, optimised, iterations, stepScale } = this.header;
-    const padded = this.decoder.synthesis.render(this.#latent!, this.segments - 1, optimised ? iterations : 0, stepScale, correct);
+    const { header } = this;
+    const { width, height, quality } = header;
+    const mayGoOn = quality > MOST_ITERATIONS && this.segments >= MOST_ITERATIONS;
+    if (!mayGoOn || !(correct || this.#residual)) return { width, height, data: this.#draw(header, correct) };
+    // The residual's levels all add to this one picture.
+    this.#base ??= this.#draw(header, true);
+    const data = this.#base.slice();
+    if (this.#residual) this.decoder.residual.add(this.#residual, header, data);
+    return { width, height, data };
+  }
+
+  /** The picture that the iterations so far give. */
+  #draw({ width, height, grey, optimised, iterations, stepScale }: Header, correct: boolean): Uint8ClampedArray<ArrayBuffer> {
+    const t = Math.min(this.segments, iterations) - 1;
+    const padded = this.decoder.synthesis.render(this.#latent!, t, optimised ? iterations : 0, stepScale, correct);
     const row = 4 * BLOCK * this.#latent!.width;
     const data = new Uint8ClampedArray(4 * width * height);
     for (let y = 0; y < height; y++) data.set(padded.subarray(y * row, y * row + 4 * width), 4 * y * width);
@@ -176,7 +195,7 @@ export class ProgressivePicture {
         data.fill((data[i]! * 19595 + data[i + 1]! * 38470 + data[i + 2]! * 7471 + 0x8000) >> 16, i, i + 3);
       }
     }
-    return { width, height, data };
+    return data;
   }
 
   /** Refuse files that are not for this decoder. */

@@ -11,6 +11,10 @@ export interface Exports {
   silu(x: number, count: number): void;
   modulate(x: number, count: number, channels: number, scale: number, shift: number): void;
   product64(a: number, rows: number, inputs: number, weight: number, bias: number, outputs: number, out: number): void;
+  residualCodes(level: number, planes: number, height: number, width: number, codes: number, activity: number, weights: number,
+    bins: number, probabilities: number, scratch: number): number;
+  residualPixels(planes: number, height: number, width: number, codes: number, steps: number, centroids: number, basis: number,
+    scratch: number, out: number): void;
   start(words: number, count: number): void;
   uniform(size: number): number;
   symbol(cumulative: number, size: number): number;
@@ -21,6 +25,7 @@ export interface Exports {
 }
 
 const PAGE = 1 << 16;
+const SIZES = { f32: 4, f64: 8, i16: 2, i32: 4 };
 
 /** Whether this engine has relaxed SIMD: a module with one such instruction is valid. */
 export function relaxed(): boolean {
@@ -68,13 +73,17 @@ export class Heap {
     return new Int32Array(this.call.memory.buffer, address, count);
   }
 
+  i16(address: number, count: number): Int16Array {
+    return new Int16Array(this.call.memory.buffer, address, count);
+  }
+
   u16(address: number, count: number): Uint16Array {
     return new Uint16Array(this.call.memory.buffer, address, count);
   }
 
   /** Address of a copy of `values`. */
-  put(values: ArrayLike<number>, kind: "f32" | "f64" | "i32"): number {
-    const address = this.allocate(values.length * (kind === "f64" ? 8 : 4), true);
+  put(values: ArrayLike<number>, kind: keyof typeof SIZES): number {
+    const address = this.allocate(values.length * SIZES[kind], true);
     this[kind](address, values.length).set(values);
     return address;
   }

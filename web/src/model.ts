@@ -27,6 +27,8 @@ export interface ModelHeader {
   adapts: boolean;
   /** Bits that each iteration's codes of one position cost at least. */
   least_bits: number[];
+  /** Bits that a code of each level of the residual costs at least. */
+  residual_least_bits: number[];
   stages: Stage[];
   arrays: { name: string; type: "int16" | "int32" | "uint16" | "float16" | "float32"; shape: number[] }[];
 }
@@ -37,7 +39,7 @@ export interface Tensor {
 }
 
 const MAGIC = "BHW1";
-export const FORMAT = 1;
+export const FORMAT = 2;
 const SIZES = { int16: 2, int32: 4, uint16: 2, float16: 2, float32: 4 };
 
 /** A parsed model. */

@@ -44,13 +44,12 @@ function paint(found: Reply & { kind: "paint" }): void {
   canvas.getContext("2d")!.putImageData(new ImageData(new Uint8ClampedArray(found.data), found.width, found.height), 0, 0);
   canvas.dataset.paints = String(Number(canvas.dataset.paints) + 1);
   canvas.dataset.segments = String(found.segments);
-  status.textContent = `${name}: segment ${found.segments} of ${found.iterations}, ${found.seconds.toFixed(2)} s`;
+  status.textContent = `${name}: segment ${found.segments} of ${found.quality}, ${found.seconds.toFixed(2)} s`;
 }
 
-function finish({ segments, iterations, quality, bytes, seconds, profile }: Reply & { kind: "done" }): void {
+function finish({ segments, quality, bytes, seconds, profile }: Reply & { kind: "done" }): void {
   const parts = [`${name}: ${canvas.width} × ${canvas.height} pixels, ${bytes.toLocaleString("en")} bytes, ${seconds.toFixed(2)} s`];
-  if (segments < iterations) parts.push(`the file ends after segment ${segments} of ${quality}`);
-  else if (quality > iterations) parts.push(`the first ${iterations} of ${quality} qualities are shown: \`beholder decompress\` shows them all`);
+  if (segments < quality) parts.push(`the file ends after segment ${segments} of ${quality}`);
   else parts.push(`quality ${segments}`);
   if (profile) parts.push("its colour profile is not applied here");
   status.textContent = parts.join(", ");

@@ -9,7 +9,7 @@ export const EVEN = 0;
 export const DEAD_ZONE = 1;
 const FAMILIES = 4;
 const NUMBER = FAMILIES * SCALES * MEANS;
-const PROBABILITY_BITS = 16;
+export const PROBABILITY_BITS = 16;
 const PRECISION_BITS = 24;
 const SHIFT_COUNTS = [2, 3, 8, 29, 12, 7, 3];
 const SHIFT_BITS = 6;
@@ -23,7 +23,7 @@ export interface Choice {
 }
 
 /** constriction's `Categorical(counts / 2^bits, perfect=False)`: cumulative probabilities of 24 bits. */
-function cumulate(counts: ArrayLike<number>, from: number, to: number, bits: number, out: Int32Array, place: number): void {
+export function cumulate(counts: ArrayLike<number>, from: number, to: number, bits: number, out: Int32Array, place: number): void {
   const free = 2 ** PRECISION_BITS - (to - from);
   let sum = 0;
   for (let i = from; i < to; i++) {

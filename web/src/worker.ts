@@ -4,8 +4,8 @@ import { BhdError, Decoder, ICC, OPACITY, Picture, ProgressivePicture } from "./
 
 export type Request = { id: number; file: Blob | string };
 export type Reply =
-  | { id: number; kind: "paint"; width: number; height: number; data: ArrayBuffer; segments: number; iterations: number; corrected: boolean; seconds: number }
-  | { id: number; kind: "done"; segments: number; iterations: number; quality: number; bytes: number; seconds: number; profile: boolean }
+  | { id: number; kind: "paint"; width: number; height: number; data: ArrayBuffer; segments: number; quality: number; corrected: boolean; seconds: number }
+  | { id: number; kind: "done"; segments: number; quality: number; bytes: number; seconds: number; profile: boolean }
   | { id: number; kind: "error"; sentence: string };
 
 const ready = Decoder.load(new URL("model.bin", import.meta.url));
@@ -43,8 +43,8 @@ async function decode({ id, file }: Request): Promise<void> {
       }
     }
     picture.finish();
-    const { iterations, quality, chunks } = picture.header!;
-    reply({ id, kind: "done", segments: picture.segments, iterations, quality, bytes, seconds: seconds(), profile: chunks.has(ICC) });
+    const { quality, chunks } = picture.header!;
+    reply({ id, kind: "done", segments: picture.segments, quality, bytes, seconds: seconds(), profile: chunks.has(ICC) });
   } catch (error) {
     reply({ id, kind: "error", sentence: sentence(error) });
   }
@@ -76,7 +76,7 @@ async function readOpacity(picture: ProgressivePicture): Promise<Uint8Array | nu
 function post(id: number, picture: ProgressivePicture, { width, height, data }: Picture, opacity: Uint8Array | null, corrected: boolean, seconds: number): void {
   if (opacity) for (let i = 0; i < opacity.length; i++) data[4 * i + 3] = opacity[i]!;
   const { segments } = picture;
-  reply({ id, kind: "paint", width, height, data: data.buffer, segments, iterations: picture.header!.iterations, corrected, seconds }, [data.buffer]);
+  reply({ id, kind: "paint", width, height, data: data.buffer, segments, quality: picture.header!.quality, corrected, seconds }, [data.buffer]);
 }
 
 function reply(message: Reply, transfer: Transferable[] = []): void {

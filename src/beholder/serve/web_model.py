@@ -25,14 +25,17 @@ from beholder.codecs.rnn.entropy.pyramid import MASKS, before
 from beholder.codecs.rnn.entropy.rounding import log_table
 from beholder.codecs.rnn.entropy.tables import family
 from beholder.codecs.rnn.layout import ITERATIONS, Layout
+from beholder.codecs.rnn.residual import tables as residual_tables
 from beholder.errors import BadOptionError
 from beholder.serve.onnx_weights import read_weights
 
 MAGIC = b"BHW1"
 HUMAN_GRAPH = "eye.onnx"
-FORMAT = 1
+FORMAT = 2
 PREFIX, HALF = "codec.synthesis.", ".half"
 """Names of the weights in ``eye.onnx``: the module's path, and a suffix where they are stored as 16-bit floats."""
+RESIDUAL = "residual."
+"""Before the names of the residual layer's tables, which belong to the format and not to the model."""
 NEEDED = ("eye_linear", "eye_borders", "step")
 HEADER = ("sizes", "layout", "passes", "log_ratio", "adapts")
 """Arrays of ``entropy.npz`` that the header of the file, or another array, says better."""
@@ -51,12 +54,15 @@ def web_model(folder: Path) -> bytes:
     parts["levels"] = np.stack([layout.levels(t) for t in range(ITERATIONS)])
     parts["log_table"], parts["masks"] = log_table(), MASKS
     parts |= _picture(folder)
+    with np.load(residual_tables.FILE, allow_pickle=False) as archive:
+        parts |= {f"{RESIDUAL}{name}": archive[name] for name in residual_tables.SHAPES}
     header: dict[str, Any] = {
         "format": FORMAT,
         "identity": model.identity.hex(),
         "latent": layout.latent,
         "adapts": bool(stored.get("adapts", False)),
         "least_bits": [model.entropy.least_bits(t, 1) for t in range(ITERATIONS)],
+        "residual_least_bits": residual_tables.load().least_bits.tolist(),
         "stages": [_stage(layout, number) for number in range(len(layout.stages))],
     }
     listed, payload = [], bytearray()

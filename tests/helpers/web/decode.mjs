@@ -1,5 +1,5 @@
-// node decode.mjs FOLDER MODEL OUT FILE...: decodes with the module in FOLDER; a line of JSON for each file, and its pixels and
-// codes in OUT/NAME.rgba and OUT/NAME.codes.
+// node decode.mjs FOLDER MODEL OUT FILE...: decodes with the module in FOLDER; a line of JSON for each file, and its pixels,
+// codes and the residual's codes in OUT/NAME.rgba, OUT/NAME.codes and OUT/NAME.residual.
 import { readFileSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -20,6 +20,7 @@ for (const file of files) {
     const all = process.cpuUsage(start);
     writeFileSync(`${out}/${basename(file)}.rgba`, data);
     writeFileSync(`${out}/${basename(file)}.codes`, picture.codes);
+    writeFileSync(`${out}/${basename(file)}.residual`, Buffer.concat(picture.residual.map((codes) => new Uint8Array(codes.buffer))));
     const seconds = ({ user, system }) => (user + system) / 1e6;
     console.log(JSON.stringify({ width, height, segments: picture.segments, entropy: seconds(middle), all: seconds(all) }));
   } catch (error) {

@@ -14,6 +14,8 @@ import beholder
 from beholder import weights
 from beholder.codecs.rnn import bitstream, onnx_model
 from beholder.codecs.rnn.layout import BLOCK, ITERATIONS
+from beholder.codecs.rnn.residual import geometry
+from beholder.codecs.rnn.residual.coder import Decoder
 from beholder.serve.static_site import MODEL_NAME, write_site
 
 NODE = shutil.which("node")
@@ -44,18 +46,29 @@ class NodeDecoder:
                 pixels = np.fromfile(self.folder / f"{file.name}.rgba", np.uint8)
                 result["pixels"] = pixels.reshape(result["height"], result["width"], 4)
                 result["codes"] = np.fromfile(self.folder / f"{file.name}.codes", "<i4")
+                result["residual"] = np.fromfile(self.folder / f"{file.name}.residual", "<i2")
         return results
 
     def check(self, data: bytes, result: dict[str, Any]) -> None:
         """Assert that codes are those of Python, and pixels within 1/255."""
         assert "error" not in result, result
-        assert np.array_equal(result["codes"], self._codes(data).ravel())
-        iterations = bitstream.read(data).iterations  # the browser leaves out the residual
-        image = beholder.decompress(data, model=self.model, quality=min(result["segments"], iterations))
+        assert np.array_equal(result["codes"], self.codes_of(data).ravel())
+        assert np.array_equal(result["residual"], self._residual(data))
+        image = beholder.decompress(data, model=self.model, quality=result["segments"])
         wanted = np.asarray(image.convert("L" if image.mode == "LA" else "RGB").convert("RGB"), int)
         assert np.abs(result["pixels"][:, :, :3] - wanted).max() <= 1
 
-    def _codes(self, data: bytes) -> np.ndarray:
+    def _residual(self, data: bytes) -> np.ndarray:
+        """The residual's codes that Python decodes, tile by tile."""
+        stream = bitstream.read(data)
+        if not (segments := stream.segments[ITERATIONS:]):
+            return np.empty(0, np.int16)
+        decoder, activity = Decoder(segments), self.codes_of(data)[0].astype(np.int16)
+        areas = geometry.tiles(*geometry.size_in_blocks(stream.height, stream.width))
+        planes = 1 if stream.grey else 3
+        return np.concatenate([decoder.next(planes, geometry.activities(activity, a)).ravel() for a in areas])
+
+    def codes_of(self, data: bytes) -> np.ndarray:
         """The integers that Python decodes, (channels, height, width)."""
         model = onnx_model.load(self.model or weights.CODEC)
         stream = bitstream.read(data)

@@ -6,7 +6,7 @@ export const OPACITY = 3;
 const MAGIC = [0x8b, 0x42, 0x48, 0x44];
 const VERSION = 2;
 const ALPHA_STEPS = 250;
-const MOST_ITERATIONS = 8;
+export const MOST_ITERATIONS = 8;
 const BEST_QUALITY = 12;
 const MOST_CHUNKS = 64;
 const MOST_PIXELS = 178_956_970;
@@ -90,7 +90,7 @@ export class Container {
         if (quality < 1 || quality > BEST_QUALITY || alpha > ALPHA_STEPS)
             throw damaged;
         const scale = flags & 0x80 ? (this.#read(1)[0] << 24) >> 24 : 0;
-        const stepScale = quality > MOST_ITERATIONS ? 0 : scale;
+        const [stepScale, residualScale] = quality > MOST_ITERATIONS ? [0, scale] : [scale, 0];
         const chunks = new Map();
         if (flags & 0x20) {
             const count = this.#varint();
@@ -107,7 +107,7 @@ export class Container {
             }
         }
         const [grey, optimised] = [Boolean(flags & 0x10), Boolean(flags & 0x40)];
-        return { model, width, height, alpha: alpha / ALPHA_STEPS, quality, iterations, grey, optimised, stepScale, chunks };
+        return { model, width, height, alpha: alpha / ALPHA_STEPS, quality, iterations, grey, optimised, stepScale, residualScale, chunks };
     }
     #readSegment() {
         const start = this.#position;

@@ -1,26 +1,29 @@
-import { BhdError, Container, ICC, OPACITY } from "./container.js";
+import { BhdError, Container, ICC, MOST_ITERATIONS, OPACITY } from "./container.js";
 import { Heap, relaxed } from "./kernels.js";
 import { Model } from "./model.js";
 import { PictureSynthesis } from "./picture.js";
 import { PyramidNetwork } from "./pyramid.js";
+import { ResidualDecoder } from "./residual.js";
+import { begin, checkLength, tooShort } from "./segment.js";
 import { StageNetwork } from "./stage.js";
 import { Tables } from "./tables.js";
 export { BhdError, Container, ICC, OPACITY, relaxed };
 const BLOCK = 16;
 const LEAST_POSITIONS = 100;
-const BEYOND = 64;
 export class Decoder {
     model;
     heap;
     #stages;
     tables;
     synthesis;
+    residual;
     constructor(model, heap) {
         this.model = model;
         this.heap = heap;
         this.tables = new Tables(heap, model);
         this.#stages = model.header.stages.map((stage, number) => stage.passes ? new StageNetwork(heap, model, stage, number) : new PyramidNetwork(heap, model, stage, number));
         this.synthesis = new PictureSynthesis(heap, model);
+        this.residual = new ResidualDecoder(heap, model);
     }
     static async create(model, kernels) {
         const { instance } = await WebAssembly.instantiate(kernels, {});
@@ -43,19 +46,19 @@ export class Decoder {
         const { heap } = this;
         this.checkLength(segment, state.height * state.width, t);
         const mark = heap.mark();
-        const count = Math.ceil(segment.length / 4) + BEYOND / 4;
-        const words = heap.allocate(4 * count, true);
-        new Uint8Array(heap.call.memory.buffer, words, segment.length).set(segment);
-        heap.call.start(words, count);
-        this.model.header.stages.forEach((stage, number) => {
-            if (stage.iteration === t)
-                this.#decodeStage(this.#stages[number], state, t);
-        });
-        heap.release(mark);
+        try {
+            begin(heap, segment);
+            this.model.header.stages.forEach((stage, number) => {
+                if (stage.iteration === t)
+                    this.#decodeStage(this.#stages[number], state, t);
+            });
+        }
+        finally {
+            heap.release(mark);
+        }
     }
     checkLength(segment, positions, t) {
-        if (this.model.header.least_bits[t] * positions > 8 * (segment.length + BEYOND))
-            throw tooShort(t);
+        checkLength(segment, this.model.header.least_bits[t] * positions, t + 1);
     }
     #decodeStage(network, state, t) {
         const count = state.height * state.width;
@@ -67,7 +70,7 @@ export class Decoder {
             if (this.heap.call.broken())
                 throw new BhdError(`The codes of iteration ${t + 1} are damaged: get the file anew.`);
             if (this.heap.call.exhausted())
-                throw tooShort(t);
+                throw tooShort(t + 1);
             for (let c = 0, i = 0; c < channels; c++)
                 for (const p of positions)
                     codes[c * count + p] = found[i++];
@@ -75,13 +78,12 @@ export class Decoder {
         network.apply(codes, state);
     }
 }
-function tooShort(t) {
-    return new BhdError(`Segment ${t + 1} of this .bhd file is too short for a picture of its size: the file is damaged, get it anew.`);
-}
 export class ProgressivePicture {
     decoder;
     #container = new Container();
     #latent = null;
+    #residual = null;
+    #base = null;
     segments = 0;
     constructor(decoder) {
         this.decoder = decoder;
@@ -95,8 +97,11 @@ export class ProgressivePicture {
     get codes() {
         return this.#latent?.values ?? new Int32Array();
     }
+    get residual() {
+        return this.#residual?.tiles.map(({ codes }) => codes) ?? [];
+    }
     get waiting() {
-        return Math.min(this.#container.segments.length, this.header?.iterations ?? 0) - this.segments;
+        return this.#container.segments.length - this.segments;
     }
     push(bytes) {
         const known = this.header !== null;
@@ -109,7 +114,10 @@ export class ProgressivePicture {
         if (!this.waiting)
             return false;
         const segment = this.#container.segments[this.segments];
-        this.decoder.decode(segment, (this.#latent ??= this.#begin(segment)), this.segments);
+        if (this.segments < MOST_ITERATIONS)
+            this.decoder.decode(segment, (this.#latent ??= this.#begin(segment)), this.segments);
+        else
+            this.#residual = this.decoder.residual.decode(segment, this.#residual, this.header, this.#latent);
         this.segments++;
         return true;
     }
@@ -119,8 +127,20 @@ export class ProgressivePicture {
     render(correct = true) {
         if (!this.segments || !this.header)
             throw new BhdError("The file ends before its first segment is complete: get the whole file.");
-        const { width, height, grey, optimised, iterations, stepScale } = this.header;
-        const padded = this.decoder.synthesis.render(this.#latent, this.segments - 1, optimised ? iterations : 0, stepScale, correct);
+        const { header } = this;
+        const { width, height, quality } = header;
+        const mayGoOn = quality > MOST_ITERATIONS && this.segments >= MOST_ITERATIONS;
+        if (!mayGoOn || !(correct || this.#residual))
+            return { width, height, data: this.#draw(header, correct) };
+        this.#base ??= this.#draw(header, true);
+        const data = this.#base.slice();
+        if (this.#residual)
+            this.decoder.residual.add(this.#residual, header, data);
+        return { width, height, data };
+    }
+    #draw({ width, height, grey, optimised, iterations, stepScale }, correct) {
+        const t = Math.min(this.segments, iterations) - 1;
+        const padded = this.decoder.synthesis.render(this.#latent, t, optimised ? iterations : 0, stepScale, correct);
         const row = 4 * BLOCK * this.#latent.width;
         const data = new Uint8ClampedArray(4 * width * height);
         for (let y = 0; y < height; y++)
@@ -130,7 +150,7 @@ export class ProgressivePicture {
                 data.fill((data[i] * 19595 + data[i + 1] * 38470 + data[i + 2] * 7471 + 0x8000) >> 16, i, i + 3);
             }
         }
-        return { width, height, data };
+        return data;
     }
     #check(header) {
         const { identity } = this.decoder.model.header;

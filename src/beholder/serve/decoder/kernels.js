@@ -1,4 +1,5 @@
 const PAGE = 1 << 16;
+const SIZES = { f32: 4, f64: 8, i16: 2, i32: 4 };
 export function relaxed() {
     const probe = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 1, 253, 15, 65, 2, 253, 15, 253, 128, 2, 11];
     return WebAssembly.validate(new Uint8Array(probe));
@@ -34,11 +35,14 @@ export class Heap {
     i32(address, count) {
         return new Int32Array(this.call.memory.buffer, address, count);
     }
+    i16(address, count) {
+        return new Int16Array(this.call.memory.buffer, address, count);
+    }
     u16(address, count) {
         return new Uint16Array(this.call.memory.buffer, address, count);
     }
     put(values, kind) {
-        const address = this.allocate(values.length * (kind === "f64" ? 8 : 4), true);
+        const address = this.allocate(values.length * SIZES[kind], true);
         this[kind](address, values.length).set(values);
         return address;
     }

@@ -1,6 +1,6 @@
 import { BhdError } from "./container.js";
 const MAGIC = "BHW1";
-export const FORMAT = 1;
+export const FORMAT = 2;
 const SIZES = { int16: 2, int32: 4, uint16: 2, float16: 2, float32: 4 };
 export class Model {
     header;

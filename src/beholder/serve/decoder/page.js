@@ -40,14 +40,12 @@ function paint(found) {
     canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(found.data), found.width, found.height), 0, 0);
     canvas.dataset.paints = String(Number(canvas.dataset.paints) + 1);
     canvas.dataset.segments = String(found.segments);
-    status.textContent = `${name}: segment ${found.segments} of ${found.iterations}, ${found.seconds.toFixed(2)} s`;
+    status.textContent = `${name}: segment ${found.segments} of ${found.quality}, ${found.seconds.toFixed(2)} s`;
 }
-function finish({ segments, iterations, quality, bytes, seconds, profile }) {
+function finish({ segments, quality, bytes, seconds, profile }) {
     const parts = [`${name}: ${canvas.width} × ${canvas.height} pixels, ${bytes.toLocaleString("en")} bytes, ${seconds.toFixed(2)} s`];
-    if (segments < iterations)
+    if (segments < quality)
         parts.push(`the file ends after segment ${segments} of ${quality}`);
-    else if (quality > iterations)
-        parts.push(`the first ${iterations} of ${quality} qualities are shown: \`beholder decompress\` shows them all`);
     else
         parts.push(`quality ${segments}`);
     if (profile)

@@ -4,12 +4,12 @@ export const EVEN = 0;
 export const DEAD_ZONE = 1;
 const FAMILIES = 4;
 const NUMBER = FAMILIES * SCALES * MEANS;
-const PROBABILITY_BITS = 16;
+export const PROBABILITY_BITS = 16;
 const PRECISION_BITS = 24;
 const SHIFT_COUNTS = [2, 3, 8, 29, 12, 7, 3];
 const SHIFT_BITS = 6;
 export const SHIFTS = [-6, -4, -2, 0, 2, 4, 6];
-function cumulate(counts, from, to, bits, out, place) {
+export function cumulate(counts, from, to, bits, out, place) {
     const free = 2 ** PRECISION_BITS - (to - from);
     let sum = 0;
     for (let i = from; i < to; i++) {

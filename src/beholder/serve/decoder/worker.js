@@ -32,8 +32,8 @@ async function decode({ id, file }) {
             }
         }
         picture.finish();
-        const { iterations, quality, chunks } = picture.header;
-        reply({ id, kind: "done", segments: picture.segments, iterations, quality, bytes, seconds: seconds(), profile: chunks.has(ICC) });
+        const { quality, chunks } = picture.header;
+        reply({ id, kind: "done", segments: picture.segments, quality, bytes, seconds: seconds(), profile: chunks.has(ICC) });
     }
     catch (error) {
         reply({ id, kind: "error", sentence: sentence(error) });
@@ -69,7 +69,7 @@ function post(id, picture, { width, height, data }, opacity, corrected, seconds)
         for (let i = 0; i < opacity.length; i++)
             data[4 * i + 3] = opacity[i];
     const { segments } = picture;
-    reply({ id, kind: "paint", width, height, data: data.buffer, segments, iterations: picture.header.iterations, corrected, seconds }, [data.buffer]);
+    reply({ id, kind: "paint", width, height, data: data.buffer, segments, quality: picture.header.quality, corrected, seconds }, [data.buffer]);
 }
 function reply(message, transfer = []) {
     postMessage(message, { transfer });
