@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
@@ -12,6 +13,11 @@ from beholder.data.files import SUFFIXES
 from beholder.errors import BadFileError
 
 _BLOCK = 512
+_LONGEST_HEADER = 1 << 18
+"""Bytes of a long name or of extended attributes; systems keep at most 64 KiB of each attribute."""
+_LONGEST_NUMBER = 1000
+"""Digits in a row in a header: tarfile takes their square in steps."""
+_DIGITS = re.compile(rb"[0-9]+")
 
 Entry = tuple[str, int, int]
 """File name without folders, offset of its first byte, size."""
@@ -30,7 +36,7 @@ def images_in_tar(path: Path) -> list[Entry]:
 def images_in_tars(path: Path) -> Iterator[tuple[str, list[Entry]]]:
     """For an archive of archives: the name of each without suffix, and its images; offsets are those in ``path``."""
     with _opened(path) as file:
-        for member in _members(file, str(path)):
+        for member in members(file, str(path)):
             name = PurePosixPath(member.name)
             if name.suffix == ".tar":
                 inner = _Window(file, member.offset_data, member.size)
@@ -46,7 +52,7 @@ def members_with_data(
         BadFileError: the archive is compressed, damaged or truncated, or a wanted member is longer than ``limit``.
     """
     with _opened(path) as file:
-        for member in _members(file, str(path)):
+        for member in members(file, str(path)):
             data = None
             if wanted(member.name):
                 if member.size > limit:
@@ -60,26 +66,34 @@ def members_with_data(
 
 def _images(file: IO[bytes] | _Window, base: int, shown: str) -> list[Entry]:
     found = {}
-    for member in _members(file, shown):
+    for member in members(file, shown):
         name = PurePosixPath(member.name)
         if name.suffix.lower() in SUFFIXES:
             found[name.name] = (name.name, base + member.offset_data, member.size)
     return sorted(found.values())
 
 
-def _members(file: IO[bytes] | _Window, shown: str) -> Iterator[tarfile.TarInfo]:
+def members(file: IO[bytes] | _Window, shown: str) -> Iterator[tarfile.TarInfo]:
+    """The plain files in an archive, which lie within it; links, devices and sparse files are left out.
+
+    Raises:
+        BadFileError: the archive is compressed, damaged or truncated, or has a header that no archive needs; the
+            message calls it ``shown``.
+    """
     try:
         # "r:" takes no compression, which would make random access impossible.
-        with tarfile.open(fileobj=file, mode="r:") as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=_Headers(file), mode="r:") as archive:  # type: ignore[call-overload]
             for member in archive:
                 archive.members = []  # or all headers stay in memory
+                if member.size < 0:  # which leads back to the same header
+                    raise tarfile.ReadError("a file has a negative size")
                 if member.isreg() and not member.issparse():
                     yield member
             # tarfile takes a damaged header, or none, for the end.
             file.seek(archive.offset)
             if file.read(_BLOCK) != bytes(_BLOCK):
                 raise tarfile.ReadError("it does not end where an archive ends")
-    except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
+    except (tarfile.TarError, OSError, ValueError, OverflowError, EOFError, RecursionError) as error:
         raise BadFileError(f"{shown} is damaged or no uncompressed tar ({error}): get a whole copy.") from None
 
 
@@ -88,6 +102,22 @@ def _opened(path: Path) -> IO[bytes]:
         return open(path, "rb")
     except OSError as error:
         raise BadFileError(f"{path} cannot be read ({error.strerror}): check the path.") from None
+
+
+class _Headers:
+    """A file from which tarfile reads headers, and never more than a header needs."""
+
+    def __init__(self, file: IO[bytes] | _Window) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= _LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {size:,} bytes")
+        data = self._file.read(size)
+        if size > _BLOCK and max(map(len, _DIGITS.findall(data)), default=0) > _LONGEST_NUMBER:
+            raise tarfile.ReadError("a header with a number of more digits than any has")
+        return data
 
 
 class _Window:

@@ -10,7 +10,6 @@ Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge", IJCV 20
 from __future__ import annotations
 
 import re
-import tarfile
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
@@ -20,7 +19,7 @@ import numpy as np
 
 from beholder.data.classes import imagenet_classes, wnid_indices
 from beholder.data.files import Listing, Spans, find_images, read_bounded
-from beholder.data.published.archives import Entry, images_in_tar, images_in_tars
+from beholder.data.published.archives import Entry, images_in_tar, images_in_tars, members
 from beholder.data.published.matlab import read_variable
 from beholder.data.strings import PackedStrings
 from beholder.errors import BadFileError, BadImageError
@@ -133,14 +132,11 @@ def _from_archive(path: Path, name: str) -> bytes:
         data = unpack.decompress(read_bounded(path, _MAX_DEVKIT), _MAX_DEVKIT)
         if not unpack.eof:
             raise BadFileError(f"{path} is truncated, or far larger than published: get it again.")
-        with tarfile.open(fileobj=BytesIO(data), mode="r:") as archive:
-            for member in archive:
-                if member.isreg() and PurePosixPath(member.name).name == name:
-                    file = archive.extractfile(member)
-                    assert file is not None
-                    return file.read()
-    except (OSError, tarfile.TarError, zlib.error, ValueError, EOFError) as error:
+    except zlib.error as error:
         raise BadFileError(f"{path} is damaged ({error}): get it again.") from None
+    for member in members(BytesIO(data), str(path)):
+        if PurePosixPath(member.name).name == name:
+            return data[member.offset_data : member.offset_data + member.size]
     raise BadFileError(f"{path} lacks {name}: get it again.")
 
 
