@@ -21,6 +21,10 @@ from beholder.json_text import read_json
 ARRAYS = "entropy.npz"
 _LONGEST_REASON = 200
 _LONGEST_CARD = 1 << 20
+_LONGEST_NAME = 100
+MOST_BYTES = 256 << 20
+"""Bytes that the arrays of one file may take, unpacked; the model that ships has 9 MB of them."""
+_MOST_ARRAYS = 10_000
 _HEAD = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '([^']+)', 'fortran_order': False, 'shape': \(([\d, ]*)\), \} *\n", re.DOTALL
 )
@@ -28,16 +32,21 @@ _HEAD = re.compile(
 
 
 @contextlib.contextmanager
-def one_sentence(sentence: str, kind: type[BeholderError] = BadFileError) -> Iterator[None]:
-    """Turn every exception of the block but our own into ``kind``; ``{reason}`` in ``sentence`` says what it was.
+def one_sentence(
+    sentence: str, kind: type[BeholderError] = BadFileError, but: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Turn every exception of the block but our own, and those in ``but``, into ``kind``.
 
-    NumPy, ONNX, zip, JSON and torch raise dozens of classes for bytes that are not what they expect.
+    ``{reason}`` in ``sentence`` says what it was.  NumPy, ONNX, zip, JSON and torch raise dozens of classes for bytes
+    that are not what they expect.
     """
     try:
         yield
     except BeholderError:
         raise
     except Exception as error:
+        if isinstance(error, but):
+            raise
         text = " ".join(str(error).split())[:_LONGEST_REASON].rstrip(".")
         reason = f"{text} is missing" if isinstance(error, KeyError) else text or type(error).__name__
         raise kind(sentence.replace("{reason}", reason)) from None
@@ -83,8 +92,27 @@ class StoredArrays(Mapping[str, NDArray[Any]]):
 def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
     """The arrays of a model's ``entropy.npz``, of any shape; whatever is wrong with them raises
     (see :func:`one_sentence`)."""
-    with np.load(folder / ARRAYS, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    return unpack_arrays(folder / ARRAYS)
+
+
+def unpack_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of an ``.npz`` file, of any shape.
+
+    Raises:
+        ValueError: they take more than :data:`MOST_BYTES`, or are no numbers.
+        Exception: whatever zip and NumPy raise for bytes that are not what they expect.
+    """
+    arrays = {}
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if len(members) > _MOST_ARRAYS or sum(member.file_size for member in members) > MOST_BYTES:
+            raise ValueError(f"{path.name} unpacks to more than {MOST_BYTES:,} bytes or {_MOST_ARRAYS:,} arrays")
+        for member in members:
+            name = member.filename.removesuffix(".npy")
+            arrays[name] = np.lib.format.read_array(BytesIO(archive.read(member)), allow_pickle=False)
+            if arrays[name].dtype.kind not in "biuf":
+                raise ValueError(f"its {name[:_LONGEST_NAME]} are no numbers")
+    return arrays
 
 
 def read_card(folder: Path, identity: bytes) -> dict[str, Any]:

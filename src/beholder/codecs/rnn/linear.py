@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from beholder.codecs.rnn.damage import unpack_arrays
 from beholder.codecs.rnn.layout import BLOCK, MASKING_POWER
 from beholder.codecs.rnn.steps import Floats
 from beholder.codecs.rnn.threads import for_each
@@ -42,12 +43,12 @@ class LinearReconstruction:
         latent: number of latent channels, the activity included.
 
     Raises:
-        KeyError, ValueError, OSError: a file is damaged.
+        Exception: a file is damaged, see :func:`beholder.codecs.rnn.damage.unpack_arrays`.
     """
 
     def __init__(self, folder: Path, weights: str, latent: int) -> None:
-        with np.load(folder / FILE, allow_pickle=False) as archive:
-            place, borders, step, to_rgb = (archive[name] for name in ("place", "borders", "step", "to_rgb"))
+        arrays = unpack_arrays(folder / FILE)
+        place, borders, step, to_rgb = (arrays[name] for name in ("place", "borders", "step", "to_rgb"))
         half = np.fromfile(folder / weights, np.float16, PIXELS * (latent - 1), offset=int(place))
         # Rows: colour, row and column in the patch, patch row, patch column -> colour, row, column.
         patches = half.astype(np.float32).reshape(3, HALF, HALF, 2, 2, latent - 1)

@@ -116,24 +116,21 @@ class Model:
         return result
 
     def guard(self) -> contextlib.AbstractContextManager[None]:
-        """Turn an error of a model without an identity into one sentence: nobody has compared its files."""
-        if "identity" in self.card:
+        """Turn an error of a model that does not ship into one sentence: whoever made it may have named an identity."""
+        if self._ships:
             return contextlib.nullcontext()
-        return one_sentence(
-            f"The codec model in {self.folder} is damaged ({{reason}}): export it again.", BadOptionError
-        )
+        return one_sentence(_DAMAGED.replace("{folder}", str(self.folder)), BadOptionError, (MemoryError,))
 
     @functools.cached_property
     def entropy(self) -> EntropyModel:
         """The integer entropy model; BadOptionError if its arrays are damaged."""
-        try:
-            return EntropyModel(self.arrays, self.layout, as_needed=self._ships)
-        except KeyError as error:
-            raise BadOptionError(
-                f"The codec model in {self.folder} is of another version (it lacks {error}): export it again."
-            ) from None
-        except (ValueError, TypeError, IndexError, OverflowError) as error:
-            raise BadOptionError(f"The codec model in {self.folder} is damaged ({error}): export it again.") from None
+        with one_sentence(_DAMAGED.replace("{folder}", str(self.folder)), BadOptionError):
+            try:
+                return EntropyModel(self.arrays, self.layout, as_needed=self._ships)
+            except KeyError as error:
+                raise BadOptionError(
+                    f"The codec model in {self.folder} is of another version (it lacks {error}): export it again."
+                ) from None
 
     def prepare(self, *networks: str) -> None:
         """Open networks that are needed soon, while other work goes on."""
