@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,11 +29,11 @@ from beholder.codecs.rnn.layout import BLOCK, ITERATIONS  # noqa: E402
 from beholder.codecs.rnn.torch.model import CodecConfig, LappedTransformCodec  # noqa: E402
 from beholder.codecs.rnn.torch.weights import load_checkpoint  # noqa: E402
 from beholder.errors import BadFileError, BadOptionError, OutputError  # noqa: E402
-from beholder.training.codec import export  # noqa: E402
+from beholder.training.codec import export, graphs  # noqa: E402
 from beholder.training.codec.export import SILENT, correction, decode_with_torch, export_codec, freeze, restore  # noqa: E402
 from beholder.training.codec.run import CodecJob, CodecTraining  # noqa: E402
 
-pytestmark = pytest.mark.xdist_group("export")  # one process, for its fixtures take a minute
+pytestmark = pytest.mark.xdist_group("export")  # one process, for its fixtures take half a minute
 
 TINY = {
     "architecture": "swift",
@@ -57,7 +60,25 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def exported(checkpoint: Path) -> Path:
+def adjoints_once() -> Iterator[None]:
+    """The graphs of gradients, which the identity does not cover, are drawn by this module's first export alone."""
+    kept: dict[type, Any] = {}
+    draw = graphs._exported
+
+    def draw_once(module: torch.nn.Module, *arguments: Any) -> Any:
+        kind = type(module)
+        model = kept.get(kind) or draw(module, *arguments)
+        if kind in (graphs._HumanVjp, graphs._MachineVjp):
+            kept[kind] = copy.deepcopy(model)
+        return model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graphs, "_exported", draw_once)
+        yield
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint: Path, adjoints_once: None) -> Path:
     return export_codec(checkpoint, checkpoint.parent / "model")
 
 

@@ -50,16 +50,6 @@ class _Recurrence(nn.Module):
         return result
 
 
-class _Synthesis(nn.Module):
-    def __init__(self, codec: LappedTransformCodec) -> None:
-        super().__init__()
-        self.codec = codec
-
-    def forward(self, y_hat: Tensor, hidden: Tensor, alpha: Tensor, t: Tensor, index: Tensor) -> Tensor:
-        image = self.codec.synthesis.for_machine(y_hat, hidden, alpha, t, index)
-        return torch.round(image.clamp(0, 1) * 255).to(torch.uint8)
-
-
 class _MachineWithSlopes(nn.Module):
     def __init__(self, codec: LappedTransformCodec) -> None:
         super().__init__()
@@ -78,16 +68,6 @@ class _MachineVjp(nn.Module):
     def forward(self, gradient: Tensor, y_hat: Tensor, alpha: Tensor, index: Tensor, slopes: list[Tensor]) -> Tensor:
         result: Tensor = self.codec.synthesis.for_machine_vjp(gradient, y_hat, alpha, index, slopes)
         return result
-
-
-class _Human(nn.Module):
-    def __init__(self, codec: LappedTransformCodec) -> None:
-        super().__init__()
-        self.codec = codec
-
-    def forward(self, y_hat: Tensor, index: Tensor) -> Tensor:
-        image = self.codec.synthesis.for_human(y_hat, index)
-        return torch.round(image.clamp(0, 1) * 255).to(torch.uint8)
 
 
 class _HumanWithSlopes(nn.Module):
@@ -142,14 +122,6 @@ def write_networks(codec: LappedTransformCodec, folder: Path) -> None:
             {"belief": free, "memory": free},
             ["memory_out"],
         ),
-        (
-            "synthesis",
-            _Synthesis(codec),
-            {"belief": y_hat, "memory": hidden, "alpha": alpha, "t": t, "row": t.clone()},
-            {"belief": free, "memory": free},
-            ["image"],
-        ),
-        ("eye", _Human(codec), {"belief": y_hat, "row": t}, {"belief": free}, ["image"]),
         ("eye_slopes", _HumanWithSlopes(codec), {"belief": y_hat, "row": t}, {"belief": free}, ["image", *names]),
         (
             "eye_adjoint",
@@ -172,13 +144,17 @@ def write_networks(codec: LappedTransformCodec, folder: Path) -> None:
     offsets: dict[bytes, int] = {}
     for name, module, inputs, dynamic, outputs in jobs:
         model = _exported(module, inputs, dynamic, outputs)
-        if name in ("eye", "eye_slopes", "eye_adjoint"):
-            _move_out(model, offsets)
-        (folder / f"{name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
+        models = {name: model}
+        if name == "eye_slopes":
+            models = {"eye": _picture_alone(model)} | models
+        for each, graph in models.items():
+            if each in ("eye", "eye_slopes", "eye_adjoint"):
+                _move_out(graph, offsets)
+            (folder / f"{each}.onnx").write_bytes(graph.SerializeToString(deterministic=True))
     (folder / onnx_model.HUMAN_WEIGHTS).write_bytes(b"".join(offsets))
     if codec.step is not None:
         _write_linear(codec, folder, offsets)
-    write_machine_gradient(codec, folder)
+    _write_machine(codec, folder)
 
 
 def _write_linear(codec: LappedTransformCodec, folder: Path, offsets: dict[bytes, int]) -> None:
@@ -192,8 +168,8 @@ def _write_linear(codec: LappedTransformCodec, folder: Path, offsets: dict[bytes
     np.savez(folder / LINEAR, place=place, borders=borders, step=step.ravel(), to_rgb=to_rgb)
 
 
-def write_machine_gradient(codec: LappedTransformCodec, folder: Path) -> None:
-    """The graphs of the machine's gradient, which find their weights in ``synthesis.onnx`` in ``folder``."""
+def _write_machine(codec: LappedTransformCodec, folder: Path) -> None:
+    """``synthesis.onnx`` and the graphs of the machine's gradient, which find their weights in it."""
     y_hat, hidden = torch.zeros(1, codec.layout.latent, 6, 8), torch.zeros(1, codec.config.hidden, 6, 8)
     alpha, t = torch.ones(1), torch.zeros(1, dtype=torch.long)
     with torch.no_grad():
@@ -212,7 +188,8 @@ def write_machine_gradient(codec: LappedTransformCodec, folder: Path) -> None:
         {"gradient": {axis: BLOCK * size for axis, size in axes.items()}, "belief": axes, "slopes": sizes},
         ["by_belief"],
     )
-    decoder = (folder / "synthesis.onnx").read_bytes()
+    decoder = _picture_alone(forward).SerializeToString(deterministic=True)
+    (folder / "synthesis.onnx").write_bytes(decoder)
     for name, model in (("synthesis_slopes", forward), ("synthesis_adjoint", back)):
         model = share(model, "synthesis.onnx", decoder)
         (folder / f"{name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
@@ -265,6 +242,14 @@ def _quiet_exporter() -> Iterator[None]:
             yield
     finally:
         log.setLevel(level)
+
+
+def _picture_alone(model: Any) -> Any:
+    """The part of a graph that computes its first output, the picture without slopes: to trace it takes seconds."""
+    from onnx.utils import Extractor
+
+    graph = model.graph
+    return Extractor(model).extract_model([x.name for x in graph.input], [graph.output[0].name])
 
 
 def _halved(model: Any) -> Any:
