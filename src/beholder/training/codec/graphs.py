@@ -227,7 +227,7 @@ def _exported(module: nn.Module, inputs: dict[str, Any], dynamic: dict[str, Any]
             verbose=False,
         )
     assert program is not None
-    return _halved(program.model_proto)
+    return _halved(_without_zero_biases(program.model_proto))
 
 
 @contextmanager
@@ -250,6 +250,37 @@ def _picture_alone(model: Any) -> Any:
 
     graph = model.graph
     return Extractor(model).extract_model([x.name for x in graph.input], [graph.output[0].name])
+
+
+def _without_zero_biases(model: Any) -> Any:
+    """Drop the biases of zeros that the exporter gives convolutions that have none.
+
+    It computes their size from the weights, and ONNX Runtime keeps its fast layout for convolutions of constants.
+    """
+    from onnx import numpy_helper
+
+    graph = model.graph
+    made = {output: node for node in graph.node for output in node.output}
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+
+    def zero(name: str) -> bool:
+        if name in stored:
+            return not numpy_helper.to_array(stored[name]).any()
+        node = made.get(name)
+        if node is None:
+            return False
+        if node.op_type == "Constant":
+            value = next((a for a in node.attribute if a.name == "value"), None)
+            number = next((a for a in node.attribute if a.name in ("value_float", "value_floats")), None)
+            if value is not None:
+                return not numpy_helper.to_array(value.t).any()
+            return number is not None and not number.f and not any(number.floats)
+        return node.op_type in ("Expand", "CastLike", "Cast") and zero(node.input[0])
+
+    for node in graph.node:
+        if node.op_type == "Conv" and len(node.input) == 3 and zero(node.input[2]):
+            del node.input[2]
+    return model
 
 
 def _halved(model: Any) -> Any:

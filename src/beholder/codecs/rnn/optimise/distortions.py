@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from beholder.codecs.rnn.optimise.ms_ssim import MsSsimDistortion
 from beholder.codecs.rnn.optimise.objective import MS_SSIM_LAMBDA
 from beholder.codecs.rnn.optimise.ssimulacra2 import Ssimulacra2Distortion
+from beholder.codecs.rnn.threads import threads
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -81,18 +83,27 @@ class BlendDistortion:
         return sum(fraction * part.distortion(decoded) for fraction, part in self._parts())
 
     def gradient(self, decoded: Pixels) -> Floats:
-        result = np.zeros(decoded.shape, np.float32)
-        for fraction, part in self._parts():
-            gradient = part.gradient(decoded)
-            gradient *= np.float32(fraction)
-            result += gradient
-        return result
+        if self._kept is None or threads() == 1:  # both at once would take more memory
+            return _weighted((fraction, part.gradient(decoded)) for fraction, part in self._parts())
+        # Neither alone has parts of equal size for all processors. Not in the pool that both share: it could fill up.
+        with ThreadPoolExecutor(len(self._kept)) as pool:
+            gradients = pool.map(lambda kept: kept[1].gradient(decoded), self._kept)
+            return _weighted((fraction, by) for (fraction, _), by in zip(self._kept, gradients, strict=True))
 
     def _parts(self) -> Iterator[tuple[float, Distortion]]:
         if self._kept is None:
             yield from ((fraction, make()) for fraction, make in self._makers)
         else:
             yield from self._kept
+
+
+def _weighted(gradients: Iterable[tuple[float, Floats]]) -> Floats:
+    result: Floats | None = None
+    for fraction, gradient in gradients:
+        gradient *= np.float32(fraction)
+        result = gradient if result is None else result + gradient
+    assert result is not None
+    return result
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from beholder.codecs.rnn.optimise.objective import Floats, OptimiserSchedule, Ra
 
 SCHEDULES = {
     0: OptimiserSchedule(rounds=1, rate=0.17, softness=(0.2, 0.2), guarded=False),
-    1: OptimiserSchedule(rounds=8, rate=0.25, refresh=4, momentum=0.6, softness=(0.2, 0.03)),
+    1: OptimiserSchedule(rounds=8, rate=0.25, refresh=4, momentum=0.6, softness=(0.2, 0.03), guarded=False),
     2: OptimiserSchedule(rounds=24, rate=0.2, refresh=4),
     3: OptimiserSchedule(rounds=48, rate=0.2, refresh=4),
 }

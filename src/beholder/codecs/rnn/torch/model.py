@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from beholder.codecs.rnn.layout import HUMAN_BELOW, ITERATIONS, LAYOUT, MASKING_POWER, Layout
+from beholder.codecs.rnn.layout import BLOCK, HUMAN_BELOW, ITERATIONS, LAYOUT, MASKING_POWER, Layout
 from beholder.codecs.rnn.torch.amortised_step import AmortisedStep
 from beholder.codecs.rnn.torch.human_refinement import HumanRefinement
 from beholder.codecs.rnn.torch.layers import ConvGRU, Film, mixed_precision
@@ -295,9 +295,15 @@ class Synthesis(nn.Module):
         """Vector-Jacobian product of :meth:`linear_reconstruction` for all channels but the activity."""
         linear, borders = self._linear_filters(machine_weight)
         borders = borders.transpose(1, 2).expand(len(gradient), -1, -1)
-        patches = F.pixel_unshuffle(F.pixel_unshuffle(self.borders(gradient, borders), PATCH), 2)
-        b, _, height, width = patches.shape
-        coefficients = (linear.transpose(1, 2) @ patches.flatten(2)).reshape(b, -1, height, width)
+        filtered = self.borders(gradient, borders)
+        if machine_weight is None:  # one matrix for all: a convolution, where nothing is transposed
+            # Rows: colour, row and column in the patch, patch row, patch column -> colour, row, column.
+            blocks = linear[0].reshape(3, PATCH, PATCH, 2, 2, -1).permute(5, 0, 3, 1, 4, 2)
+            coefficients = F.conv2d(filtered, blocks.reshape(-1, 3, BLOCK, BLOCK), stride=BLOCK)
+        else:
+            patches = F.pixel_unshuffle(F.pixel_unshuffle(filtered, PATCH), 2)
+            b, _, height, width = patches.shape
+            coefficients = (linear.transpose(1, 2) @ patches.flatten(2)).reshape(b, -1, height, width)
         return coefficients * self.step * masking(activity)
 
     def linear_reconstruction(self, y_hat: Tensor, machine_weight: Tensor | None = None) -> Tensor:

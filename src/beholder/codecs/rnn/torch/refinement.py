@@ -137,12 +137,17 @@ class Refinement(nn.Module):
                 g = g + _back(block.first, _back(block.second, g) * left.pop())
             return g
 
-        g = self.scale(y_hat, index) * F.pixel_unshuffle(gradient, STRIDE)
+        g = self.scale(y_hat, index) * _unshuffle(gradient, STRIDE)
         g = back(self.body, _back(self.leave, g)) * left.pop()
         g = g * (1 + factors[:, :, None, None].chunk(2, 1)[0])
         by_reconstruction = F.pixel_shuffle(_back(self.enter, g), STRIDE) / DEVIATION
-        g = back(self.mid, _back(self.up, F.pixel_unshuffle(g, UP))) * left.pop()
+        g = back(self.mid, self._up_adjoint(g)) * left.pop()
         return _back(self.code, g) / self.spread, by_reconstruction
+
+    def _up_adjoint(self, gradient: Tensor) -> Tensor:
+        """Adjoint of shuffling what ``up`` gives, (N, width, 4H, 4W) -> (N, codes, H, W), as one convolution."""
+        weight = self.up.weight[:, :, 0, 0].T.reshape(-1, gradient.shape[1], UP, UP)
+        return F.conv2d(gradient, weight, stride=UP)
 
     def join(self, codes: Tensor, reconstruction: Tensor) -> Tensor:
         """Sum of both inputs at stride 4, (N, width, 4H, 4W); inputs as for :meth:`correct`."""
@@ -168,6 +173,12 @@ def film_index(t: Any, optimised_for: Any) -> Any:
         optimised_for: the number of iterations that latent optimisation served, 0 without it.
     """
     return t + ITERATIONS * (optimised_for == 0)
+
+
+def _unshuffle(x: Tensor, stride: int) -> Tensor:
+    """As ``pixel_unshuffle``, by a convolution: ONNX Runtime transposes six axes ten times as slowly."""
+    one_hot = torch.diag(x.new_ones(x.shape[1] * stride**2))
+    return F.conv2d(x, one_hot.reshape(len(one_hot), -1, stride, stride), stride=stride)
 
 
 def _back(conv: nn.Module, gradient: Tensor) -> Tensor:
