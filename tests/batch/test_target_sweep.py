@@ -1,10 +1,12 @@
 """A sweep over targets: the bytes each codec needs are those of the files that a search finds."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
 from helpers.photos import make_photo
+from PIL import Image
 
 from beholder import codecs, observers
 from beholder.batch.run import Summary, run
@@ -76,3 +78,22 @@ def test_no_image_is_examined(tmp_path: Path) -> None:
         with pytest.raises(NotAvailableError, match="prepare vgg16"):
             task.check()
     assert run(task, [], tmp_path / "out", jobs=1).rows == ()
+
+
+def test_targets_share_files(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each quality is encoded once, whatever targets ask for it, and each target finds what it finds alone."""
+    targets = (KeepLabel("squeezenet"), KeepLabel("efficientnet_lite0"), MaxBytes(1500))
+    image = make_photo(64, 48)
+    alone = [find(codecs.get("jpeg"), image, target) for target in targets]
+    made: list[float] = []
+    encode = type(codecs.get("jpeg")).encode_between
+
+    def counted(codec: codecs.Codec, image: Image.Image, quality: float, *, alpha: float = 0.0) -> bytes:
+        made.append(quality)
+        return encode(codec, image, quality, alpha=alpha)
+
+    monkeypatch.setattr(type(codecs.get("jpeg")), "encode_between", counted)
+    TargetSweep(("jpeg",), (0.0,), targets, ("squeezenet",)).run(photos / "a.png", Path("a"), Path("out"), False)
+    assert len(made) == len(set(made)) < sum(found.tries for found in alone)
+    records = json.loads(Path("out", "a.json").read_text())
+    assert [(r["bytes"], r["tries"]) for r in records] == [(len(found.data), found.tries) for found in alone]

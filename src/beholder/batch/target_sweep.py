@@ -6,12 +6,15 @@ them. The agreement of the others tells whether a label that one network keeps i
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+
+from PIL import Image
 
 from beholder import codecs, observers
 from beholder.batch.run import Summary
@@ -82,7 +85,8 @@ class TargetSweep(Task):
         observers = [_observer(name) for name in self.observers]
         before = [observer.classify(picture, 1)[0].index for observer in observers]
         records: list[dict[str, Any]] = []
-        for codec, alpha in self.contestants():
+        for contestant, alpha in self.contestants():
+            codec = _remembering(contestant)
             for target in self.targets:
                 found = find(codec, picture, target, alpha=alpha)
                 decoded = codec.decode(found.data)
@@ -117,6 +121,29 @@ class TargetSweep(Task):
             bytes_before=size,
             bytes_after=len(text),
         )
+
+
+def _remembering(codec: Codec) -> Codec:
+    """A copy of the codec for one picture and alpha: it makes each file once and decodes it once.
+
+    The searches for several targets meet at many qualities.
+    """
+    result = copy.copy(codec)
+    files: dict[float, bytes] = {}
+    pictures: dict[bytes, Image.Image] = {}
+
+    def encode_between(image: Image.Image, quality: float, *, alpha: float = 0.0) -> bytes:
+        if quality not in files:
+            files[quality] = codec.encode_between(image, quality, alpha=alpha)
+        return files[quality]
+
+    def decode(data: bytes) -> Image.Image:
+        if data not in pictures:
+            pictures[data] = codec.decode(data)
+        return pictures[data].copy()
+
+    vars(result).update(encode_between=encode_between, decode=decode)
+    return result
 
 
 @dataclass(frozen=True)
