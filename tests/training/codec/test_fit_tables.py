@@ -15,6 +15,7 @@ from beholder import weights
 from beholder.codecs.rnn import Rnn, onnx_model
 from beholder.codecs.rnn.entropy.tables import PROBABILITY_BITS, laplace_tables, table_sizes
 from beholder.errors import BadImageError
+from beholder.training.codec import fit_tables as fitting
 from beholder.training.codec.fit_tables import fit_tables
 
 
@@ -31,11 +32,12 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
-def test_files_get_smaller(model: Path, tmp_path: Path, big_photo: Image.Image) -> None:
+def test_files_get_smaller(model: Path, tmp_path: Path, photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "CROP", 96)
     photos = tmp_path / "photos"
     photos.mkdir()
-    big_photo.save(photos / "one.png")
-    before, seen = len(Rnn(model, effort=1).encode(big_photo, 3)), []
+    photo.save(photos / "one.png")
+    before, seen = len(Rnn(model, effort=1).encode(photo, 3)), []
     fit_tables(model, photos, crops=6, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(i + 1, 12) for i in range(12)]
     onnx_model.load.cache_clear()
@@ -45,9 +47,9 @@ def test_files_get_smaller(model: Path, tmp_path: Path, big_photo: Image.Image) 
     for table in np.split(arrays["tables"].astype(np.int64), ends):
         assert table.sum() == 1 << PROBABILITY_BITS
         assert table.min() > 0
-    data = codec.encode(big_photo, 3)
+    data = codec.encode(photo, 3)
     assert len(data) < before
-    assert codec.decode(data).size == big_photo.size
+    assert codec.decode(data).size == photo.size
 
 
 def test_no_photographs(model: Path, tmp_path: Path) -> None:
