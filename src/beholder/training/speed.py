@@ -6,6 +6,7 @@ kernels, another program.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
@@ -67,8 +68,9 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
+@functools.cache
 def peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second of large matrix products, measured for half a second; multiply and add are two."""
+    """Operations a second of large matrix products, measured once for half a second; multiply and add are two."""
     side = SIDE.get(device.type, 4096)
     a = torch.randn(side, side, device=device).to(dtype)
     best = 0.0

@@ -14,7 +14,7 @@ pytest.importorskip("tensorboard")
 
 from beholder.codecs.rnn.torch.weights import load_checkpoint  # noqa: E402
 from beholder.errors import BadOptionError  # noqa: E402
-from beholder.training.codec.run import CodecJob, CodecTraining  # noqa: E402
+from beholder.training.codec.run import CodecJob, CodecTraining, train_codec  # noqa: E402
 from beholder.training.distributed import Processes  # noqa: E402
 
 _MEMBER = """
@@ -53,9 +53,11 @@ def train(folder: Path, job: str, world: int) -> list[str]:
 
 
 @pytest.mark.slow
-def test_two_processes_compute_what_one_does(folder: Path) -> None:
+def test_two_processes_compute_what_one_does(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same loss curve and weights with the same global batch, but for rounding; only the first process prints."""
-    (alone,) = train(folder, "one", 1)
+    photos = folder / "photos"
+    train_codec(CodecJob(photos, photos, "one", 0.0, SETTINGS, folder / "runs", device="cpu"))
+    alone = capsys.readouterr().out
     first, second = train(folder, "two", 2)
     curves = [[float(x) for x in re.findall(r"loss (\S+)", text)] for text in (alone, first)]
     assert len(curves[0]) == SETTINGS["steps"]
