@@ -17,9 +17,9 @@ from beholder.errors import BadFileError, BadImageError, BeholderError, NotAvail
 from beholder.limits import MAX_FILE_BYTES, check_size
 from beholder.pictures import arrays
 from beholder.pictures.arrays import ArrayLike
-from beholder.pictures.bombs import PNG_SIGNATURE
+from beholder.pictures.bombs import PNG_SIGNATURE, TIFF_MAGICS
 from beholder.pictures.modes import normalise
-from beholder.pictures.tiff import MAGICS, is_misread, read_tiff
+from beholder.pictures.tiff import is_misread, read_tiff
 
 FileSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 """A file: its path, its bytes, or a binary file object. A file object that can seek is read from its beginning, and
@@ -186,13 +186,13 @@ def _read(file: IO[bytes], name: str) -> Image.Image:
             return codec.decode(head + file.read(MAX_FILE_BYTES))
         if not file.seekable():
             file = BytesIO(head + file.read(MAX_FILE_BYTES))
-        if head.startswith(MAGICS) and is_misread(file):
+        if head.startswith(TIFF_MAGICS) and is_misread(file):
             return _read_as_tiff(file, name)
         return normalise(load_picture(file, _formats(head), name), own=True)
     except (BadFileError, NotAvailableError) as error:
         raise BadImageError(f"{name} cannot be opened: {error}") from None
     except UnidentifiedImageError:
-        if head.startswith(MAGICS):
+        if head.startswith(TIFF_MAGICS):
             return _read_as_tiff(file, name)
         raise BadImageError(f"{name} is not an image in a format that can be read.") from None
     except BeholderError:

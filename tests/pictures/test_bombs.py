@@ -14,7 +14,7 @@ from PIL import Image
 
 from beholder.errors import BadImageError
 from beholder.limits import LARGE, MAX_PIXELS, PIXELS_A_BYTE, check_claim, limit_pixels
-from beholder.pictures.bombs import MOST_CHUNKS, PNG_SIGNATURE
+from beholder.pictures.bombs import MOST_CHUNKS, MOST_PARTS, PNG_SIGNATURE
 from beholder.reading import open_image
 
 resource = pytest.importorskip("resource")
@@ -84,6 +84,38 @@ def tiff() -> bytes:
     return head.ljust(200, b"\0") + packed
 
 
+def tiff_parts(count: int, side: int, kind: int = 4, order: str = "<", packing: int = 8) -> bytes:
+    """50 x 50 pixels in ``count`` tiles of ``side``, whose offsets lie behind the tags."""
+    tags = [(256, 4, 1, 50), (257, 4, 1, 50), (258, 3, 1, 8), (259, 3, 1, packing), (262, 3, 1, 1), (277, 3, 1, 1)]
+    tags += [(322, kind, 1, side), (323, kind, 1, side), (324, 4, count, 200)]
+    tags += [(325, 4, count, side**2 if count == 1 else 200)]
+    entries = b"".join(
+        struct.pack(order + "HHI", tag, form, number) + struct.pack(order + "Hxx" if form == 3 else order + "I", value)
+        for tag, form, number, value in tags
+    )
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(tags)) + entries + bytes(4)
+    return head.ljust(200, b"\0") + struct.pack(order + "I", 900) * count
+
+
+def big_tiff_parts(side: int, order: str) -> bytes:
+    """BigTIFF with tiles of ``side`` in 64-bit numbers."""
+    tags = [
+        (256, 50),
+        (257, 50),
+        (258, 8),
+        (259, 8),
+        (262, 1),
+        (277, 1),
+        (322, side),
+        (323, side),
+        (324, 200),
+        (325, 9),
+    ]
+    entries = b"".join(struct.pack(order + "HHQQ", tag, 16, 1, value) for tag, value in tags)
+    head = (b"II+\0" if order == "<" else b"MM\0+") + struct.pack(order + "HHQQ", 8, 0, 16, len(tags))
+    return (head + entries + bytes(8)).ljust(400, b"\0")
+
+
 def icon(picture: bytes) -> bytes:
     return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(picture), 22) + picture
 
@@ -112,6 +144,11 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "jp2": lambda: replaced(replaced(saved("JPEG2000"), b"\xff\x51", 6, SQUARE), b"ihdr", 4, SQUARE),
     "webp, animated": animation,
     "tiff": tiff,
+    "tiff, tiles": lambda: tiff_parts(1, 32768),
+    "tiff, short sides": lambda: tiff_parts(1, 32768, 3, ">"),
+    "tiff, parts": lambda: tiff_parts(MOST_PARTS + 1, 16),
+    "bigtiff, tiles": lambda: big_tiff_parts(32768, "<"),
+    "bigtiff, big-endian tiles": lambda: big_tiff_parts(32768, ">"),
     "ico": lambda: icon(flat_png(20_000)),
     "icns": lambda: b"icns" + struct.pack(">I", 999) + b"ic07" + struct.pack(">I", 991) + flat_png(20_000),
     "pnm": lambda: b"P6 #" + bytes([65]) * 10_000_000,
@@ -147,6 +184,12 @@ def test_large_flat_pictures_that_a_writer_makes_are_read(format: str) -> None:
     )
     Image.new("L", (2000, 1500), 99).save(out, format, **options)
     assert open_image(out.getvalue()).size == (2000, 1500)
+
+
+@pytest.mark.parametrize("side", [64, 256, 4096])
+def test_tiles_larger_than_their_picture_are_read(side: int) -> None:
+    data = tiff_parts(1, side, packing=1)[:200] + bytes([99]) * side**2
+    assert open_image(data).getpixel((49, 49)) == 99
 
 
 @pytest.mark.parametrize(

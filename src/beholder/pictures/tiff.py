@@ -14,9 +14,7 @@ from beholder.errors import BadFileError, NotAvailableError, note
 from beholder.extras import install_command
 from beholder.limits import check_claim
 from beholder.pictures.arrays import to_8_bits
-
-MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""First bytes of TIFF and BigTIFF files."""
+from beholder.pictures.bombs import check
 
 _BITS, _PLANAR, _SEPARATE = 258, 284, 2
 _WIDTH, _HEIGHT, _PHOTOMETRIC, _SAMPLES, _PROFILE = 256, 257, 262, 277, 34675
@@ -31,7 +29,7 @@ def read_tiff(data: bytes, name: str) -> Image.Image:
     """Return the first page of a TIFF file in mode L, LA, RGB or RGBA, with its profile and orientation in ``info``.
 
     Args:
-        data: a file that begins with one of :data:`MAGICS`.
+        data: a file that begins with one of :data:`beholder.pictures.bombs.TIFF_MAGICS`.
         name: the beginning of the sentences that tell what was guessed.
 
     Raises:
@@ -86,7 +84,11 @@ def is_misread(file: IO[bytes]) -> bool:
 
     It does so where samples have more than 8 bits and lie one plane behind the other, and it takes 8 bits with a sign
     for 8 without.
+
+    Raises:
+        BadFileError: it is none that a reader should be given.
     """
+    check(file)
     try:
         file.seek(0)
         with warnings.catch_warnings():
