@@ -1,10 +1,12 @@
-"""Limits for strangers' files: pixels and bytes."""
+"""Limits for strangers' files: pixels, bytes and time."""
 
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import Any
 
 from beholder.errors import BadFileError, BadOptionError
 
@@ -42,6 +44,21 @@ def limit_pixels(count: int | None) -> Iterator[None]:
         yield
     finally:
         _allowed.reset(token)
+
+
+@contextlib.contextmanager
+def stop_after(seconds: float, options: Any) -> Iterator[None]:
+    """End what ONNX Runtime runs in the block with ``options`` (RunOptions) after ``seconds``.
+
+    Graphs may loop for ever.  ``options.terminate`` tells afterwards whether that was necessary.
+    """
+    timer = threading.Timer(seconds, setattr, (options, "terminate", True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def check_size(width: int, height: int, block: int = 1) -> None:

@@ -13,13 +13,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from beholder.errors import BadFileError, NotAvailableError, note
+from beholder.errors import BadFileError, BeholderError, NotAvailableError, note
+from beholder.limits import stop_after
 from beholder.observers.base import Float32Array, Observer, ObserverInfo, preprocess
 from beholder.observers.classifier_file import answers, session, signature
 from beholder.observers.classifier_file.signature import Signature
 from beholder.observers.sidecar import Layout, Output
 
 _BATCH = 16  # larger batches are no faster on a CPU and take more memory
+_BATCH_BYTES = 256 << 20  # of pictures that are shown at once
+SECONDS = 60
+"""Time for each picture: the largest networks take 5 seconds, on a processor that is busy with other work 20."""
 _REINSTALL = "install Beholder again"
 _NO_OPERATOR = "NOT_IMPLEMENTED"  # how ONNX Runtime says that it lacks an operator for a number format
 _OPENED = ("_opened", "_signature")
@@ -125,6 +129,8 @@ class OnnxObserver(Observer):
         """One output, float32 (N, D)."""
         try:
             return self._batches(images, output, names)
+        except BeholderError:
+            raise
         except Exception as first:
             # What a file leaves open is tried: the other layout, pictures one by one.
             now = self._signature
@@ -135,6 +141,8 @@ class OnnxObserver(Observer):
                 self._signature = other
                 try:
                     return self._batches(images, output, names)
+                except BeholderError:
+                    raise
                 except Exception:
                     self._signature = now
             side = self.info.input_size
@@ -145,16 +153,31 @@ class OnnxObserver(Observer):
 
     def _batches(self, images: Sequence[Image.Image], output: str, names: Sequence[str]) -> Float32Array:
         found, parts = self._signature, []
-        step = found.batch or _BATCH
+        step = found.batch or max(1, min(_BATCH, _BATCH_BYTES // signature.picture_bytes(self.info.input_size)))
         for start in range(0, len(images), step):
             batch = self._input(images[start : start + step])
             count = len(batch)
             if found.batch is not None and count < step:
                 batch = np.concatenate([batch, np.repeat(batch[-1:], step - count, axis=0)])
             shown = batch[0] if found.rank == 3 else batch
-            values = self._opened.session.run([output], {found.input: shown})[0]
+            values = self._show(output, shown, len(batch))
             parts.append(answers.table(values, len(batch), names)[:count])
         return np.concatenate(parts)
+
+    def _show(self, output: str, shown: npt.NDArray[Any], count: int) -> Any:
+        """One output for ``count`` pictures; BadFileError where the file comes to no end."""
+        import onnxruntime
+
+        options = onnxruntime.RunOptions()
+        with stop_after(SECONDS * count, options):
+            try:
+                return self._opened.session.run([output], {self._signature.input: shown}, options)[0]
+            except Exception:
+                if not options.terminate:
+                    raise
+                raise BadFileError(
+                    f"{self.path} comes to no end within {SECONDS * count} seconds: choose another classifier."
+                ) from None
 
     def _input(self, images: Sequence[Image.Image]) -> npt.NDArray[Any]:
         """Pictures as the file wants them."""

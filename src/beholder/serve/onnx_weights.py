@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from beholder.codecs.rnn.damage import one_sentence
 from beholder.errors import BadOptionError
 
 _TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 10: np.dtype("<f2"), 6: np.dtype("<i4"), 7: np.dtype("<i8")}
@@ -27,16 +28,14 @@ def read_weights(file: Path) -> dict[str, NDArray[Any]]:
     Raises:
         BadOptionError: the file, or one that it refers to, is missing or damaged.
     """
-    try:
-        result = {}
+    result = {}
+    with one_sentence(f"{file} cannot be read ({{reason}}): export the model again.", BadOptionError):
         for number, graph in _fields(file.read_bytes()):
             for inner, tensor in _fields(graph) if number == _GRAPH else ():
                 if inner == _INITIALIZER:
                     name, values = _tensor(tensor, file.parent)
                     result[name] = values
-        return result
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise BadOptionError(f"{file} cannot be read ({error}): export the model again.") from None
+    return result
 
 
 def _tensor(data: bytes, folder: Path) -> tuple[str, NDArray[Any]]:
@@ -57,9 +56,15 @@ def _tensor(data: bytes, folder: Path) -> tuple[str, NDArray[Any]]:
             external[entry[_KEY].decode()] = entry[_VALUE].decode()
     dtype: np.dtype[Any] = _TYPES[kind]
     if external:
-        with (folder / external["location"]).open("rb") as file:
-            file.seek(int(external["offset"]))
-            raw = file.read(int(external["length"]))
+        path = folder / external["location"]
+        if path.parent != folder or path.is_symlink() or not path.is_file():
+            raise ValueError("its weights do not lie beside it")
+        start, size = int(external["offset"]), int(external["length"])
+        if min(start, size) < 0 or start + size > path.stat().st_size:
+            raise ValueError("its weights are cut off")
+        with path.open("rb") as file:
+            file.seek(start)
+            raw = file.read(size)
     return name, np.frombuffer(raw, dtype).reshape(dims)
 
 
@@ -88,10 +93,11 @@ def _varints(data: bytes) -> Iterator[int]:
 
 
 def _varint(data: bytes, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
+    value = 0
+    for shift in range(0, 70, 7):
         byte = data[place]
         value |= (byte & 127) << shift
-        place, shift = place + 1, shift + 7
+        place += 1
         if byte < 128:
             return value, place
+    raise ValueError("a number has no end")

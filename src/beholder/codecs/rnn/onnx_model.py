@@ -62,6 +62,8 @@ STEP = (LINEAR, "step.onnx")
 MARGIN = {"analysis": 8, "recurrence": 2, "synthesis": 8, "eye": 8}
 """Positions that each network sees beyond a tile (an upper bound, which a test checks)."""
 
+SECONDS = 600
+"""Time that one graph of a model that does not ship may take for a tile: the largest takes 3 seconds."""
 _DAMAGED = "The codec model in {folder} is damaged ({reason}): export it again."
 
 
@@ -93,7 +95,7 @@ class Model:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.step_scale = 0
-        self._sessions = Sessions(folder)
+        self._sessions = Sessions(folder, None if folder == weights.CODEC else SECONDS)
         self._reconstruction = functools.cache(self._read_reconstruction)  # shared by scaled copies, as sessions are
         self.has_step = all((folder / name).is_file() for name in STEP)
         with one_sentence(_DAMAGED.replace("{folder}", str(folder)), BadOptionError):

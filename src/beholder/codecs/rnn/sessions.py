@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from beholder.codecs.rnn.threads import begin
 from beholder.errors import BadOptionError
 from beholder.forks import keep_in_children
+from beholder.limits import stop_after
 
 
 class Sessions:
@@ -20,10 +22,12 @@ class Sessions:
 
     Args:
         folder: of a codec model.
+        seconds: time that one run may take; None for graphs that are known to end.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, seconds: float | None = None) -> None:
         self._folder = folder
+        self._seconds = seconds
         self._opened: dict[str, Callable[[], Any]] = {}
 
     def prepare(self, network: str) -> None:
@@ -41,14 +45,17 @@ class Sessions:
         if network not in self._opened:
             self._opened[network] = cache(partial(self._open, network))
         session = self._opened[network]()
+        options = _run_options() if self._seconds is None else _new_options()
         try:
             feeds = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
-            outputs: list[NDArray[Any]] = session.run(None, feeds, _run_options())
+            with contextlib.nullcontext() if self._seconds is None else stop_after(self._seconds, options):
+                outputs: list[NDArray[Any]] = session.run(None, feeds, options)
         except Exception as error:  # ONNX Runtime raises many kinds
             if "allocate memory" in str(error):
                 raise MemoryError from None
             file = self._folder / f"{network}.onnx"
-            raise BadOptionError(f"{file} cannot run: the model is damaged; export it again.") from None
+            reason = "comes to no end" if options.terminate else "cannot run"
+            raise BadOptionError(f"{file} {reason}: the model is damaged; export it again.") from None
         return outputs
 
     def _open(self, network: str) -> Any:
@@ -74,6 +81,10 @@ class Sessions:
 
 @cache
 def _run_options() -> Any:
+    return _new_options()
+
+
+def _new_options() -> Any:
     import onnxruntime
 
     options = onnxruntime.RunOptions()

@@ -29,6 +29,7 @@ _MAP_TYPES = ("seq(map(int64,tensor(float)))", "seq(map(string,tensor(float)))")
 # Names that exporters give to the answer; the first that occurs is taken.
 _ANSWER_NAMES = ("probabilities", "logits", "output_probability", "probs", "softmax", "prob", "logit", "score")
 
+_LARGEST_BATCH = 1 << 30  # bytes
 _Shape = tuple[int | None, ...]
 
 
@@ -76,6 +77,11 @@ def read(
         found, channels, guessed = layout or "NHWC", _channels_of_row(picture[0], side, path), False
     else:
         found, channels, guessed = _layout(picture, inputs[0].shape[-3:], side, layout, path)
+    if len(shape) != 3 and (shape[0] or 1) * picture_bytes(side) > _LARGEST_BATCH:
+        raise BadFileError(
+            f"{path} takes {shape[0]:,} pictures at once, more than fit into {_LARGEST_BATCH >> 30} GiB: "
+            "export it with a free batch."
+        )
     answers, features = _outputs(session.get_outputs(), path, classes, answer)
     return Signature(
         input=inputs[0].name,
@@ -88,6 +94,11 @@ def read(
         features=features,
         guessed=guessed,
     )
+
+
+def picture_bytes(side: int) -> int:
+    """Bytes of a square colour picture of 32-bit numbers."""
+    return 3 * 4 * side**2
 
 
 def _shape(shape: Sequence[Any]) -> _Shape:
