@@ -13,6 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
+pytestmark = pytest.mark.xdist_group("sources")  # one process, for reading all sources takes seconds
+
 ROOT = Path(__file__).parents[1]
 SOURCES = ("src", "scripts", "benchmarks")
 BANNED_OPENING = re.compile(r"\s*(What|Of|How|The same)\b")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections import Counter
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+pytestmark = pytest.mark.xdist_group("sources")  # one process, for reading all sources takes seconds
 
 SOURCE = Path(__file__).parents[1] / "src"
 LAYERS = (
@@ -68,13 +71,23 @@ def within(module: str, packages: tuple[str, ...]) -> bool:
     return any(module == package or module.startswith(f"{package}.") for package in packages)
 
 
-IMPORTS = {module: set(imports(path)) for module, path in MODULES.items()}
-GRAPH = {module: {target for name in names if (target := own(name)) is not None} for module, names in IMPORTS.items()}
+@functools.cache
+def all_imports() -> dict[str, set[str]]:
+    return {module: set(imports(path)) for module, path in MODULES.items()}
+
+
+@functools.cache
+def graph() -> dict[str, set[str]]:
+    """Imports from the package itself."""
+    return {
+        module: {target for name in names if (target := own(name)) is not None}
+        for module, names in all_imports().items()
+    }
 
 
 def test_imports_point_down() -> None:
     wrong = []
-    for module, targets in GRAPH.items():
+    for module, targets in graph().items():
         package = module.split(".")[0]
         for target in targets:
             below = target.split(".")[0]
@@ -85,7 +98,7 @@ def test_imports_point_down() -> None:
 
 def test_there_is_no_circle() -> None:
     try:
-        order = list(TopologicalSorter(GRAPH).static_order())
+        order = list(TopologicalSorter(graph()).static_order())
     except CycleError as error:
         pytest.fail(" -> ".join(error.args[1]))
     assert set(order) >= set(MODULES)
@@ -93,18 +106,18 @@ def test_there_is_no_circle() -> None:
 
 def test_torch_stays_where_it_belongs() -> None:
     wrong = []
-    for module, names in IMPORTS.items():
+    for module, names in all_imports().items():
         heavy = {name.split(".")[0] for name in names} & {"torch", "keras", "torchmetrics", "tensorboard"}
         if heavy and not within(module, TORCH):
             wrong.append(f"{module} imports {heavy}")
-        inside = {target for target in GRAPH[module] if within(target, ("codecs.rnn.torch",))}
+        inside = {target for target in graph()[module] if within(target, ("codecs.rnn.torch",))}
         if inside and not within(module, RNN_TORCH):
             wrong.append(f"{module} imports {inside}")
     assert wrong == []
 
 
 def test_torchvision_and_timm_are_imported_nowhere() -> None:
-    for module, names in IMPORTS.items():
+    for module, names in all_imports().items():
         assert not {name.split(".")[0] for name in names} & {"torchvision", "timm"}, module
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.xdist_group("sources")  # one process, for reading all sources takes seconds
 
 PACKAGE = Path(__file__).parents[1] / "src" / "beholder"
 REFERENCE = re.compile(r":(?:mod|func|class|meth|attr|data):`~?([\w.]+)`")
@@ -15,8 +20,13 @@ def module_name(path: Path) -> str:
     return ".".join(("beholder", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
 
 
-TREES = {module_name(p): ast.parse(p.read_text(encoding="utf-8")) for p in sorted(PACKAGE.rglob("*.py"))}
 PACKAGES = {module_name(p) for p in PACKAGE.rglob("__init__.py")}
+
+
+@functools.cache
+def trees() -> dict[str, ast.Module]:
+    """The syntax tree of every module."""
+    return {module_name(p): ast.parse(p.read_text(encoding="utf-8")) for p in sorted(PACKAGE.rglob("*.py"))}
 
 
 def defined(body: list[ast.stmt]) -> set[str]:
@@ -41,29 +51,38 @@ def attributes(node: ast.ClassDef) -> set[str]:
     return own | defined(node.body)
 
 
-NAMES = {module: defined(tree.body) for module, tree in TREES.items()}
-MEMBERS: dict[str, set[str]] = {}
-for _tree in TREES.values():
-    for _node in ast.walk(_tree):
-        if isinstance(_node, ast.ClassDef):
-            MEMBERS.setdefault(_node.name, set()).update(attributes(_node))
+@functools.cache
+def module_names() -> dict[str, set[str]]:
+    """Names that each module binds."""
+    return {module: defined(tree.body) for module, tree in trees().items()}
+
+
+@functools.cache
+def members() -> dict[str, set[str]]:
+    """Names and attributes in the classes of each name."""
+    found: dict[str, set[str]] = {}
+    for tree in trees().values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, set()).update(attributes(node))
+    return found
 
 
 def leads_somewhere(target: str, module: str, inside: str | None) -> bool:
     """Whether a reference in a module, and there in a class or not, names a module, one of its names, or a member."""
     if target.startswith("."):
         target = (module if module in PACKAGES else module.rpartition(".")[0]) + target
-    elif target.split(".")[0] in NAMES[module]:
+    elif target.split(".")[0] in module_names()[module]:
         target = f"{module}.{target}"
     elif not target.startswith("beholder."):  # of the class itself, or one that it inherits from
-        return "." not in target and inside is not None and any(target in members for members in MEMBERS.values())
-    if target in TREES:
+        return "." not in target and inside is not None and any(target in names for names in members().values())
+    if target in trees():
         return True
     place, _, name = target.rpartition(".")
-    if place in TREES:
-        return name in NAMES[place]
+    if place in trees():
+        return name in module_names()[place]
     place, _, kind = place.rpartition(".")
-    return place in TREES and kind in NAMES[place] and name in MEMBERS.get(kind, ())
+    return place in trees() and kind in module_names()[place] and name in members().get(kind, ())
 
 
 def references(node: ast.AST, inside: str | None = None) -> Iterator[tuple[int, str, str | None]]:
@@ -78,7 +97,7 @@ def references(node: ast.AST, inside: str | None = None) -> Iterator[tuple[int, 
 def test_references_lead_somewhere() -> None:
     wrong = [
         f"{module}, line {line}: {target}"
-        for module, tree in TREES.items()
+        for module, tree in trees().items()
         for line, target, inside in references(tree)
         if not target.startswith("PIL.") and not leads_somewhere(target, module, inside)
     ]

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("sources")  # one process, for reading all sources takes seconds
+
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src" / "beholder"
 NEURAL = ("codecs/rnn/", "training/codec/", "training/weber2020/")
