@@ -79,10 +79,12 @@ def test_codes_of_any_size(decoder: NodeDecoder, tmp_path: Path, levels: int) ->
     encoder.add(
         codes.clip(-largest, largest).astype(np.int16), geometry.activities(activity, next(geometry.tiles(7, 9)))
     )
-    for scale in (-128, 0, 127):
-        quality, segments = ITERATIONS + levels, stream.segments + encoder.segments()
-        data = bitstream.write(replace(stream, quality=quality, step_scale=scale, segments=segments))
-        (result,) = decoder.decode(*store(tmp_path, {"any": data}))
+    quality, segments = ITERATIONS + levels, stream.segments + encoder.segments()
+    files = {
+        f"step scale {scale}": bitstream.write(replace(stream, quality=quality, step_scale=scale, segments=segments))
+        for scale in (-128, 0, 127)
+    }
+    for data, result in zip(files.values(), decoder.decode(*store(tmp_path, files)), strict=True):
         decoder.check(data, result)
         assert np.abs(result["residual"]).max() == largest
 
