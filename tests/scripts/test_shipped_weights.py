@@ -21,7 +21,15 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from scaled_config import scaled  # noqa: E402
 
 CONFIG = ROOT / "src" / "beholder" / "training" / "configs" / "swift.json"
-SMALL = {"hidden": 16, "context": 8, "eye_width": 8, "eye_blocks": 1, "eye_codes": 8}
+SMALL = {
+    "hidden": 16,
+    "context": 8,
+    "eye_width": 8,
+    "eye_blocks": 1,
+    "eye_codes": 8,
+    "step_width": 8,
+    "step_blocks": 1,
+}
 SHELL = sys.platform != "win32"
 
 
