@@ -36,7 +36,7 @@ def blocks(page: Path, *languages: str) -> list[str]:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "photos").mkdir()
     for name in ("photo.jpg", "photos/photo.jpg"):
-        load(samples.path("coffee")).resize((300, 200)).save(tmp_path / name, quality=95)
+        load(samples.path("coffee")).resize((252, 168)).save(tmp_path / name, quality=95)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -26,6 +26,8 @@ from beholder.errors import BadOptionError
 from beholder.metrics import psnr
 from beholder.metrics.ssimulacra2 import ssimulacra2
 
+SQUARE = (64, 32, 320, 288)
+
 
 @pytest.fixture(scope="module")
 def cat() -> Image.Image:
@@ -87,17 +89,23 @@ def test_every_distance_has_a_multiplier_for_each_quality() -> None:
         assert min(distance.lambdas) > 0, name
 
 
+@pytest.fixture(scope="module")
+def usual_files(cat: Image.Image) -> list[bytes]:
+    """Of two qualities, made for MS-SSIM."""
+    usual = Rnn(effort=1, human="ms-ssim")
+    return [usual.encode(cat.crop(SQUARE), quality) for quality in (2, 4)]
+
+
 @pytest.mark.parametrize(
     ("human", "score"),
     [("psnr", psnr), ("ssimulacra2", ssimulacra2)],
 )
 def test_files_are_better_by_the_distance_they_are_made_for(
-    cat: Image.Image, human: str, score: Callable[..., float]
+    cat: Image.Image, usual_files: list[bytes], human: str, score: Callable[..., float]
 ) -> None:
     """At no higher rate: the file for the distance lies above the line between two qualities of the other."""
-    picture = cat.crop((64, 32, 320, 288))
-    usual, special = Rnn(effort=1, human="ms-ssim"), Rnn(effort=1, human=human)
-    ends = [(len(data), score(picture, usual.decode(data))) for data in (usual.encode(picture, q) for q in (2, 4))]
+    picture, special = cat.crop(SQUARE), Rnn(effort=1, human=human)
+    ends = [(len(data), score(picture, special.decode(data))) for data in usual_files]
     data = special.encode(picture, 3)
     rates, scores = zip(*ends, strict=True)
     assert rates[0] < len(data) < rates[1]
@@ -107,7 +115,7 @@ def test_files_are_better_by_the_distance_they_are_made_for(
 
 @pytest.mark.parametrize("human", ["blend", "ssimulacra2"])
 def test_the_learned_step_serves_another_distance(cat: Image.Image, human: str) -> None:
-    picture = cat.crop((64, 32, 320, 288))
+    picture = cat.crop(SQUARE)
     usual, special = Rnn(human="ms-ssim"), Rnn(human=human)
     files = [codec.encode(picture, 4) for codec in (usual, special)]
     assert len(files[1]) == pytest.approx(len(files[0]), rel=0.05)
