@@ -200,6 +200,18 @@ class TestFormat:
         with Image.open(out) as again:
             assert not again.getexif()
 
+    @pytest.mark.parametrize("exif", [b"no TIFF header", b"Exif\0\0\0\x10\0\0"])
+    def test_exif_that_nobody_can_read_is_left_out(self, suffix: str, photo: Image.Image, exif: bytes) -> None:
+        """Pillow's ``getexif`` ends in a SyntaxError at such data, which the writer of BPG files leaves out itself."""
+        out = BytesIO()
+        photo.save(out, suffix.upper(), exif=exif)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            again = Image.open(out)
+        assert any("EXIF data that cannot be read" in str(w.message) for w in caught) == (suffix == "bhd")
+        assert not again.getexif()
+        again.load()
+
     def test_saving_leaves_the_image_alone(self, suffix: str, photo: Image.Image) -> None:
         image = photo.copy()
         image.info = {"icc_profile": b"damaged", "exif": b"", "dpi": (72, 72)}

@@ -27,7 +27,8 @@ from beholder.codecs.bpg import container
 from beholder.codecs.bpg.codec import metadata
 from beholder.codecs.rnn import bitstream
 from beholder.codecs.rnn.layout import BEST_QUALITY
-from beholder.errors import BadFileError, BadImageError, BadOptionError, BeholderError, NotAvailableError
+from beholder.errors import BadFileError, BadImageError, BadOptionError, BeholderError, NotAvailableError, note
+from beholder.pictures.metadata import find_tiff
 from beholder.pictures.modes import normalise
 
 DRAFT_QUALITY = {16: 1, 8: 2, 4: 3, 2: 5, 1: BEST_QUALITY}
@@ -86,6 +87,10 @@ class _CodecImageFile(ImageFile.ImageFile):
             self._read_header(self.fp)
         except BadFileError as error:
             raise UnidentifiedFileError(str(error)) from None
+        exif = self.info.get("exif")
+        if exif and not find_tiff(exif):  # at which Pillow's getexif ends in a SyntaxError
+            del self.info["exif"]
+            note("EXIF data that cannot be read are left out.")
         self._await_pixels()
 
     def _read_header(self, file: IO[bytes]) -> None:
