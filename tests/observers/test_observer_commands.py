@@ -22,8 +22,6 @@ from beholder.extras import install_command
 from beholder.observers import specs, store
 from beholder.observers.keras import zoo as keras_zoo
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of Keras on torch, with NumPy 2
-
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -15,8 +15,6 @@ from beholder.observers import specs
 from beholder.observers.base import preprocess
 from beholder.observers.keras.prepare import prepare
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of Keras on torch, with NumPy 2
-
 # name -> module and builder in keras.applications
 EIGHT = {
     "densenet_121": ("densenet", "DenseNet121"),

@@ -12,8 +12,6 @@ from beholder.errors import NotAvailableError
 from beholder.observers.keras import backend
 from beholder.observers.keras import export as keras_export
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of Keras on torch, with NumPy 2
-
 Layers = Callable[[Any, Any], Any]
 """From keras.layers and an input to an output."""
 

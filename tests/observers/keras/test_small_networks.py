@@ -36,8 +36,6 @@ from beholder.observers.keras import (
 )
 from beholder.observers.onnx_observer import OnnxObserver
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of Keras on torch, with NumPy 2
-
 SCRIPT = Path(__file__).parents[3] / "scripts" / "convert_observers.py"
 SMALL = ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "squeezenet"]
 

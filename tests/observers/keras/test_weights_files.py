@@ -21,8 +21,6 @@ from beholder.observers.keras import backend
 from beholder.observers.keras import zoo as keras_zoo
 from beholder.observers.keras.prepare import prepare
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of Keras on torch, with NumPy 2
-
 FORMATS = ["x.weights.h5", "x.keras", "x_tf_dim_ordering_tf_kernels.h5", "whole_model.h5"]
 
 
