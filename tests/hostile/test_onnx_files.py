@@ -15,6 +15,7 @@ onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from beholder import observers  # noqa: E402
+from beholder.codecs.rnn.optimise.classifier import Classifier  # noqa: E402
 from beholder.codecs.rnn.sessions import Sessions  # noqa: E402
 from beholder.errors import BadFileError, BadOptionError, BeholderError  # noqa: E402
 from beholder.observers import onnx_observer  # noqa: E402
@@ -164,3 +165,15 @@ def test_graphs_for_the_browser_that_are_none(data: bytes, tmp_path: Path) -> No
     path.write_bytes(data)
     with pytest.raises(BadOptionError, match=r"eye\.onnx cannot be read \(.+\): export the model again\.$"):
         read_weights(path)
+
+
+def test_damaged_graphs_leave_one_sentence_and_no_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """ONNX Runtime writes to standard error on its own."""
+    beside(tmp_path, "missing")
+    with pytest.raises(BadOptionError, match="cannot be opened"):
+        Sessions(tmp_path).run("m", {})
+    with pytest.raises(BadFileError, match="cannot be opened"):
+        Classifier(tmp_path / "m.onnx")
+    with pytest.raises(BeholderError, match="cannot be opened"):
+        observers.get(tmp_path / "m.onnx").predict(photos(1))
+    assert capfd.readouterr() == ("", "")

@@ -62,7 +62,7 @@ class Sessions:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what goes wrong is told by exceptions
         # A plan of the memory for each size of tile makes one block of it, which fits into no gap that is free:
         # 100 MB more for a picture of 6 MP, and no faster.
         options.enable_mem_pattern = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 from pathlib import Path
@@ -14,9 +15,12 @@ from beholder import weights
 from beholder.codecs.rnn.optimise.views import Floats, View
 from beholder.errors import BadFileError
 from beholder.forks import keep_in_children
+from beholder.limits import stop_after
 
 DEFAULT = weights.OBSERVERS / "efficientnet_lite0.gradient.onnx"
 """The gradient graph that ships."""
+SECONDS = 600
+"""Time that another graph may take for the views of a picture: the one that ships takes 2 seconds."""
 
 
 class Classifier:
@@ -34,7 +38,7 @@ class Classifier:
 
         self.file = file
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what goes wrong is told by exceptions
         # Views change their size from round to round, and a plan of the memory would be kept for each size.
         options.enable_mem_pattern = False
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -70,8 +74,11 @@ class Classifier:
         return total
 
     def _run(self, output: str, decoded: Floats, original: Floats) -> Any:
+        ends = self.file == DEFAULT
+        options = _run_options() if ends else _new_options()
         try:
-            return self._session.run([output], {"decoded": decoded, "original": original}, _run_options())
+            with contextlib.nullcontext() if ends else stop_after(SECONDS, options):
+                return self._session.run([output], {"decoded": decoded, "original": original}, options)
         except Exception as error:  # ONNX Runtime raises many kinds
             if "allocate memory" in str(error):
                 raise MemoryError from None
@@ -87,6 +94,10 @@ def load(file: Path) -> Classifier:
 
 @functools.cache
 def _run_options() -> Any:
+    return _new_options()
+
+
+def _new_options() -> Any:
     import onnxruntime
 
     options = onnxruntime.RunOptions()
