@@ -12,6 +12,7 @@ import pytest
 from helpers.observers import empty_cache, enliven, keras_or_skip, noise, save_legacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from beholder import observers
 from beholder.errors import BadFileError, BadOptionError
@@ -20,6 +21,8 @@ from beholder.observers.base import preprocess
 from beholder.observers.keras import backend
 from beholder.observers.keras import zoo as keras_zoo
 from beholder.observers.keras.prepare import prepare
+
+pytestmark = pytest.mark.xdist_group("weights")  # one process, for its fixtures take seconds
 
 FORMATS = ["x.weights.h5", "x.keras", "x_tf_dim_ordering_tf_kernels.h5", "whole_model.h5"]
 
@@ -55,19 +58,24 @@ def squeezenet(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     return model, folder
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FORMATS)
-def test_mobilenet_from_every_format(name: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def mobilenet() -> tuple[Any, Image.Image, np.ndarray]:
+    """Keras' network with weights that matter, a picture, and its answer to that."""
     keras = keras_or_skip()
     model = keras.applications.MobileNet(weights=None)
-    info = specs.get("mobilenet").info
     image = noise(224, seed=1)
-    pixels = preprocess([image, noise(224, seed=2)], info).transpose(0, 2, 3, 1)
+    pixels = preprocess([image, noise(224, seed=2)], specs.get("mobilenet").info).transpose(0, 2, 3, 1)
     enliven(keras, model, pixels)
+    return model, image, np.asarray(model.predict(pixels, verbose=0))[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
+def test_mobilenet_from_every_format(name: str, mobilenet: tuple[Any, Image.Image, np.ndarray], tmp_path: Path) -> None:
+    model, image, expected = mobilenet
     prepare("mobilenet", save(model, tmp_path / name))
     observer = observers.get("mobilenet")
     assert observer.info.source == str(tmp_path / name)
-    expected = np.asarray(model.predict(pixels, verbose=0))[0]
     np.testing.assert_allclose(observer.predict([image])[0], expected, atol=1e-5)
 
 
