@@ -11,7 +11,8 @@ than the start, the start is kept.
 
 During optimisation codes are real numbers.  The decoder sees them rounded softly (Agustsson and Theis, "Universally
 quantized neural compression", 2020), closer to whole numbers in later rounds.  Their rate is that of the nearest whole
-number, with the difference to the other neighbour as its gradient.
+number, with the difference to the other neighbour as its gradient.  Before the last rounds, codes that are undecided
+are rounded for good, half of them at a time (docs/log/2026-11-27-settling.md).
 
 An :class:`~.objective.Objective` gives distortion and rate: :mod:`.human` for alpha 0 and :mod:`.machine` above it with
 NumPy and ONNX Runtime, :mod:`beholder.codecs.rnn.torch.objective` for any alpha with torch in training.
@@ -50,6 +51,8 @@ MACHINE_EPSILON = (0.3, 0.3, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 hardly matter to a machine, and a smaller epsilon moves them by noise."""
 MACHINE_LAMBDA = 1.5
 """Lagrange multiplier times the image's bits per pixel, for machines."""
+UNDECIDED = 0.08
+"""Distance from a whole number, as the decoder sees a code during optimisation, from which it is undecided."""
 LEAST_BPP = 0.02
 """Rate below which the Lagrange multiplier no longer grows."""
 
@@ -181,14 +184,14 @@ def descend(
         lambda_rd = multiplier / np.maximum(bits / area, LEAST_BPP) / area
         before = lambda_rd * bits + distortion
         rate_weight = lambda_rd.astype(np.float32)[:, None, None, None]
+        softness, moving = wide, free
         for number in range(schedule.rounds):
+            if number >= schedule.rounds - schedule.settling:
+                codes, moving = _settle(codes, moving, softness)
             softness = wide * (narrow / wide) ** (number / max(schedule.rounds - 1, 1))
-            low = np.floor(codes)
-            # In double precision: NumPy's vector instructions round the tangent's last bit otherwise.
-            curve = np.tanh((codes - low - np.float32(0.5)).astype(np.float64) / (2 * softness)).astype(np.float32)
-            height = np.float32(1 / (2 * math.tanh(0.25 / softness)))
-            hard: Floats = np.where(free > 0, np.round(codes), codes)
-            soft: Floats = np.where(free > 0, low + np.float32(0.5) + height * curve, codes)
+            low, curve, height = _rounding(codes, softness)
+            hard: Floats = np.where(moving > 0, np.round(codes), codes)
+            soft: Floats = np.where(moving > 0, low + np.float32(0.5) + height * curve, codes)
             whole = latents(hard)
             # A new estimate is made while rounds go on, and used when half of their time is over.
             if number and number % schedule.refresh == 0:
@@ -200,10 +203,10 @@ def descend(
             gradient = objective.gradient(soft, whole)
             for rate_gradient, ratio in zip(by_rate.result(), step_ratios, strict=True):
                 gradient += rate_gradient * (ratio * rate_weight)
-            gradient *= free
+            gradient *= moving
             gradient *= (1 - curve * curve) * (height / np.float32(2 * softness))
             if number == 0:
-                adam.epsilon = _epsilon(gradient, free, (1 - alpha) * schedule.epsilon, alpha * MACHINE_EPSILON[t])
+                adam.epsilon = _epsilon(gradient, moving, (1 - alpha) * schedule.epsilon, alpha * MACHINE_EPSILON[t])
             codes = codes - np.float32(schedule.rate * (1 - number / schedule.rounds)) * adam.step(gradient)
             over()
         end: Floats = np.round(codes)
@@ -214,6 +217,33 @@ def descend(
     # Inside the cells, so that no rounding error moves a code.
     inside = (end + np.float32(0.3) * np.sign(end)) / gain
     return np.where(better[:, None, None, None] & (free > 0), inside, start)
+
+
+def _rounding(codes: Floats, softness: float) -> tuple[Floats, Floats, np.float32]:
+    """Whole numbers below ``codes``, and ``curve`` and ``height``: soft rounding adds .5 + height * curve to them."""
+    low: Floats = np.floor(codes)
+    # In double precision: NumPy's vector instructions round the tangent's last bit otherwise.
+    curve = np.tanh((codes - low - np.float32(0.5)).astype(np.float64) / (2 * softness)).astype(np.float32)
+    return low, curve, np.float32(1 / (2 * math.tanh(0.25 / softness)))
+
+
+def _settle(codes: Floats, moving: Floats, softness: float) -> tuple[Floats, Floats]:
+    """Round the half of each sample's undecided codes that is nearer to whole numbers; these move no more.
+
+    Between whole numbers a code tells more than a file can hold, and the optimisation leaves many there. Those that
+    still move make up for what rounding the others costs.
+    """
+    low, curve, height = _rounding(codes, softness)
+    soft = np.float32(0.5) + height * curve
+    distance = np.minimum(soft, 1 - soft)
+    undecided = (distance > UNDECIDED) & (moving > 0)
+    codes, moving = codes.copy(), moving.copy()
+    for n in range(len(codes)):
+        if undecided[n].any():
+            near = undecided[n] & (distance[n] < np.median(distance[n][undecided[n]]))
+            codes[n] = np.where(near, low[n] + (soft[n] > 0.5), codes[n])
+            moving[n] = np.where(near, 0, moving[n])
+    return codes, moving
 
 
 class _Adam:

@@ -49,6 +49,8 @@ class OptimiserSchedule:
         epsilon: Adam's epsilon for humans, in root mean squares of each channel's first gradient.  Where it is 0, the
             first rounds move every code equally far, whatever its gradient.
         softness: width of the soft rounding's step in the first and in the last round.
+        settling: before each of so many last rounds, half of the codes that lie between whole numbers are rounded for
+            good, and the others make up for it.
         guarded: whether the start is kept where the result is no better; costs two distortions.
     """
 
@@ -60,6 +62,7 @@ class OptimiserSchedule:
     momentum: float = 0.8
     epsilon: float = 0.0
     softness: tuple[float, float] = (0.3, 0.02)
+    settling: int = 0
     guarded: bool = True
 
 
