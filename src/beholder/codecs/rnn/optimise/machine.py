@@ -14,12 +14,13 @@ from beholder.codecs.rnn.optimise.objective import Floats, OptimiserSchedule, Ra
 
 SCHEDULES = {
     0: OptimiserSchedule(rounds=1, rate=0.17, softness=(0.2, 0.2), guarded=False),
-    1: OptimiserSchedule(rounds=8, rate=0.25, refresh=4, momentum=0.6, softness=(0.2, 0.03), guarded=False),
-    2: OptimiserSchedule(rounds=24, rate=0.2, refresh=4),
-    3: OptimiserSchedule(rounds=48, rate=0.2, refresh=4),
+    1: OptimiserSchedule(rounds=8, rate=0.12, refresh=4, momentum=0.6, softness=(0.1, 0.02), guarded=False),
+    2: OptimiserSchedule(rounds=16, rate=0.08, refresh=4, momentum=0.6, softness=(0.1, 0.02)),
+    3: OptimiserSchedule(rounds=48, rate=0.05, refresh=4, momentum=0.6, softness=(0.1, 0.02)),
 }
 """By effort.  Effort 0 has a single short round (docs/log/2026-11-27-machine-round.md).
-Eight rounds with a narrower soft rounding come near twelve (docs/log/2026-11-27-machines.md)."""
+Short steps and a narrow soft rounding: with twice the step most files are worse than the start
+(docs/log/2026-11-28-machine-steps.md)."""
 
 Picture = NDArray[np.uint8]
 
