@@ -24,8 +24,9 @@ types-and-documents: $(VENV)/test.stamp
 	$(BIN)/mypy
 	$(BIN)/mkdocs build --quiet --strict
 
+# Three for two processors: one often waits for a browser or for a process that it began.
 suite: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 # The documentation site, in site/.
 docs: $(VENV)/test.stamp
