@@ -86,7 +86,7 @@ class TargetSweep(Task):
         before = [observer.classify(picture, 1)[0].index for observer in observers]
         records: list[dict[str, Any]] = []
         for contestant, alpha in self.contestants():
-            codec = _remembering(contestant)
+            codec = _remembering(contestant, picture)
             for target in self.targets:
                 found = find(codec, picture, target, alpha=alpha)
                 decoded = codec.decode(found.data)
@@ -123,26 +123,35 @@ class TargetSweep(Task):
         )
 
 
-def _remembering(codec: Codec) -> Codec:
-    """A copy of the codec for one picture and alpha: it makes each file once and decodes it once.
+def _remembering(codec: Codec, picture: Image.Image) -> Codec:
+    """A copy of the codec for ``picture`` alone: it makes each file once and decodes it once.
 
     The searches for several targets meet at many qualities.
     """
     result = copy.copy(codec)
-    files: dict[float, bytes] = {}
-    pictures: dict[bytes, Image.Image] = {}
+
+    @functools.cache
+    def one(quality: float, alpha: float) -> bytes:
+        return codec.encode_between(picture, quality, alpha=alpha)
+
+    @functools.cache
+    def several(qualities: tuple[int, ...], alpha: float) -> list[bytes]:
+        return codec.encode_many(picture, qualities, alpha=alpha)
+
+    @functools.cache
+    def decoded(data: bytes) -> Image.Image:
+        return codec.decode(data)
 
     def encode_between(image: Image.Image, quality: float, *, alpha: float = 0.0) -> bytes:
-        if quality not in files:
-            files[quality] = codec.encode_between(image, quality, alpha=alpha)
-        return files[quality]
+        return one(quality, alpha)
+
+    def encode_many(image: Image.Image, qualities: Sequence[int], *, alpha: float = 0.0) -> list[bytes]:
+        return several(tuple(qualities), alpha)
 
     def decode(data: bytes) -> Image.Image:
-        if data not in pictures:
-            pictures[data] = codec.decode(data)
-        return pictures[data].copy()
+        return decoded(data).copy()
 
-    vars(result).update(encode_between=encode_between, decode=decode)
+    vars(result).update(encode_between=encode_between, encode_many=encode_many, decode=decode)
     return result
 
 
