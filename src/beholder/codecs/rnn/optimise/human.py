@@ -15,7 +15,7 @@ from beholder.codecs.rnn.optimise.objective import Floats, OptimiserSchedule, Ra
 SCHEDULES = {
     1: OptimiserSchedule(rounds=8, rate=0.2, refresh=3, momentum=0.7, softness=(0.25, 0.02), settling=3, guarded=False),
     2: OptimiserSchedule(rounds=20, rate=0.2, refresh=4, momentum=0.7, softness=(0.25, 0.02), settling=6),
-    3: OptimiserSchedule(rounds=64, rate=0.4, refresh=4, lambda_factor=1.3),
+    3: OptimiserSchedule(rounds=48, rate=0.2, refresh=4, momentum=0.7, softness=(0.25, 0.02), settling=12),
 }
 """By effort."""
 

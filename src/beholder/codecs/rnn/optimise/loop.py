@@ -180,7 +180,7 @@ def descend(
         distortion = objective.distortion(whole) if schedule.guarded else np.zeros(len(start))
         estimate = coming.result()
         bits = estimate.bits(whole)
-        multiplier = between(schedule.human_lambda[t] * schedule.lambda_factor, MACHINE_LAMBDA)
+        multiplier = between(schedule.human_lambda[t], MACHINE_LAMBDA)
         lambda_rd = multiplier / np.maximum(bits / area, LEAST_BPP) / area
         before = lambda_rd * bits + distortion
         rate_weight = lambda_rd.astype(np.float32)[:, None, None, None]

@@ -44,7 +44,6 @@ class OptimiserSchedule:
         rate: largest step of a code in the first round, in quantiser steps; decays linearly to 0.
         refresh: the rate estimate is renewed every so many rounds, and used half as many rounds later.
         human_lambda: Lagrange multiplier times the picture's bits per pixel, for humans, for each number of iterations.
-        lambda_factor: factor on it: a short optimisation does not use all bits that a low one allows.
         momentum: Adam's decay rate of the gradient's mean.
         epsilon: Adam's epsilon for humans, in root mean squares of each channel's first gradient.  Where it is 0, the
             first rounds move every code equally far, whatever its gradient.
@@ -58,7 +57,6 @@ class OptimiserSchedule:
     rate: float
     refresh: int = 1
     human_lambda: tuple[float, ...] = MS_SSIM_LAMBDA
-    lambda_factor: float = 1.0
     momentum: float = 0.8
     epsilon: float = 0.0
     softness: tuple[float, float] = (0.3, 0.02)
