@@ -91,7 +91,7 @@ def test_every_distance_has_a_multiplier_for_each_quality() -> None:
 
 @pytest.fixture(scope="module")
 def usual_files(cat: Image.Image) -> list[bytes]:
-    """Of two qualities, made for MS-SSIM."""
+    """Files of two qualities, made for MS-SSIM."""
     usual = Rnn(effort=1, human="ms-ssim")
     return [usual.encode(cat.crop(SQUARE), quality) for quality in (2, 4)]
 
