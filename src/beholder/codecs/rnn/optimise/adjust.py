@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 TILE = 64
-"""Side, in blocks, of the tiles that are adjusted one by one: gradients take more memory than an analysis.  A picture
-of 12 megapixels takes 504 MB; with 84, 594 MB and 8 % less time."""
-MARGIN = 6
-"""Blocks around a tile that are adjusted with it: as far as the network's convolutions see."""
+"""Side, in blocks, of the tiles that are adjusted one by one: gradients take more memory than an analysis."""
+MARGIN = 2
+"""Blocks around a tile that are adjusted with it.  The network sees six, which take 18 % more time at 12 megapixels for
+codes that are no better (docs/log/2026-11-28-margins.md)."""
 WORST = (1.5, 0.01)
 """The step is refused where the linear reconstruction's mean squared error exceeds this factor times the one before,
 plus this constant: photographs, text and noise stay below 1.15 times, flat pictures can exceed 100 times."""
@@ -47,11 +47,25 @@ def adjust(
     after = _error(model.reconstruction.picture(model.steps.dequantise(codes * coded, 0.0, t, t + 1)), pixels)
     if after > WORST[0] * before + WORST[1]:  # flat pictures are unlike all that the network has seen
         return latent
-    # As the analysis would have placed them: truncation gives the codes, and what lies nearest to 0 goes there first.
-    beyond = np.clip(np.abs(moved) - np.abs(codes) + np.float32(0.5), INSIDE, np.float32(1 - INSIDE))
-    sign = np.sign(np.where(codes == 0, moved, codes))
-    magnitude = np.where(codes == 0, np.minimum(2 * np.abs(moved), np.float32(1 - INSIDE)), np.abs(codes) + beyond)
-    return np.where(coded, sign * magnitude / np.where(coded, gains[-1], np.float32(1)), latent)
+    result = latent.copy()
+    for gain, channel, code, place in zip(gains[-1].ravel(), result, codes, moved, strict=True):
+        if gain > 0:
+            np.divide(_truncated_to(code, place), gain, out=channel)
+    return result
+
+
+def _truncated_to(codes: Floats, moved: Floats) -> Floats:
+    """Values, any shape, as the analysis would have placed them: truncation gives the codes, and what lies nearest to 0
+    goes there first."""
+    size = np.abs(codes)
+    beyond = np.abs(moved)
+    near_zero = np.minimum(2 * beyond, np.float32(1 - INSIDE))
+    beyond -= size
+    beyond += np.float32(0.5)
+    size += np.clip(beyond, INSIDE, np.float32(1 - INSIDE), out=beyond)
+    zero = codes == 0
+    magnitude: Floats = np.where(zero, near_zero, size)
+    return np.copysign(magnitude, np.where(zero, moved, codes), out=magnitude)
 
 
 def _error(decoded: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> float:
