@@ -6,7 +6,7 @@
 ``--high`` takes qualities from SSIMULACRA2 70 on, where the residual layer of ``rnn`` works.
 
 Files are made and decoded as by ``kodak.py``: whole files, decoded by another process.  Names of codecs are its, too:
-"rnn effort 1 psnr" is ``--effort 1 --human psnr``.  SSIMULACRA2 is the package's.  A run that was stopped goes on with
+"rnn effort 1 psnr" is ``--effort 1 --human psnr``.  A run that was stopped goes on with
 ``--resume``, one photograph after the other, so that an early stop leaves whole photographs.
 
 Written to the output folder: ``metrics.csv`` (one row a file), ``summary.csv`` (means over the photographs that all

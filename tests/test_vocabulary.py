@@ -90,7 +90,7 @@ class Allowed:
 
 RNN, TORCH = "codecs/rnn/", "codecs/rnn/torch/"
 TARGETS = ("targets/", "api.py", "batch/", "cli/", "serve/answers.py", "errors.py", "__init__.py")
-SSIM = ("metrics/similarity.py", "codecs/rnn/optimise/", "codecs/rnn/torch/human_distortion.py")
+SSIM = ("metrics/similarity.py", "codecs/rnn/optimise/", "codecs/rnn/torch/human_distortion.py", "metrics/ssimulacra2/")
 ALLOWED = (
     # Stored in weights, graphs and configs: part of their formats.
     Allowed("eye_network", "weights", (TORCH,)),
@@ -124,7 +124,7 @@ ALLOWED = (
     Allowed("eye", "NumPy's and torch's identity matrix", (TORCH + "transform.py", "training/codec/step.py")),
     Allowed("MemoryError", "Python"),
     Allowed("memory_format", "torch"),
-    Allowed("take", "NumPy", (RNN + "entropy/", RNN + "optimise/xyb.py")),
+    Allowed("take", "NumPy", (RNN + "entropy/", RNN + "optimise/xyb.py", "metrics/ssimulacra2/")),
     Allowed("log_target", "torch", (TORCH + "machine_distortion.py",)),
     Allowed("target", "Python's threads and processes", ("data/shards/workers.py", "evaluation/sweep/workers.py")),
     Allowed("draft", "Pillow", ("pillow.py",)),

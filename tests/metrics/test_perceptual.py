@@ -1,8 +1,9 @@
-"""The metrics of other packages: what their authors promise, and their limits."""
+"""SSIMULACRA 2 and VIF: what their authors promise, and their limits."""
 
 from __future__ import annotations
 
 import math
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ from PIL import Image, ImageFilter
 
 from beholder import codecs, metrics
 from beholder.errors import BadImageError
+from beholder.metrics import ssimulacra2
 from beholder.reading import load
 
-NEEDS = {"ssimulacra2": "ssimulacra2", "vif": "torchmetrics"}
+NEEDS = {"ssimulacra2": "numpy", "vif": "torchmetrics"}
 PERFECT = {"ssimulacra2": 100.0, "vif": 1.0}
 SMALLEST = {"ssimulacra2": 8, "vif": 41}
 
@@ -56,9 +58,29 @@ def test_vif_grows_with_contrast(photo: Image.Image) -> None:
     assert metrics.get("vif")(soft, photo) > 1.0 > metrics.get("vif")(photo, soft)
 
 
+@pytest.mark.parametrize("size", [(300, 226), (255, 257), (61, 130), (33, 17), (8, 9)])
+def test_ssimulacra2_is_that_of_the_package(photo: Image.Image, size: tuple[int, int]) -> None:
+    """At six scales and fewer, odd and even, in one strip of rows and in several."""
+    package = pytest.importorskip("ssimulacra2")
+    original, file = photo.resize(size), BytesIO()
+    original.save(file, "BMP")
+    for quality in (3, 40, 95):
+        copy = BytesIO()
+        original.save(copy, "JPEG", quality=quality)
+        expected = package.compute_ssimulacra2(BytesIO(file.getvalue()), BytesIO(copy.getvalue()))
+        assert metrics.get("ssimulacra2")(original, Image.open(copy)) == pytest.approx(expected, abs=1e-8)
+
+
+def test_ssimulacra2_in_strips(photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The height of strips changes nothing but the order of sums."""
+    blurred = photo.filter(ImageFilter.GaussianBlur(1))
+    whole = metrics.get("ssimulacra2")(photo, blurred)
+    monkeypatch.setattr(ssimulacra2, "STRIP", 1)
+    assert metrics.get("ssimulacra2")(photo, blurred) == pytest.approx(whole, abs=1e-9)
+
+
 def test_ssimulacra2_agrees_with_its_documented_scale(shared_data: Path) -> None:
     """Its authors: 30 is what libjpeg-turbo reaches at quality 20, 50 at 35, 70 at 65, 90 at 95 (4:2:0, on average)."""
-    pytest.importorskip("ssimulacra2")
     metric, jpeg = metrics.get("ssimulacra2"), codecs.get("jpeg")
     images = [load(path).resize((384, 256)) for path in sorted((shared_data / "kodak").glob("kodim*"))[::6]]
     means = {q: np.mean([metric(i, jpeg.decode(jpeg.encode(i, q))) for i in images]) for q in (20, 35, 65, 95)}

@@ -60,7 +60,6 @@ def test_confidence_asks_for_more(photo: Image.Image) -> None:
 
 
 def test_a_metric_that_a_tiny_picture_lacks() -> None:
-    pytest.importorskip("ssimulacra2")
     with pytest.raises(BadImageError, match="not defined"):
         find(codecs.get("jpeg"), Image.new("RGB", (5, 5)), Ssimulacra2(50))
 

@@ -39,13 +39,7 @@ _REGISTRY = {
         MetricInfo("ms_ssim", "MS-SSIM", entry_point="beholder.metrics.ms_ssim:ms_ssim"),
         MetricInfo("ssim", "SSIM", entry_point="beholder.metrics.ssim:ssim"),
         MetricInfo("psnr", "PSNR", "dB", entry_point="beholder.metrics.psnr:psnr"),
-        MetricInfo(
-            "ssimulacra2",
-            "SSIMULACRA 2",
-            entry_point="beholder.metrics.ssimulacra2:ssimulacra2",
-            needs="ssimulacra2",
-            extra="metrics",
-        ),
+        MetricInfo("ssimulacra2", "SSIMULACRA 2", entry_point="beholder.metrics.ssimulacra2:ssimulacra2"),
         MetricInfo("vif", "VIF", entry_point="beholder.metrics.vif:vif", needs="torchmetrics", extra="metrics"),
         # Measured by an observer, in sweeps.
         MetricInfo("feature_distance", "Feature distance", higher_is_better=False),

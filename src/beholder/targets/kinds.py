@@ -210,7 +210,7 @@ class MsSsim(_Metric):
 
 @dataclass(frozen=True)
 class Ssimulacra2(_Metric):
-    """SSIMULACRA 2 of at least ``ssimulacra2``, at most 100; needs the extra ``metrics``."""
+    """SSIMULACRA 2 of at least ``ssimulacra2``, at most 100."""
 
     ssimulacra2: float
     name: ClassVar[str] = "ssimulacra2"

@@ -60,7 +60,7 @@ class Entry:
     bpp: float
     ms_ssim: float
     ssimulacra2: float | None
-    """None where the package is missing or the picture too small."""
+    """None where the picture is too small."""
     psnr: float
     verdicts: tuple[Verdict, ...]
     picture: Image.Image = field(repr=False, compare=False)
@@ -225,8 +225,6 @@ def _entry(contestant: Contestant, quality: float, data: bytes, image: Image.Ima
 
 
 def _measure(name: str, pair: tuple[Image.Image, Image.Image]) -> float | None:
-    if metrics.unavailable(name) is not None:
-        return None
     value = float(metrics.get(name)(*pair))
     return None if math.isnan(value) else value
 

@@ -52,7 +52,7 @@ _LARGEST_BATCH = 16
 _LEAST_BATCHES = 64
 _SIDECAR = ("_output", "_output_name", "_layout")  # what of a sidecar is not in the observer's info
 _EXTERNAL = (".data", ".onnx_data")
-_METRICS = {"ssimulacra2": "ssimulacra2", "vif": "torchmetrics"}
+_METRICS = {"vif": "torchmetrics"}
 _PACKAGES = ("beholder", "numpy", "pillow", "onnxruntime", "av", "constriction", "imagecodecs", "pillow-heif")
 
 

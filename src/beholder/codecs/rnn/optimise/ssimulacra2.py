@@ -1,8 +1,8 @@
 """SSIMULACRA2 and its gradient with NumPy, for a picture that is compared many times.
 
 J. Sneyers, "SSIMULACRA 2 - Structural SIMilarity Unveiling Local And Compression Related Artifacts", Cloudinary, 2023.
-The score agrees with the package ``ssimulacra2`` (:mod:`beholder.metrics.ssimulacra2`) for pictures with all six
-scales, whose short side is 225 pixels or more.  Smaller ones have fewer, and each scale keeps its own weights here.
+The score agrees with :mod:`beholder.metrics.ssimulacra2` to .004 for pictures with all six scales, whose short side is
+225 pixels or more.  Smaller ones have fewer, and each scale keeps its own weights here.
 """
 
 from __future__ import annotations
@@ -12,52 +12,24 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from beholder.codecs.rnn.optimise.xyb import HALF, XYB, Scale, by_values, scales_of, strips
+from beholder.codecs.rnn.optimise.xyb import Scale, by_values, scales_of, strips
 from beholder.codecs.rnn.threads import for_each
 from beholder.metrics.similarity import blur
+from beholder.metrics.ssimulacra2 import C2, HALF
+from beholder.metrics.ssimulacra2.weights import FACTOR, POLYNOMIAL, POWER, SCALES, weights
 
 Floats = NDArray[np.float32]
 Key = tuple[int, int]
 """Number of a scale, and of a channel there."""
 
-C2 = np.float32(0.0009)
-"""Constant of the contrast term."""
 LEAST = 0.05
 """Added to 100 - SSIMULACRA2, so that the distortion of equal pictures is finite."""
-FACTOR, POLYNOMIAL = 0.9562382616834844, (2.326765642916932, -0.020884521182843837, 6.248496625763138e-05)
-POWER = 0.6276336467831387
-"""The score is 100 - 10 p(FACTOR x)^POWER for the weighted sum x of all terms, p a cubic polynomial."""
-
-NONE = (0.0, 0.0, 0.0)
-WEIGHTS = (
-    (
-        (NONE, NONE),
-        (NONE, (1.104172643, 0, 0)),
-        (NONE, (1.842245552, 11.4411726, 0)),
-        (NONE, (1.878759498, 10.94906991, 0)),
-        ((0, 0.9677937081, 0), (0, 0.9981766978, 0)),
-    ),
-    (
-        (NONE, (7.466890328, 0, 17.44583398)),
-        (NONE, (6.683678146, 0, 1.027889938)),
-        ((225.205153, 0, 0), (19.21323819, 0, 0)),
-        ((176.393176, 0, 0), (24.43301, 0.2852080261, 0)),
-        (NONE, (34.77906344, 44.83562533, 0)),
-    ),
-    (
-        (NONE, NONE),
-        (NONE, NONE),
-        (NONE, NONE),
-        (NONE, (8.826982765, 23.19243344, 0)),
-        ((95.10804988, 0.9863978034, 0.9834382792), (0, 171.2667256, 0.9807858872)),
-    ),
-)
+NO_WEIGHT = 0.002
+"""Weights below are left out, and with them the sixth scale, which has no others."""
+WEIGHTS = np.where(weights(SCALES)[:, :-1] < NO_WEIGHT, 0, weights(SCALES)[:, :-1])
 """By channel (X, Y, B - Y) and scale: weights of structure, added edges and lost edges, of their means and of their
-4-norms.  Weights below .002 and the sixth scale, which has no others, are left out."""
-COMPARED = tuple(
-    tuple(channel for channel in range(len(XYB)) if WEIGHTS[channel][scale] != (NONE, NONE))
-    for scale in range(len(WEIGHTS[0]))
-)
+4-norms."""
+COMPARED = tuple(tuple(np.flatnonzero(WEIGHTS[:, scale].any((1, 2))).tolist()) for scale in range(WEIGHTS.shape[1]))
 """The channels that have weights, by scale."""
 
 
@@ -102,7 +74,7 @@ class Ssimulacra2Distortion:
         by_planes: dict[Key, Floats] = {}
 
         def compare(key: Key) -> None:
-            means, norms = WEIGHTS[key[1]][key[0]]
+            means, norms = (tuple(some) for some in WEIGHTS[key[1], key[0]].tolist())
             plane = scales[key[0]].planes.pop(key[1])
             sums[key], by_plane = self._originals[key].compare(plane, means, norms, gradient)
             if by_plane is not None:

@@ -9,46 +9,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beholder.codecs.rnn.threads import for_each
-from beholder.metrics.similarity import WINDOW
+from beholder.metrics.ssimulacra2 import HALF, SMALLEST
+from beholder.metrics.ssimulacra2.xyb import BIAS, CONES, SHIFT, XYB, halve, linear_values, mix
 
 Floats = NDArray[np.float32]
 Channels = tuple[tuple[int, ...], ...]
 """For each scale, the channels that are compared: 0 to 2 for X, Y and B - Y."""
 
-SMALLEST = 8
-"""Least side of a scale, in pixels."""
-HALF = WINDOW // 2
-CONES = np.array(
-    [[0.3, 0.622, 0.078], [0.23, 0.692, 0.078], [0.24342268924547819, 0.20476744424496821, 0.5518098665095536]],
-    np.float32,
-)
-"""Linear RGB to cone responses."""
-BIAS = np.float32(0.0037930732552754493)
-"""Added to cone responses."""
-XYB = np.array([[7, -7, 0], [0.5, 0.5, 0], [-0.5, -0.5, 1]], np.float32)
-"""Cube roots of cone responses to X, Y and B - Y, with X as large as the others."""
-SHIFT = np.array([0.42, 0.01, 0.55], np.float32)[:, None, None]
-"""Added to X, Y and B - Y, so that all are positive."""
 STRIP = 1 << 15
 """Values of a strip: 128 KiB as float32, a dozen of which fit into the processor's cache."""
 
 
 @functools.cache
-def _curve() -> tuple[Floats, Floats]:
-    """(256,) each: sRGB to linear values in [0, 1], and its derivative."""
+def _slope() -> Floats:
+    """(256,): derivative of the linear values by those of sRGB, 0 to 255."""
     x = np.arange(256) / 255
-    dark = x <= 0.04045
-    linear = np.where(dark, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
-    slope = np.where(dark, 1 / 12.92, 2.4 / 1.055 * ((x + 0.055) / 1.055) ** 1.4) / 255
-    return linear.astype(np.float32), slope.astype(np.float32)
+    slope = np.where(x <= 0.04045, 1 / 12.92, 2.4 / 1.055 * ((x + 0.055) / 1.055) ** 1.4) / 255
+    return slope.astype(np.float32)
 
 
 @functools.cache
 def _matrices(channels: tuple[int, ...]) -> tuple[Floats, Floats]:
     """Linear RGB to the cone responses that some channels need, and the roots of these to the channels."""
-    rows = XYB[list(channels)]
+    rows = XYB[list(channels)].astype(np.float32)
     cones = np.flatnonzero(rows.any(0))
-    return CONES[cones], np.ascontiguousarray(rows[:, cones])
+    return CONES[cones].astype(np.float32), np.ascontiguousarray(rows[:, cones])
 
 
 @dataclass
@@ -68,6 +53,7 @@ class Scale:
 def scales_of(picture: NDArray[np.uint8], compared: Channels, keep_roots: bool) -> list[Scale]:
     """The picture (3, H, W) at as many scales as have sides of 8 pixels or more, finest first."""
     result: list[Scale] = []
+    shift = SHIFT.astype(np.float32)
     linear: Floats | None = None  # that of the first scale would take much memory
     height, width = picture.shape[1:]
     for channels in compared:
@@ -87,16 +73,16 @@ def scales_of(picture: NDArray[np.uint8], compared: Channels, keep_roots: bool) 
             planes: dict[int, Floats] = planes,
             roots: Floats | None = roots,
         ) -> None:
-            here = np.take(_curve()[0], picture[:, rows]) if linear is None else linear[:, rows]
-            coarser[:, rows.start // 2 : -(-rows.stop // 2)] = _halve(here)
-            cones = _mix(to_cones, here)
-            cones += BIAS
+            here = np.take(linear_values(np.float32), picture[:, rows]) if linear is None else linear[:, rows]
+            coarser[:, rows.start // 2 : -(-rows.stop // 2)] = halve(here)
+            cones = mix(to_cones, here)
+            cones += np.float32(BIAS)
             np.cbrt(cones, out=cones)
             if roots is not None:
                 roots[:, rows] = cones
-            cones -= np.cbrt(BIAS)
-            for (channel, plane), values in zip(planes.items(), _mix(to_channels, cones), strict=True):
-                np.add(values, SHIFT[channel], out=plane[rows.start + HALF : rows.stop + HALF, HALF:-HALF])
+            cones -= np.cbrt(np.float32(BIAS))
+            for (channel, plane), values in zip(planes.items(), mix(to_channels, cones), strict=True):
+                np.add(values, shift[channel], out=plane[rows.start + HALF : rows.stop + HALF, HALF:-HALF])
 
         for_each(strip, strips(height, width))
         for plane in planes.values():
@@ -123,36 +109,21 @@ def by_values(
 
     def strip(rows: slice) -> None:
         here = roots[:, rows]
-        by_roots = _mix(to_channels.T, np.stack([plane[rows] for plane in by_planes.values()]))
+        by_roots = mix(to_channels.T, np.stack([plane[rows] for plane in by_planes.values()]))
         by_roots /= 3 * here * here
-        here = _mix(to_cones.T, by_roots)
+        here = mix(to_cones.T, by_roots)
         if coarser is not None:
             here += _halve_adjoint(coarser[:, rows.start // 2 : -(-rows.stop // 2)], here.shape[1:])
         if picture is not None:
-            here *= np.take(_curve()[1], picture[:, rows])
+            here *= np.take(_slope(), picture[:, rows])
         result[:, rows] = here
 
     for_each(strip, strips(*roots.shape[1:]))
     return result
 
 
-def _mix(matrix: Floats, planes: Floats) -> Floats:
-    """(k, n) @ (n, H, W)."""
-    return (matrix @ planes.reshape(len(planes), -1)).reshape(-1, *planes.shape[1:])
-
-
-def _halve(x: Floats) -> Floats:
-    """Means of 2 x 2 pixels; the last row or column of an odd side counts twice."""
-    height, width = x.shape[1:]
-    if height % 2 or width % 2:
-        x = np.pad(x, ((0, 0), (0, height % 2), (0, width % 2)), mode="edge")
-    quarters: Floats = x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]
-    quarters *= np.float32(0.25)
-    return quarters
-
-
 def _halve_adjoint(x: Floats, size: tuple[int, ...]) -> Floats:
-    """Adjoint of :func:`_halve` of a picture of ``size``."""
+    """Adjoint of :func:`~beholder.metrics.ssimulacra2.xyb.halve` of a picture of ``size``."""
     height, width = size
     result: Floats = np.repeat(np.repeat(x * np.float32(0.25), 2, -2), 2, -1)
     if height % 2:
