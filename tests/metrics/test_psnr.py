@@ -21,6 +21,10 @@ def test_values() -> None:
     one = black.copy()
     one[0, 0, 0] = 105
     assert psnr(black, one) == pytest.approx(10 * math.log10(255**2 / (105**2 / 105)))
+    tall = np.zeros((200, 1), np.uint8)
+    low = tall.copy()
+    low[[63, 64, 199]] = 10
+    assert psnr(tall, low) == pytest.approx(10 * math.log10(255**2 / (3 * 10**2 / 200)))
 
 
 def test_symmetry_modes_and_transparency(photo: Image.Image) -> None:

@@ -8,6 +8,8 @@ import numpy as np
 
 from beholder.metrics.pixels import Picture, planes
 
+ROWS = 64
+
 
 def psnr(a: Picture, b: Picture) -> float:
     """PSNR in dB for a peak of 255; the mean squared error is taken over all channels together.
@@ -23,9 +25,11 @@ def psnr(a: Picture, b: Picture) -> float:
         BadImageError: the sizes differ or an argument is no picture.
     """
     first, second = planes(a, b)
-    difference = first.astype(np.int16) - second
-    # Integers, so that the result does not depend on the order of summation.
-    total = int(np.square(difference, dtype=np.int64).sum())
+    total = 0
+    for top in range(0, first.shape[1], ROWS):  # whole differences would take much memory
+        rows = slice(top, top + ROWS)
+        difference = first[:, rows].astype(np.int32) - second[:, rows]
+        total += int(np.square(difference).sum(dtype=np.int64))
     if total == 0:
         return math.inf
-    return 10.0 * math.log10(255.0**2 * difference.size / total)
+    return 10.0 * math.log10(255.0**2 * first.size / total)

@@ -11,6 +11,7 @@ Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels."""
 
 _STRIDE = 8  # pixels between the windows that are looked at
+_ROWS = 64  # of all pictures at once: whole ones as floating-point numbers would take much memory
 
 
 def busiest(pictures: Sequence[Image.Image], side: int, count: int) -> list[Box]:
@@ -24,10 +25,12 @@ def busiest(pictures: Sequence[Image.Image], side: int, count: int) -> list[Box]
     """
     width, height = pictures[0].size
     across, down = min(side, width), min(side, height)
-    # Welford's sums would save nothing: a dozen pictures of a byte a sample are small.
-    stack = np.stack([np.asarray(picture.convert("RGB"), np.float32) for picture in pictures])
     sums = np.zeros((height + 1, width + 1))
-    sums[1:, 1:] = stack.var(axis=0).sum(axis=2).cumsum(axis=0).cumsum(axis=1)
+    for top in range(0, height, _ROWS):
+        bottom = min(top + _ROWS, height)
+        strips = [picture.crop((0, top, width, bottom)).convert("RGB") for picture in pictures]
+        varies = np.stack([np.asarray(strip, np.float32) for strip in strips]).var(axis=0).sum(axis=2)
+        sums[top + 1 : bottom + 1, 1:] = sums[top, 1:] + varies.cumsum(axis=0, dtype=np.float64).cumsum(axis=1)
     tops = sorted({*range(0, height - down + 1, _STRIDE), height - down})
     lefts = sorted({*range(0, width - across + 1, _STRIDE), width - across})
     y, x = np.array(tops)[:, np.newaxis], np.array(lefts)[np.newaxis]
