@@ -214,7 +214,7 @@ def _exported(module: nn.Module, inputs: dict[str, Any], dynamic: dict[str, Any]
         outputs: their names.
     """
     names = [_slope_names(value) if name == "slopes" else [name] for name, value in inputs.items()]
-    with _quiet_exporter():
+    with _exporter_settings():
         program = torch.onnx.export(
             module.eval(),
             tuple(inputs.values()),
@@ -231,13 +231,19 @@ def _exported(module: nn.Module, inputs: dict[str, Any], dynamic: dict[str, Any]
 
 
 @contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Without the exporter's remarks on packages that are not there and on names that it changes."""
+def _exporter_settings() -> Iterator[None]:
+    """Without the exporter's remarks on packages that are not there and on names that it changes.
+
+    It also goes without a cache of the shapes that operations give: with free heights and widths hardly one is found
+    again, and to keep them is a fifth of the export.
+    """
+    from torch import _dynamo
+
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _dynamo.config.patch(fake_tensor_cache_enabled=False):
             warnings.simplefilter("ignore")
             yield
     finally:
