@@ -85,7 +85,7 @@ def _compare(original: NDArray[Any], decoded: NDArray[Any]) -> tuple[Doubles, tu
 
 
 def _errors(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles, Doubles]:
-    """Of each pixel what structure lacks of 1, the strength of edges that were added, and of those that were lost.
+    """Each pixel's lack of structure (1 less it), the strength of edges that were added, and of those that were lost.
 
     Negative values count as 0.
 
