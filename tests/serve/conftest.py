@@ -15,5 +15,6 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def decoder(tmp_path_factory: pytest.TempPathFactory) -> NodeDecoder:
-    return NodeDecoder(tmp_path_factory.mktemp("decoder"))
+def decoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeDecoder]:
+    with NodeDecoder(tmp_path_factory.mktemp("decoder")) as opened:
+        yield opened

@@ -24,7 +24,10 @@ ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = sorted((ROOT / "tests" / "golden").glob("*-alpha0-*.bhd"))
 LARGEST_MODEL = 6_000_000
 
-pytestmark = pytest.mark.skipif(NODE is None, reason="Node.js is not installed")
+pytestmark = [
+    pytest.mark.skipif(NODE is None, reason="Node.js is not installed"),
+    pytest.mark.xdist_group("node"),  # one process, for its decoder
+]
 
 
 def test_golden_files(decoder: NodeDecoder) -> None:

@@ -20,7 +20,10 @@ from beholder.errors import BadFileError
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
-pytestmark = pytest.mark.skipif(NODE is None, reason="Node.js is not installed")
+pytestmark = [
+    pytest.mark.skipif(NODE is None, reason="Node.js is not installed"),
+    pytest.mark.xdist_group("node"),  # one process, for its decoder
+]
 
 
 def store(folder: Path, files: dict[str, bytes]) -> list[Path]:

@@ -1,14 +1,15 @@
-// node decode.mjs FOLDER MODEL OUT FILE...: decodes with the module in FOLDER; a line of JSON for each file, and its pixels,
-// codes and the residual's codes in OUT/NAME.rgba, OUT/NAME.codes and OUT/NAME.residual.
+// node decode.mjs FOLDER MODEL OUT: decodes with the module in FOLDER each file that a line of the standard input names.
+// It prints a line of JSON for each, and writes OUT/NAME.rgba, OUT/NAME.codes and OUT/NAME.residual.
 import { readFileSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
+import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 
-const [folder, model, out, ...files] = process.argv.slice(2);
+const [folder, model, out] = process.argv.slice(2);
 const { Decoder, relaxed } = await import(pathToFileURL(`${folder}/index.js`));
 const kernels = relaxed() ? "kernels-relaxed.wasm" : "kernels.wasm";
 const decoder = await Decoder.create(readFileSync(model), readFileSync(`${folder}/${kernels}`));
-for (const file of files) {
+for await (const file of createInterface({ input: process.stdin })) {
   const picture = decoder.open();
   try {
     const start = process.cpuUsage();

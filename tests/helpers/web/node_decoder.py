@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -23,7 +23,7 @@ SCRIPT = Path(__file__).with_name("decode.mjs")
 
 
 class NodeDecoder:
-    """The module in ``folder`` with one model.
+    """The module in ``folder`` with one model, in a process that decodes until the context ends.
 
     Args:
         folder: an empty folder, for the module and its results.
@@ -34,13 +34,21 @@ class NodeDecoder:
         write_site(folder, model)
         (folder / "package.json").write_text('{"type": "module"}')
         self.folder, self.model = folder, model
+        self.errors = (folder / "errors.txt").open("w+", encoding="utf-8")
+        command = [str(part) for part in (NODE, SCRIPT, folder, folder / MODEL_NAME, folder)]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self.errors, encoding="utf-8")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate(timeout=60)
+        self.errors.close()
 
     def decode(self, *files: Path) -> list[dict[str, Any]]:
         """What the script prints for each file, with its pixels (height, width, 4) and codes."""
-        command = [NODE, SCRIPT, self.folder, self.folder / MODEL_NAME, self.folder, *files]
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
-        results = [json.loads(line) for line in done.stdout.splitlines()]
+        results = [json.loads(self._answer(str(file))) for file in files]
         for file, result in zip(files, results, strict=True):
             if "error" not in result:
                 pixels = np.fromfile(self.folder / f"{file.name}.rgba", np.uint8)
@@ -48,6 +56,19 @@ class NodeDecoder:
                 result["codes"] = np.fromfile(self.folder / f"{file.name}.codes", "<i4")
                 result["residual"] = np.fromfile(self.folder / f"{file.name}.residual", "<i2")
         return results
+
+    def _answer(self, line: str) -> str:
+        """The line that the process prints for ``line``."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            self.process.wait(timeout=60)
+            self.errors.seek(0)
+            raise AssertionError(f"the decoder ended with {self.process.returncode}: {self.errors.read()}")
+        return answer
 
     def check(self, data: bytes, result: dict[str, Any]) -> None:
         """Assert that codes are those of Python, and pixels within 1/255."""

@@ -99,8 +99,8 @@ def test_browsers_decode_an_exported_model(exported: Path, photo: Image.Image, t
     data = Rnn(exported).encode(photo, quality)
     file = tmp_path / "photo.bhd"
     file.write_bytes(data)
-    decoder = NodeDecoder(tmp_path / "site", exported)
-    decoder.check(data, *decoder.decode(file))
+    with NodeDecoder(tmp_path / "site", exported) as decoder:
+        decoder.check(data, *decoder.decode(file))
 
 
 def test_exporting_twice_gives_the_same_identity(
