@@ -51,12 +51,11 @@ def begin_from(path: Path, modules: list[nn.Module]) -> int:
 def _copy(path: Path, states: list[State], modules: list[nn.Module]) -> int:
     anew = shared = 0
     for module, state in zip(modules, states, strict=False):
-        own = module.state_dict()
-        fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
-        # Where coefficients are quantised is the layout's and the transform's business, not learned.
-        fitting = {name: value for name, value in fitting.items() if name in dict(module.named_parameters())}
+        # Where coefficients are quantised, in a buffer, is the layout's and the transform's business, not learned.
+        own, learned = module.state_dict(), dict(module.named_parameters())
+        fitting = {name: x for name, x in state.items() if name in learned and learned[name].shape == x.shape}
         module.load_state_dict(own | fitting)
-        anew += len(dict(module.named_parameters())) - len(fitting)
+        anew += len(learned) - len(fitting)
         shared += len(fitting)
     if not shared:
         raise BadFileError(f"{path} shares no weights with these settings: give a codec of the same architecture.")
