@@ -14,7 +14,7 @@ from helpers.toy_training import PAPER_SETTINGS, SWIFT_SETTINGS, job
 
 torch = pytest.importorskip("torch")
 
-from beholder.codecs.rnn.optimise import loop  # noqa: E402
+from beholder.codecs.rnn.optimise import human, loop  # noqa: E402
 from beholder.codecs.rnn.optimise.objective import MS_SSIM_LAMBDA, OptimiserSchedule  # noqa: E402
 from beholder.codecs.rnn.torch.objective import TorchObjective  # noqa: E402
 from beholder.codecs.rnn.torch.weights import load_checkpoint  # noqa: E402
@@ -213,8 +213,11 @@ def test_codes_stay_once_a_part_learns_alone(
 
 
 @pytest.mark.parametrize("part", ["entropy", "decoder"])
-def test_networks_learn_from_codes_that_were_searched_for(photos: Path, tmp_path: Path, part: str) -> None:
+def test_networks_learn_from_codes_that_were_searched_for(
+    photos: Path, tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every second sample's codes serve its own iteration; the others', and the search's weights, stay."""
+    monkeypatch.setitem(human.SCHEDULES, 2, human.SCHEDULES[1])  # 8 rounds instead of 20
     settings = SWIFT_SETTINGS | {"parts": [[part, 6]], "quantise_from": 0, "searched": 0.5}
     run = CodecTraining(job(photos, tmp_path, settings))
     batch = next(PhotoCrops(photos, 48, 1).batches(0, 8))
