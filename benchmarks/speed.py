@@ -24,10 +24,10 @@ from typing import Any
 from PIL import Image
 
 from beholder import codecs
-from beholder.codecs.rnn.threads import threads
 from beholder.errors import NotAvailableError
 from beholder.evaluation.sweep.provenance import processor
 from beholder.reading import load
+from beholder.threads import threads
 
 CODECS = ("rnn", "rnn, command", "jpeg", "webp", "bpg", "avif", "jxl", "weber2020")
 WHAT = ("encode", "decode")

@@ -24,7 +24,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 BEGUN = """
 import os, sys, time
-from beholder.codecs.rnn.threads import begin
+from beholder.threads import begin
 
 result = begin(lambda: time.sleep(2) or os.getpid())
 child = os.fork()

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.xdist_group("sources")  # one process, for reading all 
 SOURCE = Path(__file__).parents[1] / "src"
 LAYERS = (
     ("errors", "weights", "samples"),
-    ("extras", "files", "forks", "json_text", "limits"),
+    ("extras", "files", "forks", "json_text", "limits", "threads"),
     ("pictures",),
     ("metrics",),
     ("codecs",),

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
+from beholder import threads as threads_module
 from beholder.codecs.rnn import Rnn
-from beholder.codecs.rnn import threads as threads_module
-from beholder.codecs.rnn.threads import for_each, one_blas_thread, threads
+from beholder.threads import for_each, one_blas_thread, threads
 
 
 def blas_threads() -> set[int]:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from beholder.codecs.rnn.layout import BLOCK, HUMAN_BELOW
 from beholder.codecs.rnn.onnx_model import Model
 from beholder.codecs.rnn.steps import Codes, Floats
-from beholder.codecs.rnn.threads import one_blas_thread
 from beholder.codecs.rnn.tiles import Area, tiles
+from beholder.threads import one_blas_thread
 
 Part = tuple[slice, slice, NDArray[np.uint8]]
 """Rows and columns of pixels, and these, (rows, columns, 3)."""
@@ -46,7 +46,8 @@ class Reconstruction:
     def prepare(self) -> None:
         """Open the networks in a thread while other work goes on."""
         alpha = self._alpha
-        self._model.prepare(*(["recurrence"] if alpha else []), *(["eye"] if alpha < HUMAN_BELOW else ["synthesis"]))
+        networks = [*(["recurrence"] if alpha else []), "eye" if alpha < HUMAN_BELOW else "synthesis"]
+        self._model.prepare(*networks, positions=self.size[0] * self.size[1])
 
     def advance(self, t: int) -> None:
         """Bring the hidden state up to date, once ``codes`` are those after iteration ``t``."""

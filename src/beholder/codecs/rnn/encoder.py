@@ -23,8 +23,8 @@ from beholder.codecs.rnn.optimise.distortions import (
 from beholder.codecs.rnn.optimise.human import HumanObjective, schedule_for
 from beholder.codecs.rnn.optimise.objective import Objective, OptimiserSchedule
 from beholder.codecs.rnn.steps import Codes, Floats, Ints
-from beholder.codecs.rnn.threads import begin, one_blas_thread
 from beholder.codecs.rnn.tiles import Pixels, Tile, tiles
+from beholder.threads import begin, one_blas_thread
 
 Progress = Callable[[int, int], None]
 """Called with the number of steps that are over, and of all: three an iteration, or rounds of the optimisation."""
@@ -144,7 +144,7 @@ def _begin(
         yield from model.analyse_tiles(pixels, alpha)
         return
     if learned_step:
-        model.prepare("step")
+        model.prepare("step", positions=height * width)
     total = sum(float(part[0].sum()) for _, part in model.analyse_tiles(pixels, alpha)) if evens else 0.0
     for tile in tiles(height, width, adjust.MARGIN, side=adjust.TILE):
         window = np.ascontiguousarray(pixels[:, *tile.outer_pixels])

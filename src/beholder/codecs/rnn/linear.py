@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from beholder.codecs.rnn.damage import unpack_arrays
 from beholder.codecs.rnn.layout import BLOCK, MASKING_POWER
 from beholder.codecs.rnn.steps import Floats
-from beholder.codecs.rnn.threads import for_each
+from beholder.threads import for_each
 
 FILE = "linear.npz"
 STRIP = 384

@@ -134,10 +134,10 @@ class Model:
                     f"The codec model in {self.folder} is of another version (it lacks {error}): export it again."
                 ) from None
 
-    def prepare(self, *networks: str) -> None:
-        """Open networks that are needed soon, while other work goes on."""
+    def prepare(self, *networks: str, positions: int) -> None:
+        """Open networks that are needed soon, for so many positions, while other work goes on."""
         for network in networks:
-            self._sessions.prepare(network)
+            self._sessions.prepare(network, positions)
 
     def analyse(self, pixels: Pixels, alpha: float) -> Floats:
         """(3, 16H, 16W) uint8 -> latent (C, H, W)."""

@@ -11,10 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from beholder.codecs.rnn.threads import begin
+from beholder.codecs.rnn.layout import BLOCK
 from beholder.errors import BadOptionError
 from beholder.forks import keep_in_children
 from beholder.limits import stop_after
+from beholder.threads import begin, threads
+
+COLUMNS = 16
+LEAST_COLUMNS = 5
+"""A thread gets this many times ``COLUMNS``."""
 
 
 class Sessions:
@@ -28,12 +33,15 @@ class Sessions:
     def __init__(self, folder: Path, seconds: float | None = None) -> None:
         self._folder = folder
         self._seconds = seconds
-        self._opened: dict[str, Callable[[], Any]] = {}
+        self._opened: dict[tuple[str, int], Callable[[], Any]] = {}
 
-    def prepare(self, network: str) -> None:
-        """Begin to open a graph that will be needed; an error is told by :meth:`run`."""
-        if network not in self._opened:
-            self._opened[network] = begin(partial(self._open, network))
+    def prepare(self, network: str, positions: int) -> None:
+        """Begin to open a graph that will be needed for so many positions of the latent.
+
+        An error is told by :meth:`run`."""
+        key = (network, threads_for(positions))
+        if key not in self._opened:
+            self._opened[key] = begin(partial(self._open, *key))
 
     def run(self, network: str, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """All outputs of a graph, of any shape.
@@ -42,9 +50,10 @@ class Sessions:
             BadOptionError: it cannot be opened, or does not run.
             MemoryError: there is too little memory.
         """
-        if network not in self._opened:
-            self._opened[network] = cache(partial(self._open, network))
-        session = self._opened[network]()
+        key = (network, threads_for(_positions(inputs)))
+        if key not in self._opened:
+            self._opened[key] = cache(partial(self._open, *key))
+        session = self._opened[key]()
         options = _run_options() if self._seconds is None else _new_options()
         try:
             feeds = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
@@ -58,11 +67,12 @@ class Sessions:
             raise BadOptionError(f"{file} {reason}: the model is damaged; export it again.") from None
         return outputs
 
-    def _open(self, network: str) -> Any:
+    def _open(self, network: str, count: int) -> Any:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is told by exceptions
+        options.intra_op_num_threads = count
         # A plan of the memory for each size of tile makes one block of it, which fits into no gap that is free:
         # 100 MB more for a picture of 6 MP, and no faster.
         options.enable_mem_pattern = False
@@ -77,6 +87,21 @@ class Sessions:
             raise BadOptionError(
                 f"{file} cannot be opened: the model is damaged or lacks a file; export it again."
             ) from None
+
+
+def threads_for(positions: int) -> int:
+    """Threads that share so many positions of the latent.
+
+    ONNX Runtime shares columns of products in sixteens.  Where a thread has 64 or fewer, sums are split in another way,
+    and results would depend on the number of threads (docs/bhd-format.md).
+    """
+    return max(1, min(threads(), -(-positions // COLUMNS) // LEAST_COLUMNS))
+
+
+def _positions(inputs: Mapping[str, NDArray[Any]]) -> int:
+    """Positions of the latent in a graph's inputs, the smallest of which are at its resolution, or pictures."""
+    maps = [value for value in inputs.values() if value.ndim == 4]
+    return min((value[0, 0].size // (BLOCK**2 if value.shape[1] == 3 else 1) for value in maps), default=1)
 
 
 @cache

@@ -73,18 +73,9 @@ def run_batch(settings: Settings, batch: Batch) -> BatchResult:
 
 
 def use_one_thread() -> None:
-    """Make every network and encoder that this process opens from now on run in one thread."""
-    import onnxruntime
+    """Make AVIF's encoder, which listens to no environment variable, run in one thread in this process."""
     from PIL import AvifImagePlugin
 
-    class OneThread(onnxruntime.SessionOptions):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.intra_op_num_threads = self.inter_op_num_threads = 1
-
-    # ONNX Runtime listens to no environment variable, and sessions are opened all over the place.
-    if onnxruntime.SessionOptions.__name__ != OneThread.__name__:
-        onnxruntime.SessionOptions = OneThread
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from beholder.forks import keep_in_children
 from beholder.observers.classifier_file import structure
+from beholder.threads import threads
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -36,6 +37,7 @@ class Opened:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is told by exceptions
+        options.intra_op_num_threads = threads()
         self.path = path
         self.session: InferenceSession = keep_in_children(
             onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

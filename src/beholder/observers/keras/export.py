@@ -19,6 +19,7 @@ from beholder.errors import BadFileError, NotAvailableError
 from beholder.files import save_atomically
 from beholder.observers.base import Float32Array, ObserverInfo, preprocess
 from beholder.observers.keras.backend import head
+from beholder.threads import threads
 
 if TYPE_CHECKING:
     import keras
@@ -104,6 +105,7 @@ def verify(
         raise BadFileError(f"The weights of {info.name} are damaged: its answers are no numbers; get a whole copy.")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = threads()
     content = file if isinstance(file, bytes) else str(file)
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 

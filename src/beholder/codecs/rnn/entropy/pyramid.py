@@ -39,7 +39,7 @@ from beholder.codecs.rnn.entropy.rounding import (
 from beholder.codecs.rnn.entropy.stage_network import Tables
 from beholder.codecs.rnn.entropy.tables import DEAD_ZONE, EVEN, MEAN_SCALE
 from beholder.codecs.rnn.layout import MASKING_POWER, Layout
-from beholder.codecs.rnn.threads import for_each
+from beholder.threads import for_each
 
 Positions = tuple[NDArray[np.int32], NDArray[np.int32]]
 

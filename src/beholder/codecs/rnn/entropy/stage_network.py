@@ -32,8 +32,8 @@ from beholder.codecs.rnn.entropy.rounding import (
 from beholder.codecs.rnn.entropy.tables import EVEN, family
 from beholder.codecs.rnn.entropy.windows import Window, windows
 from beholder.codecs.rnn.layout import CODE_LIMIT, Layout, lattice
-from beholder.codecs.rnn.threads import for_each
 from beholder.errors import BadFileError
+from beholder.threads import for_each
 
 Tables = NDArray[np.int16]
 Activations = NDArray[np.uint8]

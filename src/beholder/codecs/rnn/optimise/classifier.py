@@ -16,6 +16,7 @@ from beholder.codecs.rnn.optimise.views import Floats, View
 from beholder.errors import BadFileError
 from beholder.forks import keep_in_children
 from beholder.limits import stop_after
+from beholder.threads import threads
 
 DEFAULT = weights.OBSERVERS / "efficientnet_lite0.gradient.onnx"
 """The gradient graph that ships."""
@@ -39,6 +40,7 @@ class Classifier:
         self.file = file
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is told by exceptions
+        options.intra_op_num_threads = threads()
         # Views change their size from round to round, and a plan of the memory would be kept for each size.
         options.enable_mem_pattern = False
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from beholder.codecs.rnn.optimise.ms_ssim import MsSsimDistortion
 from beholder.codecs.rnn.optimise.objective import MS_SSIM_LAMBDA
 from beholder.codecs.rnn.optimise.ssimulacra2 import Ssimulacra2Distortion
-from beholder.codecs.rnn.threads import threads
+from beholder.threads import threads
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]

@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 
 from beholder.codecs.rnn.layout import BLOCK
 from beholder.codecs.rnn.optimise.objective import Floats, Objective, OptimiserSchedule
-from beholder.codecs.rnn.threads import one_blas_thread
 from beholder.codecs.rnn.tiles import Pixels
+from beholder.threads import one_blas_thread
 
 WINDOW = 24
 """Side, in blocks, of the windows that are optimised one by one (384 pixels): memory does not grow with the image.

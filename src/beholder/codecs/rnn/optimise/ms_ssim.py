@@ -13,9 +13,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from beholder.codecs.rnn.threads import for_each
 from beholder.metrics.ms_ssim import combine, pyramid, scale_weights
 from beholder.metrics.similarity import C1, C2, STRIP, WINDOW, band, blur, compare, mean_and_variance
+from beholder.threads import for_each
 
 Floats = NDArray[np.float32]
 

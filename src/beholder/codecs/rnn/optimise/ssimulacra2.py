@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beholder.codecs.rnn.optimise.xyb import Scale, by_values, scales_of, strips
-from beholder.codecs.rnn.threads import for_each
 from beholder.metrics.similarity import blur
 from beholder.metrics.ssimulacra2 import C2, HALF
 from beholder.metrics.ssimulacra2.weights import FACTOR, POLYNOMIAL, POWER, SCALES, weights
+from beholder.threads import for_each
 
 Floats = NDArray[np.float32]
 Key = tuple[int, int]

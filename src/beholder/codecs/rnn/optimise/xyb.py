@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from beholder.codecs.rnn.threads import for_each
 from beholder.metrics.ssimulacra2 import HALF, SMALLEST
 from beholder.metrics.ssimulacra2.xyb import BIAS, CONES, SHIFT, XYB, halve, linear_values, mix
+from beholder.threads import for_each
 
 Floats = NDArray[np.float32]
 Channels = tuple[tuple[int, ...], ...]

@@ -12,7 +12,7 @@ from beholder.codecs.rnn.residual import tables
 from beholder.codecs.rnn.residual.coder import Decoder, Encoder, check_length
 from beholder.codecs.rnn.residual.geometry import COEFFICIENTS, SIDE, Area, activities, size_in_blocks, tiles
 from beholder.codecs.rnn.residual.transform import dequantise, forward, inverse, quantise, to_pixels, to_planes
-from beholder.codecs.rnn.threads import one_blas_thread
+from beholder.threads import one_blas_thread
 
 Progress = Callable[[int, int], None]
 """Called with the number of tiles that are over, and of all."""

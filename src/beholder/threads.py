@@ -1,4 +1,4 @@
-"""Threads of our own instead of the BLAS library's, for the small products of the entropy model.
+"""Number of threads that work uses, and threads of our own for the small products of the entropy model.
 
 A BLAS library splits every product among all processors and waits for the slowest. Where another program keeps one of
 them busy, products of a few hundred positions take ten times as long. Windows of a picture need nothing of each
@@ -42,7 +42,8 @@ def begin(work: Callable[[], T]) -> Callable[[], T]:
 
 
 def threads() -> int:
-    """Threads that one picture may keep busy: as many as OMP_NUM_THREADS says, or as the process has processors."""
+    """Threads that work on one picture may keep busy: as many as OMP_NUM_THREADS says, or as the process has
+    processors.  ONNX Runtime, which listens to no environment variable, is told them by whoever opens a session."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return int(wanted) if wanted.isdecimal() and int(wanted) else available
