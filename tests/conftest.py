@@ -12,7 +12,6 @@ from pathlib import Path
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import onnxruntime
 import pytest
 from helpers.photos import PILLOW_MODES, in_mode, make_photo
 from hypothesis import HealthCheck, settings
@@ -26,18 +25,6 @@ settings.load_profile("steady")
 
 # Few of the objects that torch and Keras make are in cycles: a collection every 700 objects is a twentieth of all time.
 gc.set_threshold(50_000, 20, 100)
-
-
-class PatientOptions(onnxruntime.SessionOptions):
-    """Threads of classifiers sleep while they wait, as the codec's do: to spin takes a fifth more."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_session_config_entry("session.intra_op.allow_spinning", "0")
-
-
-if "PYTEST_XDIST_WORKER" in os.environ:
-    onnxruntime.SessionOptions = PatientOptions
 
 # Jobs in the background ignore SIGINT, and so would the programs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
