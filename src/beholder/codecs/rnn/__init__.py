@@ -6,7 +6,7 @@
 - :mod:`.onnx_model`, :mod:`.sessions`, :mod:`.tiles` -- a trained model: its networks, tile by tile.
 - :mod:`.steps`, :mod:`.linear` -- quantiser and linear reconstruction with NumPy.
 - :mod:`.entropy` -- entropy model and range coder, in integers.
-- :mod:`.threads`, :mod:`.damage` -- threads of our own; damaged models.
+- :mod:`.damage` -- damaged models.
 - :mod:`.torch` -- the codec as torch modules, for training and export only.
 """
 
