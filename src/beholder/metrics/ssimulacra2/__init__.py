@@ -18,6 +18,7 @@ from beholder.metrics.pixels import Picture, planes
 from beholder.metrics.similarity import WINDOW, blur
 from beholder.metrics.ssimulacra2.weights import CHANNELS, KINDS, NORMS, SCALES, score, weights
 from beholder.metrics.ssimulacra2.xyb import BIAS, CONES, SHIFT, XYB, halve, linear_values, mix
+from beholder.threads import for_each, one_blas_thread
 
 Doubles = NDArray[np.float64]
 
@@ -51,9 +52,10 @@ def ssimulacra2(original: Picture, decoded: Picture) -> float:
     if min(pair[0].shape[1:]) < SMALLEST:
         return math.nan
     terms: list[Doubles] = []
-    while len(terms) < SCALES and min(pair[0].shape[1:]) >= SMALLEST:
-        found, pair = _compare(*pair)
-        terms.append(found)
+    with one_blas_thread():
+        while len(terms) < SCALES and min(pair[0].shape[1:]) >= SMALLEST:
+            found, pair = _compare(*pair)
+            terms.append(found)
     return score(float((np.stack(terms, 1) * weights(len(terms))).sum()))
 
 
@@ -65,23 +67,27 @@ def _compare(original: NDArray[Any], decoded: NDArray[Any]) -> tuple[Doubles, tu
     """
     height, width = original.shape[1:]
     count = max(STRIP // width // 2 * 2, 4 * HALF)
-    sums = np.zeros((CHANNELS, NORMS, KINDS))
+    starts = range(0, height, count)
+    sums = np.zeros((len(starts), CHANNELS, NORMS, KINDS))
     coarser = tuple(np.empty((CHANNELS, -(-height // 2), -(-width // 2))) for _ in range(2))
-    for start in range(0, height, count):
-        stop = min(start + count, height)
+
+    def compare(number: int) -> None:
+        start, stop = starts[number], min(starts[number] + count, height)
         around = np.arange(start - HALF, stop + HALF)
         around = np.where(around < 0, -1 - around, np.where(around >= height, 2 * height - 1 - around, around))
         strips = [_linear(picture[:, around]) for picture in (original, decoded)]
         for smaller, strip in zip(coarser, strips, strict=True):
             smaller[:, start // 2 : -(-stop // 2)] = halve(strip[:, HALF:-HALF])
-        for number, errors in enumerate(_errors(*(_xyb(strip) for strip in strips))):
+        for kind, errors in enumerate(_errors(*(_xyb(strip) for strip in strips))):
             errors = np.maximum(errors, 0, out=errors)
-            sums[:, 0, number] += errors.sum((1, 2))
+            sums[number, :, 0, kind] = errors.sum((1, 2))
             errors *= errors
-            sums[:, 1, number] += np.square(errors, out=errors).sum((1, 2))
-    sums /= height * width
-    sums[:, 1] **= 0.25
-    return sums, (coarser[0], coarser[1])
+            sums[number, :, 1, kind] = np.square(errors, out=errors).sum((1, 2))
+
+    for_each(compare, range(len(starts)))
+    means = sums.sum(0) / (height * width)
+    means[:, 1] **= 0.25
+    return means, (coarser[0], coarser[1])
 
 
 def _errors(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles, Doubles]:
