@@ -2,7 +2,7 @@
 
 J. Sneyers, "SSIMULACRA 2 - Structural SIMilarity Unveiling Local And Compression Related Artifacts", Cloudinary,
 2023 (version 2.1): SSIM and asymmetric error maps in the XYB colour space at six scales, weighted to fit opinions on
-compressed pictures.  The tests compare it with the package ``ssimulacra2``, which takes three to eight times as long
+compressed pictures.  The tests compare it with the package ``ssimulacra2``, which takes three to twelve times as long
 and 480 bytes of memory a pixel.
 """
 
