@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from beholder.codecs.rnn.layout import BLOCK
 
 TILE = 80
-"""Side of a tile in latent positions: 1280 pixels.  Larger tiles spend less on margins, which take 27 % of the synthesis
-of large pictures here.  They take more memory: with 96, 12 megapixels took 624 MB to decompress for a machine."""
+"""Side of a tile in latent positions: 1280 pixels.  Larger tiles spend less on margins, 27 % here for the synthesis of
+large pictures, and take more memory: with 96, 12 megapixels took 624 MB to decompress for a machine."""
 
 Area = tuple[slice, slice]
 """Rows and columns of positions."""
