@@ -6,8 +6,8 @@
 ``--high`` takes qualities from SSIMULACRA2 70 on, where the residual layer of ``rnn`` works.
 
 Files are made and decoded as by ``kodak.py``: whole files, decoded by another process.  Names of codecs are its, too:
-"rnn effort 1 psnr" is ``--effort 1 --human psnr``.  A run that was stopped goes on with
-``--resume``, one photograph after the other, so that an early stop leaves whole photographs.
+"rnn effort 1 psnr" is ``--effort 1 --human psnr``.  A run that was stopped goes on with ``--resume``, one photograph
+after the other, so that an early stop leaves whole photographs.
 
 Written to the output folder: ``metrics.csv`` (one row a file), ``summary.csv`` (means over the photographs that all
 codecs have), ``bd_rates.csv``, ``table.md`` and ``metrics.png``.

@@ -61,8 +61,9 @@ STEP = (LINEAR, "step.onnx")
 """The encoder's learned step; a model may lack it."""
 MARGIN = {"analysis": 2, "recurrence": 2, "synthesis": 8, "eye": 8}
 """Positions that each network sees beyond a tile (an upper bound, which a test checks)."""
-ENOUGH = 5
-"""Positions around a tile with which it is synthesised.  Farther ones change one sample of 4,000 by 1."""
+SYNTHESIS_MARGIN = 5
+"""Positions around a tile with which it is synthesised, fewer than the networks see: the others change one sample of
+4,000 by 1 (docs/log/2026-11-28-margins.md)."""
 
 SECONDS = 600
 """Time that one graph of a model that does not ship may take for a tile: the largest takes 3 seconds."""
@@ -201,7 +202,7 @@ class Model:
     ) -> Iterator[tuple[slice, slice, NDArray[np.uint8]]]:
         """Rows and columns of pixels, and these, (rows, columns, 3), tile by tile."""
         index = _film_index(t, optimised_for)
-        for tile in tiles(*size, ENOUGH):
+        for tile in tiles(*size, SYNTHESIS_MARGIN):
             latent = y_hat(tile.outer)[None]
             picture = np.empty(0, np.uint8)
             if hidden is None or alpha < HUMAN_BELOW:
