@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from beholder.codecs.rnn import Rnn
 from beholder.codecs.rnn.entropy.coder import EntropyModel
 from beholder.codecs.rnn.entropy.pyramid import kind_and_mean
-from beholder.codecs.rnn.entropy.rounding import SCALE_STEPS, UNIT, choose_table
+from beholder.codecs.rnn.entropy.rounding import ACTIVATION_SCALE, INPUT_LIMIT, SCALE_STEPS, UNIT, choose_table, compand
 from beholder.codecs.rnn.entropy.stage_network import StageNetwork, log_table
 from beholder.codecs.rnn.entropy.tables import (
     DEAD_ZONE,
@@ -234,6 +234,14 @@ def test_log_table_is_pinned() -> None:
         256,
     ]
     assert (np.diff(table) >= 0).all()
+
+
+def test_companded_magnitudes_are_those_of_the_table() -> None:
+    codes = np.arange(-INPUT_LIMIT, INPUT_LIMIT + 1)
+    for dtype in (np.float32, np.float64):
+        assert np.array_equal(compand(codes.astype(dtype)), log_table()[np.abs(codes)])
+    nearest = np.abs(ACTIVATION_SCALE * np.log2(1.0 + np.arange(INPUT_LIMIT + 1)) % 1 - 0.5).min()
+    assert nearest > 0.0006
 
 
 def test_integer_runtime_equals_quantised_training() -> None:

@@ -13,8 +13,7 @@ stage, which saves 0.1 to 1.5 % of a file.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from beholder.codecs.rnn.entropy.as_needed import AsNeeded
 from beholder.codecs.rnn.entropy.coding_order import BLOCK_CODES, CodingOrder
 from beholder.codecs.rnn.entropy.pyramid import PyramidNetwork
+from beholder.codecs.rnn.entropy.rate_estimate import FixedTables, Network, RateEstimate, walk
 from beholder.codecs.rnn.entropy.rounding import Ints
 from beholder.codecs.rnn.entropy.stage_network import Positions, StageNetwork, Tables
 from beholder.codecs.rnn.entropy.tables import (
@@ -35,7 +35,6 @@ from beholder.codecs.rnn.entropy.tables import (
     SHIFTS,
     count_bits,
     family,
-    find_entries,
     shifted_tables,
     table_sizes,
 )
@@ -43,7 +42,6 @@ from beholder.codecs.rnn.layout import CODE_LIMIT, Layout
 from beholder.errors import BadFileError
 
 Floats = NDArray[np.float32]
-Network = PyramidNetwork | StageNetwork
 Pass = tuple[Positions, Tables, NDArray[np.int8]]
 
 NONE = SHIFTS.index(0)
@@ -79,7 +77,7 @@ class EntropyModel:
         sizes = table_sizes(half_widths)
         kind = np.arange(len(sizes)) // (SCALES * MEANS)
         # The last symbol that is no escape: below - 1, and below + 1 is above.
-        self._half_width = half_widths.astype(np.int32)
+        self._half_width = half_widths.astype(np.int16)
         self._last = (2 * half_widths + (kind == EVEN)).astype(np.int32)
         self._first = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int32)
         tables = arrays["tables"]
@@ -131,14 +129,20 @@ class EntropyModel:
                 escaped = []
                 for block in order.blocks():
                     values = np.take(codes[block].reshape(-1, codes[0].size), positions, 1)
-                    last = self._last[tables[block]]
-                    symbols = find_entries(values - whole[block] + self._half_width[tables[block]], 0, last)
-                    escaped.append(values[symbols > last].astype(np.int32))
+                    half_width, last = self._limits(tables[block])
+                    # What wraps around does so to numbers beyond any table's last symbol.
+                    symbols = (values - whole[block] + half_width).view(np.uint16)
+                    beyond = np.flatnonzero(symbols > last)
+                    if len(beyond):
+                        values, least, last = values.ravel()[beyond], whole[block].ravel()[beyond], last.ravel()[beyond]
+                        below = values < least.astype(np.int32) - half_width.ravel()[beyond]
+                        symbols.ravel()[beyond] = last + np.where(below, 1, 2)
+                        escaped.append(values.astype(np.int32))
                     lie, place = order.place(block)
                     ordered[place] = symbols.ravel()[lie]
                 for table, start, end in order.runs():
                     encoder.encode(ordered[start:end], self._models[table])
-                if any(map(len, escaped)):
+                if escaped:
                     encoder.encode(np.concatenate(escaped) + np.int32(CODE_LIMIT + 1), raw)
             net.apply(codes, state)
         data: bytes = encoder.get_compressed().astype("<u4").tobytes()
@@ -200,16 +204,19 @@ class EntropyModel:
             escaped = []
             for block in order.blocks():
                 lie, place = order.place(block)
-                mixed = np.empty(len(lie), np.int32)
+                mixed = np.empty(len(lie), np.int16)
                 mixed[lie] = ordered[place]
                 symbols = mixed.reshape(-1, len(positions))
-                channel, position = np.nonzero(symbols > self._last[tables[block]])
-                escaped.append((channel + block.start, positions[position]))
+                half_width, last = self._limits(tables[block])
+                channel, position = np.divmod(np.flatnonzero(symbols > last), len(positions))
+                if len(channel):
+                    escaped.append((channel + block.start, positions[position]))
                 # `passes` reads `codes` again for the next pass.
-                flat[block, positions] = symbols - self._half_width[tables[block]] + whole[block]
+                symbols -= half_width
+                symbols += whole[block]
+                flat[block, positions] = symbols
             for channels, places in escaped:
-                if len(channels):
-                    flat[channels, places] = decoder.decode(raw, len(channels)) - np.int32(CODE_LIMIT + 1)
+                flat[channels, places] = decoder.decode(raw, len(channels)) - np.int32(CODE_LIMIT + 1)
             # A short file that claims a large picture must not keep us busy.
             if decoder.maybe_exhausted():
                 raise _too_short(t)
@@ -222,7 +229,7 @@ class EntropyModel:
     def rate_estimate(self, latents: Sequence[Ints | Floats]) -> RateEstimate:
         """Rate estimate with the entropy model's predictions held fixed at ``latents``, (C, H, W) each."""
         tables, side = [], 0.0
-        for codes, step in _walk(self.layout, self._nets, latents):
+        for codes, step in walk(self.layout, self._nets, latents):
             first, symbol, last = np.empty((3, *codes.shape), np.int32)
             passes = list(step.net.passes(codes, step.state, known=True))
             shifts = None
@@ -235,8 +242,16 @@ class EntropyModel:
                 first[:, *at] = self._first[chosen]
                 symbol[:, *at] = self._half_width[chosen] - whole
                 last[:, *at] = self._last[chosen]
-            tables.append(_Tables(self._bits, first, symbol, last))
+            tables.append(FixedTables(self._bits, first, symbol, last))
         return RateEstimate(self.layout, self._nets, tables, side)
+
+    def _limits(self, tables: Tables) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
+        """Half-widths of tables, any shape, and their last symbols that are no escapes."""
+        half_width = self._half_width[tables]
+        last = half_width.astype(np.uint16)
+        last *= 2
+        last += tables < (EVEN + 1) * SCALES * MEANS
+        return half_width, last
 
     def _may_shift(self, state: Ints) -> bool:
         return self._adapts and state[0].size >= LEAST_POSITIONS
@@ -269,97 +284,6 @@ class EntropyModel:
         if curves.min(1).sum() + 1 < 0:
             return shifts, float(1 + self._shift_bits[shifts].sum())
         return np.full(len(codes), NONE), 1.0
-
-
-class RateEstimate:
-    """Rate estimate with the entropy model's predictions held fixed at certain latents.
-
-    They hold nearly, and far longer than a code stays the same, while latent optimisation moves codes: looking a
-    gradient up takes a seventh of the time that the predictions take.
-    """
-
-    def __init__(self, layout: Layout, nets: Mapping[int, Network], tables: list[_Tables], side: float = 0.0) -> None:
-        self._layout, self._nets, self._tables, self._side = layout, nets, tables, side
-
-    def bits(self, latents: Sequence[Ints | Floats]) -> float:
-        """Bits of the latents (C, H, W) after each iteration, all together."""
-        steps = zip(_walk(self._layout, self._nets, latents), self._tables, strict=True)
-        return self._side + float(sum(tables.cost(codes).sum() for (codes, _), tables in steps))
-
-    def counts(self, latents: Sequence[Ints | Floats]) -> Ints:
-        """Number of times that the latents (C, H, W) use each entry of all tables, (entries,)."""
-        result = np.zeros(len(self._tables[0].bits), np.int64)
-        for (codes, _), tables in zip(_walk(self._layout, self._nets, latents), self._tables, strict=True):
-            entries = find_entries(codes + tables.symbol, tables.first, tables.last)
-            result += np.bincount(entries.ravel(), minlength=len(result))
-        return result
-
-    def rate_gradient(self, latents: Sequence[Ints | Floats], direction: Ints | Floats) -> list[Floats]:
-        """Finite differences of the bits by each code while all others stay.
-
-        Args:
-            latents: quantised latent after each iteration.
-            direction: 1 or -1, (latent, H, W): which way each would move.
-
-        Returns:
-            For each iteration (latent, H, W): bits for each unit of its codes, 0 where nothing is coded or the code
-            could not move.
-        """
-        result = [np.zeros(latent.shape, np.float32) for latent in latents]
-        for (codes, step), tables in zip(_walk(self._layout, self._nets, latents), self._tables, strict=True):
-            channels, factor = step.net.channels, step.net.factor
-            old = step.state[channels]
-            way = direction[channels].astype(np.int64) * np.where(old < 0, -1, 1)
-            moved = codes + way
-            # A refinement stays within the cell that it splits.
-            split = (moved >= 0) & (moved < factor)
-            free = np.where(old != 0, split, (factor == 1) | (np.abs(moved) < factor))
-            gradient = (tables.cost(moved) - tables.cost(codes)) * direction[channels]
-            result[step.iteration][channels] = np.where(free, gradient, 0)
-        return result
-
-
-@dataclass(frozen=True)
-class _Tables:
-    """The table that each code of a stage is coded with, (k, H, W) each.
-
-    Attributes:
-        bits: of all entries of all tables.
-        first: where the code's table begins there.
-        symbol: what makes a code the number of its entry.
-        last: the last entry that is no escape.
-    """
-
-    bits: Floats
-    first: NDArray[np.int32]
-    symbol: NDArray[np.int32]
-    last: NDArray[np.int32]
-
-    def cost(self, codes: Ints) -> Floats:
-        return count_bits(self.bits, codes + self.symbol, self.first, self.last)
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One stage of an iteration, and the latent as it is known before it."""
-
-    iteration: int
-    net: Network
-    state: Ints
-
-
-def _walk(
-    layout: Layout, nets: Mapping[int, Network], latents: Sequence[Ints | Floats]
-) -> Iterator[tuple[Ints, _Step]]:
-    """The codes of each stage of the first iterations, in coding order."""
-    state = np.zeros(latents[0].shape, np.int64)
-    for t, latent in enumerate(latents):
-        whole = latent.astype(np.int64)
-        for stage in layout.stages_of(t):
-            net = nets[stage]
-            codes = net.codes(whole[net.channels], state[net.channels])
-            yield codes, _Step(t, net, state)
-            net.apply(codes, state)
 
 
 def _codes(net: Network, latent: Ints, state: Ints, finer: Ints | None) -> NDArray[np.int16]:

@@ -25,10 +25,9 @@ class CodingOrder:
 
     def __init__(self, tables: NDArray[np.int16]) -> None:
         self._tables = tables
-        counts = np.zeros(4 * SCALES * MEANS, np.int64)
-        for block in self.blocks():
-            counts += np.bincount(tables[block].ravel(), minlength=len(counts))
-        self._counts, self._next = counts, np.cumsum(counts) - counts
+        self._by_block = [np.bincount(tables[block].ravel(), minlength=4 * SCALES * MEANS) for block in self.blocks()]
+        self._counts = sum(self._by_block, np.zeros(4 * SCALES * MEANS, np.int64))
+        self._next = np.cumsum(self._counts) - self._counts
 
     def runs(self) -> Iterator[tuple[int, int, int]]:
         """(table, start, end) of each table's codes, in coding order."""
@@ -41,15 +40,17 @@ class CodingOrder:
         step = max(1, BLOCK_CODES // max(self._tables.shape[1], 1))
         return (slice(i, i + step) for i in range(0, len(self._tables), step))
 
-    def place(self, block: slice) -> tuple[Ints, Ints]:
-        """Which of a block's codes come one after another, and the places of these in coding order, (codes,) each.
+    def place(self, block: slice) -> tuple[Ints, Ints | slice]:
+        """Which of a block's codes come one after another, (codes,), and the places of these in coding order.
 
         Args:
             block: channels; a call for each block, in the order of :meth:`blocks`.
         """
-        tables = self._tables[block].ravel()
-        lie = np.argsort(tables.astype(np.uint16), kind="stable")  # of 16-bit integers: a radix sort
-        counts = np.bincount(tables, minlength=len(self._next))
-        place = np.repeat(self._next - (np.cumsum(counts) - counts), counts) + np.arange(len(lie))
+        lie = np.argsort(self._tables[block].ravel().astype(np.uint16), kind="stable")  # 16 bits: a radix sort
+        counts = self._by_block.pop(0)
+        if len(lie) == self._tables.size:
+            return lie, slice(None)
+        place = np.repeat(self._next - (np.cumsum(counts) - counts), counts)
+        place += np.arange(len(lie))
         self._next += counts
         return lie, place

@@ -38,6 +38,19 @@ def log_table() -> NDArray[np.int64]:
     return np.round(ACTIVATION_SCALE * np.log2(1.0 + np.arange(INPUT_LIMIT + 1))).astype(np.int64)
 
 
+def compand(x: Whole) -> Whole:
+    """:func:`log_table` of the magnitudes of float32 whole numbers, any shape, from -511 to 511.
+
+    No logarithm there lies nearer than .0006 to what rounds the other way, so every processor finds the same, in a
+    third of the time that looking it up takes.
+    """
+    result: Whole = np.abs(x)
+    result += 1
+    np.log2(result, out=result)
+    result *= ACTIVATION_SCALE
+    return np.rint(result, out=result)
+
+
 def relu(x: Whole) -> Whole:
     """Activations, 0 to 255, of sums in units of 1/8192, any shape: rounded down to units of 1/32, in place."""
     x *= 1 / WEIGHT_SCALE  # dividing by a power of two is exact
@@ -47,7 +60,9 @@ def relu(x: Whole) -> Whole:
 
 def round_half_up(x: Ints, unit: int) -> Ints:
     """Nearest multiples of ``unit``, a power of two, divided by it; any shape, halves go up."""
-    return (x + unit // 2) // unit
+    result: Ints = x + unit // 2
+    result //= unit
+    return result
 
 
 def choose_table(kind: Ints, mean: Ints, scale: Ints, unit: int = UNIT) -> tuple[Ints, Ints]:
@@ -59,9 +74,19 @@ def choose_table(kind: Ints, mean: Ints, scale: Ints, unit: int = UNIT) -> tuple
         scale: (k, positions) the network's output in units of 1/8192, 0 for the middle of a family's scales.
         unit: a multiple of 16.
     """
-    even = np.clip(round_half_up(mean, unit // MEAN_SCALE), -MEAN_LIMIT * MEAN_SCALE, MEAN_LIMIT * MEAN_SCALE)
-    part = np.clip(round_half_up(mean, unit // DEAD_ZONE_MEAN_SCALE) + MEANS // 2, 0, MEANS - 1)
-    index = np.clip(scale // (UNIT // SCALE_STEPS) + SCALES // 2, 0, SCALES - 1)
+    part = round_half_up(mean, unit // DEAD_ZONE_MEAN_SCALE)
+    part += MEANS // 2
+    np.clip(part, 0, MEANS - 1, out=part)
+    index = scale // (UNIT // SCALE_STEPS)
+    index += SCALES // 2
+    np.clip(index, 0, SCALES - 1, out=index)
+    whole = np.zeros_like(part)
     is_even = kind == EVEN
-    part = np.where(is_even, even % MEAN_SCALE, part)
-    return (kind * SCALES + index) * MEANS + part, np.where(is_even, even // MEAN_SCALE, 0)
+    if is_even.any():
+        even = np.clip(round_half_up(mean, unit // MEAN_SCALE), -MEAN_LIMIT * MEAN_SCALE, MEAN_LIMIT * MEAN_SCALE)
+        part = np.where(is_even, even % MEAN_SCALE, part)
+        whole = np.where(is_even, even // MEAN_SCALE, 0)
+    index += kind * SCALES
+    index *= MEANS
+    index += part
+    return index, whole

@@ -26,6 +26,7 @@ from beholder.codecs.rnn.entropy.rounding import (
     Ints,
     Whole,
     choose_table,
+    compand,
     log_table,
     relu,
 )
@@ -45,6 +46,7 @@ CLASSES = 4
 EXACT = 1 << 24
 OFFSETS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
 """The positions that a 3x3 kernel reads, in the order of its weights."""
+EVERY = list(range(len(OFFSETS)))
 
 
 class StageNetwork:
@@ -95,9 +97,13 @@ class StageNetwork:
         largest = int(log_table()[-1])
         self.neighbours = _depthwise(get("neighbours.weight"), INPUT_LIMIT)
         self.activity = _depthwise(get("activity.weight"), largest)
+        self.constant = self.out.bias.astype(np.int32)[:, None]
         if self.refines:
             self.own = _depthwise(get("own.weight"), largest)
-            self.state_mean, self.state_scale = (_small(get(name)) for name in ("state_mean", "state_scale"))
+            by_class = mean, scale = tuple(_small(get(name)) for name in ("state_mean", "state_scale"))
+            self.constant = self.constant + np.concatenate(by_class)[:, :1]
+            # Where a value is not 0, its class alone decides.
+            self.table_of_class, self.whole_of_class = choose_table(np.array([EVEN]), mean.ravel(), scale.ravel())
 
     def codes(self, latent: Ints, state: Ints, number: int | slice = slice(None)) -> Ints:
         """Codes that take the stage's channels from ``state`` to ``latent``.
@@ -190,11 +196,14 @@ class StageNetwork:
         self, before: Activations | None, current: Activations | None, at: Positions, width: int, p: int
     ) -> Whole:
         """Features of which the last layers make means and scales, (positions, channels)."""
-        hidden: Whole = np.repeat(self.by_pass[p][None], len(at), 0)
+        sums = []
         if before is not None and self.spread_before is not None:
-            hidden += self.spread_before(before, at, width)
+            sums.append(self.spread_before(before, at, width))
         if current is not None and self.taps[p]:
-            hidden += self.spread_current[p](current, at, width)
+            sums.append(self.spread_current[p](current, at, width))
+        hidden: Whole = sums.pop() if sums else np.zeros((len(at), self.by_pass.shape[1]), np.float32)
+        for more in (*sums, self.by_pass[p]):
+            hidden += more
         return relu(self.mix(relu(hidden)))
 
     def _predict(
@@ -202,24 +211,24 @@ class StageNetwork:
     ) -> tuple[Ints, Ints]:
         """Tables and the means' integer parts, (k, positions) each, at some positions of a window."""
         # Not float32 from here on: these sums may pass 2^24, but 32 bits hold them.
-        out = (self.out.transposed @ hidden.T + self.out.bias[:, None]).astype(np.int32)
+        out = (self.out.transposed @ hidden.T).astype(np.int32)
+        out += self.constant
         mean, scale = out[: len(codes)], out[len(codes) :]
         if self.taps[p]:
-            near = np.clip(area.cut(codes), -INPUT_LIMIT, INPUT_LIMIT)
-            mean += ACTIVATION_SCALE * _weigh(near, self.neighbours, at, area, self.taps[p])
-            scale += _weigh(_log(np.abs(near)), self.activity, at, area, self.taps[p])
-        if self.refines:
-            old = np.abs(area.cut(state, self.channels))
-            member = np.minimum(np.take(old.reshape(len(old), -1), at, 1), CLASSES - 1)
-            fresh = member == 0
-            scale += _weigh(_log(np.minimum(old, INPUT_LIMIT)), self.own, at, area, range(len(OFFSETS)))
-            rows = np.arange(len(member))[:, None]
-            mean *= fresh
-            mean += self.state_mean[rows, member]
-            scale *= fresh
-            scale += self.state_scale[rows, member]
-        kind = np.where(fresh, self.family, EVEN) if self.refines else self.family
-        return choose_table(kind, mean, scale)
+            near = _clip(area.cut(codes))
+            mean += ACTIVATION_SCALE * _weigh(near, self.neighbours, at, self.taps[p])
+            scale += _weigh(compand(near), self.activity, at, self.taps[p])
+        if not self.refines:
+            return choose_table(self.family, mean, scale)
+        old = area.cut(state, self.channels)
+        scale += _weigh(compand(_clip(old)), self.own, at, EVERY)
+        tables, whole = choose_table(self.family, mean, scale)
+        member = np.minimum(np.abs(np.take(old.reshape(len(old), -1), at, 1)), CLASSES - 1).ravel()
+        split = np.flatnonzero(member)
+        number = split // len(at) * CLASSES + member[split]
+        tables.ravel()[split] = self.table_of_class[number]
+        whole.ravel()[split] = self.whole_of_class[number]
+        return tables, whole
 
 
 class _Dense:
@@ -241,8 +250,8 @@ class _Convolution3x3:
     """3x3 convolution of a padded (h + 2, w + 2, inputs) map, evaluated at chosen positions only."""
 
     def __init__(self, weight: NDArray[np.int64], bias: NDArray[np.int64] | None = None) -> None:
-        self.bias = np.zeros(len(weight), np.float32) if bias is None else bias.astype(np.float32)
-        self.bound = np.abs(weight).sum((1, 2, 3)) * ACTIVATION_MAX + np.abs(self.bias).astype(np.int64)
+        self.bias = None if bias is None else bias.astype(np.float32)
+        self.bound = np.abs(weight).sum((1, 2, 3)) * ACTIVATION_MAX + (0 if bias is None else np.abs(bias))
         _check(self.bound)
         self.inputs = weight.shape[1]
         self.offsets = OFFSETS
@@ -263,7 +272,8 @@ class _Convolution3x3:
         around = np.array([dy * (width + 2) + dx for dy, dx in self.offsets])
         near = np.take(padded.reshape(-1, self.inputs), at[:, None] + around, 0)
         product: Whole = near.reshape(len(at), -1).astype(np.float32) @ self.weight
-        product += self.bias
+        if self.bias is not None:
+            product += self.bias
         return product
 
 
@@ -274,34 +284,30 @@ def _known(count: int, p: int) -> list[int]:
     return [tap for tap, (dy, dx) in enumerate(OFFSETS) if which[row + dy, column + dx] < p]
 
 
-def _depthwise(weight: NDArray[np.int64], largest: int) -> NDArray[np.int32]:
-    """(k, 3, 3) -> (9, k, 1)."""
+def _depthwise(weight: NDArray[np.int64], largest: int) -> Whole:
+    """(k, 3, 3) -> (k, 1, 9)."""
     _check(np.abs(weight).sum((1, 2)) * largest)
-    return np.ascontiguousarray(weight.reshape(len(weight), -1).T[:, :, None], np.int32)
+    return weight.reshape(len(weight), 1, -1).astype(np.float32)
 
 
-def _weigh(cut: Ints, weight: NDArray[np.int32], at: Positions, area: Window, taps: Any) -> NDArray[np.int32]:
+def _weigh(cut: Whole, weight: Whole, at: Positions, taps: list[int]) -> NDArray[np.int32]:
     """3x3 depthwise convolution of a window with its border (k, rows + 2, columns + 2), at some of its positions."""
-    flat = cut.reshape(len(cut), -1)
-    total = np.zeros((len(cut), len(at)), np.int32)
-    for tap in taps:
-        dy, dx = OFFSETS[tap]
-        total += np.take(flat, at + (dy * cut.shape[2] + dx), 1) * weight[tap]
-    return total
+    around = np.array([OFFSETS[tap][0] * cut.shape[2] + OFFSETS[tap][1] for tap in taps])
+    near = np.take(cut.reshape(len(cut), -1), around[:, None] + at, 1)
+    return np.matmul(weight[..., taps], near)[:, 0].astype(np.int32)
 
 
 def _features(codes: Ints) -> Whole:
     """(c, positions) codes -> (positions, 2c): clipped values, companded magnitudes."""
-    clipped = np.clip(codes, -INPUT_LIMIT, INPUT_LIMIT)
     both = np.empty((2 * len(codes), codes.shape[1]), np.float32)
-    both[: len(codes)] = clipped
-    both[len(codes) :] = _log(np.abs(clipped))
+    both[: len(codes)] = clipped = _clip(codes)
+    both[len(codes) :] = compand(clipped)
     return both.T
 
 
-def _log(magnitudes: Ints) -> NDArray[np.int32]:
-    """Companded magnitudes, at most ``INPUT_LIMIT``."""
-    return np.take(log_table().astype(np.int32), magnitudes)
+def _clip(codes: Ints) -> Whole:
+    """Codes as the network reads them, clipped to ``INPUT_LIMIT``."""
+    return np.clip(codes, -INPUT_LIMIT, INPUT_LIMIT).astype(np.float32)
 
 
 def _blank(height: int, width: int, count: int) -> Activations:
