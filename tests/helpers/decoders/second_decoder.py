@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Place = tuple[int, int]
-HASHED = ("analysis.onnx", "recurrence.onnx", "synthesis.onnx", "entropy.npz", "eye.onnx", "eye.weights")
+HASHED = ("recurrence.onnx", "synthesis.onnx", "entropy.npz", "eye.onnx", "eye.weights")
 MEAN_COLOURS = (0, 1, 7, 8)
 EVEN, DEAD_ZONE = 0, 1
 WRAP = (1 << 64) - 1

@@ -50,11 +50,11 @@ from beholder.codecs.rnn.tiles import Area, Pixels, Tile, tiles
 from beholder.errors import BadFileError, BadOptionError
 
 HUMAN_WEIGHTS = "eye.weights"
-DECODING = ("analysis.onnx", "recurrence.onnx", "synthesis.onnx", "entropy.npz", "eye.onnx", HUMAN_WEIGHTS)
+DECODING = ("recurrence.onnx", "synthesis.onnx", "entropy.npz", "eye.onnx", HUMAN_WEIGHTS)
 """Files that the identity covers, in the order of its hash."""
 GRADIENTS = ("eye_slopes.onnx", "eye_adjoint.onnx", "synthesis_slopes.onnx", "synthesis_adjoint.onnx")
 """Gradients for latent optimisation."""
-FILES = (*DECODING, *GRADIENTS, "model.json")
+FILES = ("analysis.onnx", *DECODING, *GRADIENTS, "model.json")
 INPUTS = {"y_hat": "belief", "hidden": "memory", "film_index": "row"}
 """Our word -> the graphs' name of an input; other inputs have the same name in both."""
 STEP = (LINEAR, "step.onnx")

@@ -22,22 +22,11 @@ from beholder.codecs.rnn.linear import FILE as LINEAR
 from beholder.codecs.rnn.torch.model import LappedTransformCodec
 from beholder.codecs.rnn.torch.transform import YCC_TO_RGB
 from beholder.observers.gradient.sharing import share
+from beholder.training.codec.analysis_graph import AnalysisGraph
 
 HALF_FROM = 64
 """Tensors with at least this many values are stored as 16-bit floats."""
 OPSET = 18
-
-
-class _Analysis(nn.Module):
-    """Analysis does not depend on alpha, which the format gives its graph as an input."""
-
-    def __init__(self, codec: LappedTransformCodec) -> None:
-        super().__init__()
-        self.codec = codec
-
-    def forward(self, image: Tensor, alpha: Tensor) -> Tensor:
-        latent: Tensor = self.codec.analysis(image.float() / 255)
-        return latent
 
 
 class _Recurrence(nn.Module):
@@ -101,60 +90,70 @@ class _Step(nn.Module):
         return result
 
 
+ALONE = ("analysis", "recurrence", "step")
+"""Graphs that share no weights with others, so each can be drawn alone."""
+
+
 def write_networks(codec: LappedTransformCodec, folder: Path) -> None:
     """The graphs of :mod:`beholder.codecs.rnn.onnx_model`, with free height and width."""
-    latent, channels = codec.layout.latent, codec.config.hidden
+    for name in ALONE:
+        if name != "step" or codec.step is not None:
+            (folder / f"{name}.onnx").write_bytes(draw(codec, name))
+    offsets = _write_human(codec, folder)
+    if codec.step is not None:
+        _write_linear(codec, folder, offsets)
+    _write_machine(codec, folder)
+
+
+def draw(codec: LappedTransformCodec, name: str) -> bytes:
+    """The content of ``name.onnx``, one of :data:`ALONE`; only a codec that has the step draws that."""
     alpha, t = torch.zeros(1), torch.zeros(1, dtype=torch.long)
-    y_hat, hidden = torch.zeros(1, latent, 6, 8), torch.zeros(1, channels, 6, 8)
+    y_hat, hidden = (torch.zeros(1, channels, 6, 8) for channels in (codec.layout.latent, codec.config.hidden))
     image = torch.zeros(1, 3, 96, 128, dtype=torch.uint8)
     free = {2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
+    blocks = {axis: BLOCK * torch.export.Dim(f"blocks_{axis}") for axis in (2, 3)}
+    jobs: dict[str, tuple[type[nn.Module], dict[str, Any], dict[str, Any], str]] = {
+        "analysis": (AnalysisGraph, {"image": image, "alpha": alpha}, {"image": blocks}, "latent"),
+        "recurrence": (
+            _Recurrence,
+            {"belief": y_hat, "memory": hidden, "alpha": alpha, "t": t},
+            {"belief": free, "memory": free},
+            "memory_out",
+        ),
+        "step": (
+            _Step,
+            {"begun": y_hat, "place": y_hat.clone(), "gradient": y_hat.clone(), "t": t},
+            {"begun": free, "place": free, "gradient": free},
+            "codes",
+        ),
+    }
+    kind, inputs, dynamic, output = jobs[name]
+    content: bytes = _exported(kind(codec), inputs, dynamic, [output]).SerializeToString(deterministic=True)
+    return content
+
+
+def _write_human(codec: LappedTransformCodec, folder: Path) -> dict[bytes, int]:
+    """The graphs of the human's picture and of its gradient; where in ``HUMAN_WEIGHTS`` each of their weights lies."""
+    y_hat, t = torch.zeros(1, codec.layout.latent, 6, 8), torch.zeros(1, dtype=torch.long)
     positions = {axis: torch.export.Dim(f"blocks_{axis}") for axis in (2, 3)}
     blocks = {axis: BLOCK * count for axis, count in positions.items()}
     with torch.no_grad():
         _, slopes = codec.synthesis.for_human_with_slopes(y_hat, t)
     sizes, names = _sizes(slopes, y_hat, positions), _slope_names(slopes)
-    jobs: list[tuple[str, nn.Module, dict[str, Any], dict[str, Any], list[str]]] = [
-        ("analysis", _Analysis(codec), {"image": image, "alpha": alpha}, {"image": blocks}, ["latent"]),
-        (
-            "recurrence",
-            _Recurrence(codec),
-            {"belief": y_hat, "memory": hidden, "alpha": alpha, "t": t},
-            {"belief": free, "memory": free},
-            ["memory_out"],
-        ),
-        ("eye_slopes", _HumanWithSlopes(codec), {"belief": y_hat, "row": t}, {"belief": free}, ["image", *names]),
-        (
-            "eye_adjoint",
-            _HumanVjp(codec),
-            {"gradient": torch.zeros(1, 3, 96, 128), "belief": y_hat, "row": t, "slopes": slopes},
-            {"gradient": blocks, "belief": positions, "slopes": sizes},
-            ["by_belief"],
-        ),
-    ]
-    if codec.step is not None:
-        jobs += [
-            (
-                "step",
-                _Step(codec),
-                {"begun": y_hat, "place": y_hat.clone(), "gradient": y_hat.clone(), "t": t},
-                {"begun": free, "place": free, "gradient": free},
-                ["codes"],
-            ),
-        ]
+    free = {2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
+    forward = _exported(_HumanWithSlopes(codec), {"belief": y_hat, "row": t}, {"belief": free}, ["image", *names])
+    back = _exported(
+        _HumanVjp(codec),
+        {"gradient": torch.zeros(1, 3, 96, 128), "belief": y_hat, "row": t, "slopes": slopes},
+        {"gradient": blocks, "belief": positions, "slopes": sizes},
+        ["by_belief"],
+    )
     offsets: dict[bytes, int] = {}
-    for name, module, inputs, dynamic, outputs in jobs:
-        model = _exported(module, inputs, dynamic, outputs)
-        models = {name: model}
-        if name == "eye_slopes":
-            models = {"eye": _picture_alone(model)} | models
-        for each, graph in models.items():
-            if each in ("eye", "eye_slopes", "eye_adjoint"):
-                _move_out(graph, offsets)
-            (folder / f"{each}.onnx").write_bytes(graph.SerializeToString(deterministic=True))
+    for name, graph in {"eye": _picture_alone(forward), "eye_slopes": forward, "eye_adjoint": back}.items():
+        _move_out(graph, offsets)
+        (folder / f"{name}.onnx").write_bytes(graph.SerializeToString(deterministic=True))
     (folder / onnx_model.HUMAN_WEIGHTS).write_bytes(b"".join(offsets))
-    if codec.step is not None:
-        _write_linear(codec, folder, offsets)
-    _write_machine(codec, folder)
+    return offsets
 
 
 def _write_linear(codec: LappedTransformCodec, folder: Path, offsets: dict[bytes, int]) -> None:

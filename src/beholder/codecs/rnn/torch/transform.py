@@ -124,7 +124,11 @@ def block_activity(coefficients: Tensor, luma: Tensor) -> Tensor:
         coefficients: (N, n, H, W) of the lapped DCT.
         luma: (N, 1, 1), 1 for luma's alternating functions, else 0.
     """
-    variance = (coefficients.square() * luma).sum(1, keepdim=True) / BLOCK**2
+    return activity_of((coefficients.square() * luma).sum(1, keepdim=True) / BLOCK**2)
+
+
+def activity_of(variance: Tensor) -> Tensor:
+    """Integer activity (N, 1, H, W) of blocks whose luma has this variance, (N, 1, H, W), for pixels in [0, 1]."""
     own = ACTIVITY_RATE * torch.log2(1 + variance / ACTIVITY_FLOOR)
     wide = F.pad(own, (1, 1, 1, 1), "replicate")
     across, down = wide[:, :, 1:-1], wide[..., 1:-1]
