@@ -105,7 +105,7 @@ def _finest(
         for tile in tiles(height, width, 0):
             finest[:, *tile.inner] = steps.quantise(latent[:, *tile.inner], alpha, last, iterations)
     else:
-        done, step = 0, HUMAN_DISTANCES[human].step
+        done, step = 0, HUMAN_DISTANCES[human].step_for(height * width)
         for tile, part in _begin(model, pixels, alpha, gains, served, step=step):
             finest[:, *tile.inner] = steps.quantise(part, alpha, last, served)
             done += part[0].size

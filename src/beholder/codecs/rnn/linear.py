@@ -57,6 +57,7 @@ class LinearReconstruction:
         self._from_codes = np.ascontiguousarray(rgb.reshape(PIXELS, latent - 1).T)
         self._step = step.astype(np.float32).reshape(latent - 1, 1, 1)
         self._borders = borders.astype(np.float32).reshape(BLOCK, BLOCK)
+        self._energy = np.square(self._from_codes).sum(1) * np.square(self._step[:, 0, 0]) / PIXELS
 
     def picture(self, y_hat: Floats) -> NDArray[np.uint8]:
         """(C, H, W) -> (3, 16H, 16W)."""
@@ -107,6 +108,19 @@ class LinearReconstruction:
 
         for_each(strip, _strips(height, width))
         return result
+
+    def error(self, y_hat: Floats, latent: Floats) -> float:
+        """Mean squared error of pixels, whose range is 0 to 255, that ``y_hat`` causes in place of ``latent``.
+
+        An estimate in a tenth of the time that :meth:`picture` takes, as if the transform were orthogonal.
+
+        Args:
+            y_hat, latent: (C, H, W), with the same activity.
+        """
+        squares = y_hat[1:] - latent[1:]
+        squares *= squares
+        by_block = np.tensordot(self._energy, squares, 1) * np.square(_masking(y_hat[0]))
+        return float(by_block.mean(dtype=np.float64))
 
     def _coefficients(self, y_hat: Floats) -> Floats:
         coefficients: Floats = y_hat[1:] * self._step

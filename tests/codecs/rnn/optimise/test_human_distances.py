@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from io import BytesIO
@@ -17,6 +18,7 @@ from beholder.codecs.rnn.layout import ITERATIONS
 from beholder.codecs.rnn.optimise import adjust
 from beholder.codecs.rnn.optimise.distortions import (
     HUMAN_DISTANCES,
+    LARGE,
     BlendDistortion,
     Distortion,
     MseDistortion,
@@ -47,7 +49,10 @@ def pair(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     return tuple(np.clip(x, 1, 254).astype(np.uint8) for x in (walk, noisy))  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("make", [MseDistortion, Ssimulacra2Distortion, BlendDistortion])
+COARSER = functools.partial(Ssimulacra2Distortion, finest=False)
+
+
+@pytest.mark.parametrize("make", [MseDistortion, Ssimulacra2Distortion, COARSER, BlendDistortion])
 @pytest.mark.parametrize("size", [(11, 12), (65, 80), (243, 171)])
 def test_gradients_are_finite_differences(make: Callable[[np.ndarray], Distortion], size: tuple[int, int]) -> None:
     """Along random steps of a grey level, and along the gradient; the mean of both ways, so that curvature cancels."""
@@ -72,6 +77,19 @@ def test_ssimulacra2_is_that_of_the_package(cat: Image.Image, quality: int, side
     decoded = Image.open(file)
     expected = ssimulacra2(original, decoded)
     assert Ssimulacra2Distortion(planes(original)).score(planes(decoded)) == pytest.approx(expected, abs=0.02)
+
+
+def test_large_pictures_have_a_gradient_of_fewer_comparisons(cat: Image.Image) -> None:
+    """It points where that of all comparisons points, and small pictures do without."""
+    blend = HUMAN_DISTANCES["blend"]
+    small, large = blend.step_for(LARGE - 1), blend.step_for(LARGE)
+    assert small is blend.step
+    assert HUMAN_DISTANCES["psnr"].step_for(LARGE) is HUMAN_DISTANCES["psnr"].step
+    original = planes(cat.crop(SQUARE))
+    decoded = (original // 24 * 24 + 12).astype(np.uint8)
+    whole, fewer = (step.scale * step.make(original).gradient(decoded).ravel() for step in (small, large))
+    assert whole @ fewer > 0.9 * np.linalg.norm(whole) * np.linalg.norm(fewer)
+    assert np.linalg.norm(fewer) == pytest.approx(np.linalg.norm(whole), rel=0.15)
 
 
 def test_equal_pictures_have_finite_distortions(cat: Image.Image) -> None:

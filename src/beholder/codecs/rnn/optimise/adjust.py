@@ -19,9 +19,9 @@ Floats = NDArray[np.float32]
 
 TILE = 64
 """Side, in blocks, of the tiles that are adjusted one by one: gradients take more memory than an analysis."""
-MARGIN = 2
-"""Blocks around a tile that are adjusted with it.  The network sees six, which take 18 % more time at 12 megapixels for
-codes that are no better (docs/log/2026-11-28-margins.md)."""
+MARGIN = 1
+"""Blocks around a tile that are adjusted with it.  The network sees more, but with them codes are no better
+(docs/log/2026-11-28-large-gradient.md)."""
 WORST = (1.5, 0.01)
 """The step is refused where the linear reconstruction's mean squared error exceeds this factor times the one before,
 plus this constant: photographs, text and noise stay below 1.15 times, flat pictures can exceed 100 times."""
@@ -41,10 +41,10 @@ def adjust(
     Where the step would spoil the picture, the latent stays as it is.  Args: as for :func:`propose`.
     """
     coded, t = gains[-1] > 0, len(gains) - 1
-    moved, decoded = _propose(model, pixels, latent, gains, step)
+    moved, y_hat, before = _propose(model, pixels, latent, gains, step)
     codes = np.round(moved)
-    before = _error(decoded, pixels)
-    after = _error(model.reconstruction.picture(model.steps.dequantise(codes * coded, 0.0, t, t + 1)), pixels)
+    after = before - model.reconstruction.error(y_hat, latent)
+    after += model.reconstruction.error(model.steps.dequantise(codes * coded, 0.0, t, t + 1), latent)
     if after > WORST[0] * before + WORST[1]:  # flat pictures are unlike all that the network has seen
         return latent
     result = latent.copy()
@@ -113,8 +113,8 @@ def propose(
 
 def _propose(
     model: Model, pixels: NDArray[np.uint8], latent: Floats, gains: Sequence[Floats], step: StepDistortion
-) -> tuple[Floats, NDArray[np.uint8]]:
-    """As :func:`propose`, and the linear reconstruction before the step."""
+) -> tuple[Floats, Floats, float]:
+    """As :func:`propose`, y_hat before the step, and the mean squared error of its linear reconstruction."""
     t = len(gains) - 1
     scaled = latent * gains[-1]
     begun: Floats = np.trunc(scaled)
@@ -126,4 +126,4 @@ def _propose(
     by_pixel = step.make(pixels).gradient(decoded)
     gradient = model.reconstruction.vjp(by_pixel, y_hat)
     gradient *= model.steps.dequantise_gradient(begun, 0.0, t, t + 1) * np.float32(step.scale)
-    return model.step_codes(begun, place, gradient, t), decoded
+    return model.step_codes(begun, place, gradient, t), y_hat, _error(decoded, pixels)

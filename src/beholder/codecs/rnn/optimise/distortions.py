@@ -70,12 +70,13 @@ class BlendDistortion:
         weight: of SSIMULACRA2, 0 to 1.
         keep: keep the original's statistics, some 100 bytes a pixel: for a picture that is compared many times.  For
             one comparison MS-SSIM is that of sparse windows.
+        finest: compare SSIMULACRA2's finest scale too.
     """
 
-    def __init__(self, original: Pixels, weight: float = BLEND_WEIGHT, keep: bool = True) -> None:
+    def __init__(self, original: Pixels, weight: float = BLEND_WEIGHT, keep: bool = True, finest: bool = True) -> None:
         self._makers: list[tuple[float, Callable[[], Distortion]]] = [
             (1 - weight, functools.partial(MsSsimDistortion, original, keep, sparse=not keep)),
-            (weight, functools.partial(Ssimulacra2Distortion, original)),
+            (weight, functools.partial(Ssimulacra2Distortion, original, finest)),
         ]
         self._kept = [(fraction, make()) for fraction, make in self._makers] if keep else None
 
@@ -120,7 +121,11 @@ class StepDistortion:
 
 
 MS_SSIM_STEP = StepDistortion(functools.partial(MsSsimDistortion, keep=False, sparse=True))
+LARGE = 1 << 14
+"""Blocks of a picture, 4 megapixels, from which the learned step sees a gradient that takes less time."""
 BLEND_STEP = StepDistortion(functools.partial(BlendDistortion, weight=BLEND_STEP_WEIGHT, keep=False), 1.2)
+LARGE_BLEND_STEP = StepDistortion(functools.partial(BlendDistortion, weight=0.25, keep=False, finest=False), 1.1)
+"""One that costs .3 % of rate and saves an eighth of the time (docs/log/2026-11-28-large-gradient.md)."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,7 @@ class HumanDistance:
         make: the distortion of a picture (3, H, W) uint8.
         lambdas: Lagrange multiplier times the picture's bits per pixel, for each number of iterations.
         step: what the learned step serves at effort 0; with more effort it serves MS-SSIM.
+        large_step: the same for pictures of ``LARGE`` blocks and more; None for ``step``.
         learned_step: whether the optimised codes begin where the learned step, which serves MS-SSIM, leaves them.
         activity: factor on the differences of the blocks' activity from their mean.  Quantiser steps grow with the
             activity, which serves metrics that compare contrasts; 1 keeps it.
@@ -141,6 +147,11 @@ class HumanDistance:
     step: StepDistortion
     learned_step: bool = True
     activity: float = 1.0
+    large_step: StepDistortion | None = None
+
+    def step_for(self, blocks: int) -> StepDistortion:
+        """The distortion that the learned step serves in a picture of so many blocks, at effort 0."""
+        return self.large_step if self.large_step is not None and blocks >= LARGE else self.step
 
 
 DEFAULT = "blend"
@@ -156,6 +167,8 @@ HUMAN_DISTANCES = {
     "psnr": HumanDistance(
         MseDistortion, (0.6, 0.8, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0), BLEND_STEP, learned_step=False, activity=0.5
     ),
-    "blend": HumanDistance(BlendDistortion, (0.9, 0.85, 0.96, 0.97, 1.15, 0.87, 0.78, 0.72), BLEND_STEP),
+    "blend": HumanDistance(
+        BlendDistortion, (0.9, 0.85, 0.96, 0.97, 1.15, 0.87, 0.78, 0.72), BLEND_STEP, large_step=LARGE_BLEND_STEP
+    ),
 }
 """By the name that ``--human`` takes."""

@@ -41,11 +41,14 @@ class Scale:
     """A picture at one scale.
 
     Attributes:
+        size: height and width.
         planes: by channel, (H + 10, W + 10): as in the package, there is 0 beyond the left and right edge, and the
             picture mirrored beyond the others.
-        roots: cube roots of the cone responses that the planes come from, (k, H, W); None where they are not kept.
+        roots: cube roots of the cone responses that the planes come from, (k, H, W); None where they are not kept,
+            or no plane is wanted.
     """
 
+    size: tuple[int, int]
     planes: dict[int, Floats]
     roots: Floats | None
 
@@ -62,7 +65,7 @@ def scales_of(picture: NDArray[np.uint8], compared: Channels, keep_roots: bool) 
         coarser = np.empty((3, -(-height // 2), -(-width // 2)), np.float32)
         to_cones, to_channels = _matrices(channels)
         planes = {channel: np.zeros((height + 2 * HALF, width + 2 * HALF), np.float32) for channel in channels}
-        roots = np.empty((len(to_cones), height, width), np.float32) if keep_roots else None
+        roots = np.empty((len(to_cones), height, width), np.float32) if keep_roots and channels else None
 
         def strip(
             rows: slice,
@@ -75,6 +78,8 @@ def scales_of(picture: NDArray[np.uint8], compared: Channels, keep_roots: bool) 
         ) -> None:
             here = np.take(linear_values(np.float32), picture[:, rows]) if linear is None else linear[:, rows]
             coarser[:, rows.start // 2 : -(-rows.stop // 2)] = halve(here)
+            if not planes:
+                return
             cones = mix(to_cones, here)
             cones += np.float32(BIAS)
             np.cbrt(cones, out=cones)
@@ -88,37 +93,39 @@ def scales_of(picture: NDArray[np.uint8], compared: Channels, keep_roots: bool) 
         for plane in planes.values():
             plane[:HALF] = plane[2 * HALF - 1 : HALF - 1 : -1]
             plane[-HALF:] = plane[-HALF - 1 : -2 * HALF - 1 : -1]
-        result.append(Scale(planes, roots))
+        result.append(Scale((height, width), planes, roots))
         linear, (height, width) = coarser, coarser.shape[1:]
     return result
 
 
 def by_values(
-    roots: Floats, by_planes: dict[int, Floats], coarser: Floats | None, picture: NDArray[np.uint8] | None
+    scale: Scale, by_planes: dict[int, Floats], coarser: Floats | None, picture: NDArray[np.uint8] | None
 ) -> Floats:
     """Gradient by the values of one scale, (3, H, W): linear RGB, or those of ``picture``.
 
     Args:
-        roots: as :class:`Scale` has them.
+        scale: with its roots.
         by_planes: gradient by each channel, (H, W).
         coarser: gradient by the linear RGB of the next scale.
         picture: (3, H, W) uint8, at the first scale.
     """
     to_cones, to_channels = _matrices(tuple(by_planes))
-    result = np.empty((3, *roots.shape[1:]), np.float32)
+    result = np.empty((3, *scale.size), np.float32)
 
     def strip(rows: slice) -> None:
-        here = roots[:, rows]
-        by_roots = mix(to_channels.T, np.stack([plane[rows] for plane in by_planes.values()]))
-        by_roots /= 3 * here * here
-        here = mix(to_cones.T, by_roots)
+        here = np.zeros((3, rows.stop - rows.start, scale.size[1]), np.float32)
+        if scale.roots is not None:
+            roots = scale.roots[:, rows]
+            by_roots = mix(to_channels.T, np.stack([plane[rows] for plane in by_planes.values()]))
+            by_roots /= 3 * roots * roots
+            here = mix(to_cones.T, by_roots)
         if coarser is not None:
             here += _halve_adjoint(coarser[:, rows.start // 2 : -(-rows.stop // 2)], here.shape[1:])
         if picture is not None:
             here *= np.take(_slope(), picture[:, rows])
         result[:, rows] = here
 
-    for_each(strip, strips(*roots.shape[1:]))
+    for_each(strip, strips(*scale.size))
     return result
 
 
