@@ -51,7 +51,7 @@ class AnalysisGraph(nn.Module):
         return (colours @ by_pixel).reshape(-1, 3, BLOCK, BLOCK)
 
     def _without_borders(self, image: Tensor) -> Tensor:
-        """Pixels less ``GREY``, filtered as :class:`BorderFilter` does, (1, 3, 16H, 16W)."""
+        """Pixels less ``GREY``, filtered across block borders, (1, 3, 16H, 16W)."""
         edges = self._down(torch.cat([image[..., :HALF], image[..., -HALF:]], 3))
         inner = self._down(image[..., HALF:-HALF])
         batch, colours, height, width = inner.shape
