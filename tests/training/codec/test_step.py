@@ -90,6 +90,44 @@ def test_the_estimated_rate_is_near_the_entropy_models(image: torch.Tensor) -> N
         torch.testing.assert_close(codec.step.lagrange[t] / multiplier, bpp, rtol=0.1, atol=0)
 
 
+@pytest.mark.parametrize("t", [0, 3, 7])
+def test_the_step_is_its_formula(t: int) -> None:
+    """As NumPy computes it, where codes are 0, of either sign, or stay."""
+    codec, _ = make()
+    step = codec.step
+    assert step is not None
+    generator = torch.Generator().manual_seed(t)
+    with torch.no_grad():
+        for weight in (step.film, step.table, step.leave.weight, step.leave.bias, step.rate):
+            weight.add_(0.2 * torch.rand(weight.shape, generator=generator))
+        chance = np.random.default_rng(t)
+        begun = np.rint(chance.laplace(0, 1.5, (2, codec.layout.latent, 5, 3)))
+        place = begun + chance.uniform(0, 0.49, begun.shape) * np.where(
+            begun, np.sign(chance.normal(size=begun.shape)), 1
+        )
+        place *= chance.random(begun.shape) > 0.1 * (begun == 0)
+        gradient = 1e-2 * chance.standard_cauchy(begun.shape) * (chance.random(begun.shape) > 0.1)
+        given = [torch.from_numpy(x) for x in (begun, place, gradient)]
+        found = step.double()(*given, torch.tensor([t])).numpy()
+
+        rate, lagrange = step.rate[t].numpy(), float(step.lagrange[t])
+        codes = np.abs(begun[:, 1:])
+        bits = rate[0] + rate[1] * (codes > 0).sum(1) + rate[2] * np.log2(1 + codes).sum(1)
+        bpp = np.maximum(bits.mean((1, 2)) / 256, 0.02)
+        in_bits = gradient * step.coded[t].numpy()[:, None, None] * (bpp * 5 * 3 * 256 / lagrange)[:, None, None, None]
+        sign, size = np.where(place < 0, -1, 1), np.log2(1 + np.abs(begun))
+        distance, g = np.abs(place) - np.abs(begun), np.arcsinh(in_bits * sign)
+        features = torch.from_numpy(np.concatenate([2 * distance, size - 0.3 * (size > 0), 0.5 * g], 1))
+        scale, shift = step.film[t].reshape(2, -1, 1, 1)
+        silu = torch.nn.functional.silu
+        left = step.leave(silu(step.body(silu(step.enter(features) * (1 + scale) + shift)))).numpy()
+        a, b, c = np.split(left + step.table[t].numpy()[:, None, None], 3, 1)
+    moved = place + sign * 1.5 * np.tanh((a + b * distance + c * g) / 1.5)
+    free = step.free[t].numpy()[:, None, None] > 0
+    assert np.abs(moved - begun)[:, free[:, 0, 0]].max() > 0.5
+    np.testing.assert_allclose(found, np.where(free, moved, begun), atol=1e-6)
+
+
 def test_only_the_step_and_the_human_synthesis_learn(image: torch.Tensor) -> None:
     module = build(copy.deepcopy(SETTINGS), 0.0)
     before = {name: value.clone() for name, value in module.state_dict().items()}
