@@ -13,12 +13,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from beholder.codecs.rnn.entropy.products import ByteProduct
 from beholder.codecs.rnn.entropy.rounding import (
     ACTIVATION_MAX,
     ACTIVATION_SCALE,
@@ -254,24 +256,25 @@ class _Convolution3x3:
         self.bound = np.abs(weight).sum((1, 2, 3)) * ACTIVATION_MAX + (0 if bias is None else np.abs(bias))
         _check(self.bound)
         self.inputs = weight.shape[1]
-        self.offsets = OFFSETS
-        # (outputs, inputs, 3, 3) -> nine (inputs, outputs) matrices in one
-        self.weight = np.ascontiguousarray(weight.transpose(2, 3, 1, 0).reshape(-1, len(weight)), np.float32)
+        # (outputs, inputs, 3, 3) -> nine (inputs, outputs) matrices
+        self._nine = weight.transpose(2, 3, 1, 0).reshape(len(OFFSETS), self.inputs, -1)
+        self._use(EVERY)
 
     def only(self, taps: list[int]) -> _Convolution3x3:
         """Sum for maps that are zero, or count as zero, everywhere but at these taps."""
-        result = object.__new__(_Convolution3x3)
-        result.bias, result.bound, result.inputs = self.bias, self.bound, self.inputs
-        result.offsets = tuple(OFFSETS[tap] for tap in taps)
-        nine = self.weight.reshape(len(OFFSETS), self.inputs, -1)
-        result.weight = np.ascontiguousarray(nine[taps].reshape(-1, nine.shape[2]) if taps else nine[:0, 0])
+        result = copy.copy(self)
+        result._use(taps)
         return result
+
+    def _use(self, taps: list[int]) -> None:
+        self.offsets = [OFFSETS[tap] for tap in taps]
+        self._product = ByteProduct(self._nine[taps].reshape(len(taps) * self.inputs, self._nine.shape[2]))
 
     def __call__(self, padded: Activations, at: Positions, width: int) -> Whole:
         """At positions of the padded map, flattened."""
         around = np.array([dy * (width + 2) + dx for dy, dx in self.offsets])
         near = np.take(padded.reshape(-1, self.inputs), at[:, None] + around, 0)
-        product: Whole = near.reshape(len(at), -1).astype(np.float32) @ self.weight
+        product = self._product(near.reshape(len(at), -1))
         if self.bias is not None:
             product += self.bias
         return product
