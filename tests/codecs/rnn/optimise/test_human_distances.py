@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Callable
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from beholder.codecs.rnn.optimise.distortions import (
     LARGE,
     BlendDistortion,
     Distortion,
+    LargeBlend,
     MseDistortion,
 )
 from beholder.codecs.rnn.optimise.ssimulacra2 import Ssimulacra2Distortion
@@ -49,11 +51,16 @@ def pair(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     return tuple(np.clip(x, 1, 254).astype(np.uint8) for x in (walk, noisy))  # type: ignore[return-value]
 
 
-COARSER = functools.partial(Ssimulacra2Distortion, finest=False)
+ONCE = functools.partial(BlendDistortion, keep=False)
 
 
-@pytest.mark.parametrize("make", [MseDistortion, Ssimulacra2Distortion, COARSER, BlendDistortion])
-@pytest.mark.parametrize("size", [(11, 12), (65, 80), (243, 171)])
+@pytest.mark.parametrize(
+    ("make", "size"),
+    [
+        *product([MseDistortion, Ssimulacra2Distortion, BlendDistortion], [(11, 12), (65, 80), (243, 171)]),
+        *product([ONCE, LargeBlend], [(16, 18), (32, 80), (244, 172)]),
+    ],
+)
 def test_gradients_are_finite_differences(make: Callable[[np.ndarray], Distortion], size: tuple[int, int]) -> None:
     """Along random steps of a grey level, and along the gradient; the mean of both ways, so that curvature cancels."""
     original, decoded = pair(*size)

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from beholder.codecs.rnn.optimise.ms_ssim import MsSsimDistortion
 from beholder.codecs.rnn.optimise.objective import MS_SSIM_LAMBDA
+from beholder.codecs.rnn.optimise.sparse_ms_ssim import SparseMsSsim
 from beholder.codecs.rnn.optimise.ssimulacra2 import Ssimulacra2Distortion
+from beholder.codecs.rnn.optimise.xyb import add_by_light, halved_light
 from beholder.threads import threads
 
 Floats = NDArray[np.float32]
@@ -75,8 +77,8 @@ class BlendDistortion:
 
     def __init__(self, original: Pixels, weight: float = BLEND_WEIGHT, keep: bool = True, finest: bool = True) -> None:
         self._makers: list[tuple[float, Callable[[], Distortion]]] = [
-            (1 - weight, functools.partial(MsSsimDistortion, original, keep, sparse=not keep)),
-            (weight, functools.partial(Ssimulacra2Distortion, original, finest)),
+            (1 - weight, functools.partial(MsSsimDistortion if keep else SparseMsSsim, original)),
+            (weight, functools.partial(Ssimulacra2Distortion, original)),
         ]
         self._kept = [(fraction, make()) for fraction, make in self._makers] if keep else None
 
@@ -96,6 +98,33 @@ class BlendDistortion:
             yield from ((fraction, make()) for fraction, make in self._makers)
         else:
             yield from self._kept
+
+
+class LargeBlend:
+    """As :class:`BlendDistortion`, for a large picture that is compared once.
+
+    SSIMULACRA2 begins at half the picture's size.
+
+    Args:
+        original: (3, H, W) uint8, both sides even and no shorter than 16 pixels.
+        weight: of SSIMULACRA2, 0 to 1.
+    """
+
+    def __init__(self, original: Pixels, weight: float = BLEND_WEIGHT) -> None:
+        self._ms_ssim, self._weight = SparseMsSsim(original), weight
+        self._ssimulacra2 = Ssimulacra2Distortion(halved_light(original))
+
+    def distortion(self, decoded: Pixels) -> float:
+        parts = self._ms_ssim.distortion(decoded), self._ssimulacra2.distortion(halved_light(decoded))
+        return (1 - self._weight) * parts[0] + self._weight * parts[1]
+
+    def gradient(self, decoded: Pixels) -> Floats:
+        result = self._ms_ssim.gradient(decoded)
+        result *= np.float32(1 - self._weight)
+        by_light = self._ssimulacra2.gradient(halved_light(decoded))
+        by_light *= np.float32(self._weight)
+        add_by_light(result, by_light, decoded)
+        return result
 
 
 def _weighted(gradients: Iterable[tuple[float, Floats]]) -> Floats:
@@ -120,11 +149,11 @@ class StepDistortion:
     scale: float = 1.0
 
 
-MS_SSIM_STEP = StepDistortion(functools.partial(MsSsimDistortion, keep=False, sparse=True))
+MS_SSIM_STEP = StepDistortion(SparseMsSsim)
 LARGE = 1 << 14
 """Blocks of a picture, 4 megapixels, from which the learned step sees a gradient that takes less time."""
 BLEND_STEP = StepDistortion(functools.partial(BlendDistortion, weight=BLEND_STEP_WEIGHT, keep=False), 1.2)
-LARGE_BLEND_STEP = StepDistortion(functools.partial(BlendDistortion, weight=0.25, keep=False, finest=False), 1.1)
+LARGE_BLEND_STEP = StepDistortion(functools.partial(LargeBlend, weight=0.25), 1.1)
 """One that costs .3 % of rate and saves an eighth of the time (docs/log/2026-11-28-large-gradient.md)."""
 
 

@@ -8,6 +8,7 @@ The score agrees with :mod:`beholder.metrics.ssimulacra2` to .004 for pictures w
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,8 @@ WEIGHTS = np.where(weights(SCALES)[:, :-1] < NO_WEIGHT, 0, weights(SCALES)[:, :-
 4-norms."""
 COMPARED = tuple(tuple(np.flatnonzero(WEIGHTS[:, scale].any((1, 2))).tolist()) for scale in range(WEIGHTS.shape[1]))
 """The channels that have weights, by scale."""
+HALVED = ((1,), *COMPARED[2:])
+"""Those for pictures at half their size, by scale; X has little weight at the first."""
 
 
 class Ssimulacra2Distortion:
@@ -39,12 +42,13 @@ class Ssimulacra2Distortion:
     All is computed in strips of rows that fit into the processor's cache.
 
     Args:
-        original: (3, H, W) uint8, sRGB, no side shorter than 8 pixels.
-        finest: compare the finest scale too.  Without it a gradient takes a quarter of the time.
+        original: (3, H, W) uint8, sRGB, no side shorter than 8 pixels.  Or :func:`~.xyb.halved_light` of it, and of
+            the decoded pictures: this leaves out the finest scale, and X at the next.
     """
 
-    def __init__(self, original: NDArray[np.uint8], finest: bool = True) -> None:
-        self._compared = COMPARED if finest else ((), *COMPARED[1:])
+    def __init__(self, original: NDArray[Any]) -> None:
+        self._first = 0 if original.dtype == np.uint8 else 1
+        self._compared = HALVED if self._first else COMPARED
         scales = scales_of(original, self._compared, keep_roots=False)
         self._originals: dict[Key, _Original] = {}
 
@@ -53,22 +57,22 @@ class Ssimulacra2Distortion:
 
         for_each(measure, _keys(scales))
 
-    def score(self, decoded: NDArray[np.uint8]) -> float:
+    def score(self, decoded: NDArray[Any]) -> float:
         """SSIMULACRA2 of a (3, H, W) uint8 picture."""
         return 100 - self._compare(decoded, gradient=False)[0]
 
-    def distortion(self, decoded: NDArray[np.uint8]) -> float:
+    def distortion(self, decoded: NDArray[Any]) -> float:
         """log(100 - SSIMULACRA2) of a (3, H, W) uint8 picture."""
         return math.log(self._compare(decoded, gradient=False)[0] + LEAST)
 
-    def gradient(self, decoded: NDArray[np.uint8]) -> Floats:
+    def gradient(self, decoded: NDArray[Any]) -> Floats:
         """Gradient of :meth:`distortion` by each value, whose range is 0 to 255: (3, H, W)."""
         loss, result = self._compare(decoded, gradient=True)
         assert result is not None
         result *= np.float32(1 / (loss + LEAST))
         return result
 
-    def _compare(self, decoded: NDArray[np.uint8], gradient: bool) -> tuple[float, Floats | None]:
+    def _compare(self, decoded: NDArray[Any], gradient: bool) -> tuple[float, Floats | None]:
         """100 - SSIMULACRA2, and its gradient by each value."""
         scales = scales_of(decoded, self._compared, keep_roots=gradient)
         keys = _keys(scales)
@@ -76,7 +80,7 @@ class Ssimulacra2Distortion:
         by_planes: dict[Key, Floats] = {}
 
         def compare(key: Key) -> None:
-            means, norms = (tuple(some) for some in WEIGHTS[key[1], key[0]].tolist())
+            means, norms = (tuple(some) for some in WEIGHTS[key[1], key[0] + self._first].tolist())
             plane = scales[key[0]].planes.pop(key[1])
             sums[key], by_plane = self._originals[key].compare(plane, means, norms, gradient)
             if by_plane is not None:
@@ -88,8 +92,9 @@ class Ssimulacra2Distortion:
             return loss, None
         result: Floats | None = None
         for number, scale in reversed(list(enumerate(scales))):
+            assert scale.roots is not None
             own = {channel: by_planes.pop((number, channel)) for channel in self._compared[number]}
-            result = by_values(scale, own, result, None if number else decoded)
+            result = by_values(scale.roots, own, result, None if number or self._first else decoded)
         assert result is not None
         result *= np.float32(by_total)
         return loss, result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,33 @@ def _slope() -> Floats:
     return slope.astype(np.float32)
 
 
+def halved_light(picture: NDArray[np.uint8]) -> Floats:
+    """Linear RGB of (3, H, W) at half its size, both sides of which are even: (3, H / 2, W / 2)."""
+    height, width = picture.shape[1:]
+    result = np.empty((3, height // 2, width // 2), np.float32)
+
+    def strip(rows: slice) -> None:
+        light = np.take(linear_values(np.float32), picture[:, rows])
+        pairs = light[:, ::2] + light[:, 1::2]
+        pairs *= np.float32(0.25)
+        np.add(pairs[..., ::2], pairs[..., 1::2], out=result[:, rows.start // 2 : rows.stop // 2])
+
+    for_each(strip, strips(height, width))
+    return result
+
+
+def add_by_light(gradient: Floats, by_light: Floats, picture: NDArray[np.uint8]) -> None:
+    """Add the gradient by a picture's values, (3, H, W), to what is there, from that by :func:`halved_light` of it."""
+
+    def strip(rows: slice) -> None:
+        by_pixel = np.take(_slope(), picture[:, rows])
+        pairs = by_pixel.reshape(3, -1, 2, by_pixel.shape[2])
+        pairs *= np.repeat(by_light[:, rows.start // 2 : rows.stop // 2] * np.float32(0.25), 2, 2)[:, :, None]
+        gradient[:, rows] += by_pixel
+
+    for_each(strip, strips(*picture.shape[1:]))
+
+
 @functools.cache
 def _matrices(channels: tuple[int, ...]) -> tuple[Floats, Floats]:
     """Linear RGB to the cone responses that some channels need, and the roots of these to the channels."""
@@ -41,23 +69,27 @@ class Scale:
     """A picture at one scale.
 
     Attributes:
-        size: height and width.
         planes: by channel, (H + 10, W + 10): as in the package, there is 0 beyond the left and right edge, and the
             picture mirrored beyond the others.
-        roots: cube roots of the cone responses that the planes come from, (k, H, W); None where they are not kept,
-            or no plane is wanted.
+        roots: cube roots of the cone responses that the planes come from, (k, H, W); None where they are not kept.
     """
 
-    size: tuple[int, int]
     planes: dict[int, Floats]
     roots: Floats | None
 
 
-def scales_of(picture: NDArray[np.uint8], compared: Channels, keep_roots: bool) -> list[Scale]:
-    """The picture (3, H, W) at as many scales as have sides of 8 pixels or more, finest first."""
+def scales_of(picture: NDArray[Any], compared: Channels, keep_roots: bool) -> list[Scale]:
+    """The picture (3, H, W) at as many scales as have sides of 8 pixels or more, finest first.
+
+    Args:
+        picture: uint8, or its linear RGB as float32.
+        compared: channels, by scale.
+        keep_roots: for :func:`by_values`.
+    """
     result: list[Scale] = []
     shift = SHIFT.astype(np.float32)
-    linear: Floats | None = None  # that of the first scale would take much memory
+    # Of a picture of bytes, that of the first scale would take much memory.
+    light: Floats | None = None if picture.dtype == np.uint8 else picture
     height, width = picture.shape[1:]
     for channels in compared:
         if min(height, width) < SMALLEST:
@@ -65,21 +97,19 @@ def scales_of(picture: NDArray[np.uint8], compared: Channels, keep_roots: bool) 
         coarser = np.empty((3, -(-height // 2), -(-width // 2)), np.float32)
         to_cones, to_channels = _matrices(channels)
         planes = {channel: np.zeros((height + 2 * HALF, width + 2 * HALF), np.float32) for channel in channels}
-        roots = np.empty((len(to_cones), height, width), np.float32) if keep_roots and channels else None
+        roots = np.empty((len(to_cones), height, width), np.float32) if keep_roots else None
 
         def strip(
             rows: slice,
-            linear: Floats | None = linear,
+            light: Floats | None = light,
             coarser: Floats = coarser,
             to_cones: Floats = to_cones,
             to_channels: Floats = to_channels,
             planes: dict[int, Floats] = planes,
             roots: Floats | None = roots,
         ) -> None:
-            here = np.take(linear_values(np.float32), picture[:, rows]) if linear is None else linear[:, rows]
+            here = np.take(linear_values(np.float32), picture[:, rows]) if light is None else light[:, rows]
             coarser[:, rows.start // 2 : -(-rows.stop // 2)] = halve(here)
-            if not planes:
-                return
             cones = mix(to_cones, here)
             cones += np.float32(BIAS)
             np.cbrt(cones, out=cones)
@@ -93,39 +123,37 @@ def scales_of(picture: NDArray[np.uint8], compared: Channels, keep_roots: bool) 
         for plane in planes.values():
             plane[:HALF] = plane[2 * HALF - 1 : HALF - 1 : -1]
             plane[-HALF:] = plane[-HALF - 1 : -2 * HALF - 1 : -1]
-        result.append(Scale((height, width), planes, roots))
-        linear, (height, width) = coarser, coarser.shape[1:]
+        result.append(Scale(planes, roots))
+        light, (height, width) = coarser, coarser.shape[1:]
     return result
 
 
 def by_values(
-    scale: Scale, by_planes: dict[int, Floats], coarser: Floats | None, picture: NDArray[np.uint8] | None
+    roots: Floats, by_planes: dict[int, Floats], coarser: Floats | None, picture: NDArray[np.uint8] | None
 ) -> Floats:
     """Gradient by the values of one scale, (3, H, W): linear RGB, or those of ``picture``.
 
     Args:
-        scale: with its roots.
+        roots: as :class:`Scale` has them.
         by_planes: gradient by each channel, (H, W).
         coarser: gradient by the linear RGB of the next scale.
         picture: (3, H, W) uint8, at the first scale.
     """
     to_cones, to_channels = _matrices(tuple(by_planes))
-    result = np.empty((3, *scale.size), np.float32)
+    result = np.empty((3, *roots.shape[1:]), np.float32)
 
     def strip(rows: slice) -> None:
-        here = np.zeros((3, rows.stop - rows.start, scale.size[1]), np.float32)
-        if scale.roots is not None:
-            roots = scale.roots[:, rows]
-            by_roots = mix(to_channels.T, np.stack([plane[rows] for plane in by_planes.values()]))
-            by_roots /= 3 * roots * roots
-            here = mix(to_cones.T, by_roots)
+        here = roots[:, rows]
+        by_roots = mix(to_channels.T, np.stack([plane[rows] for plane in by_planes.values()]))
+        by_roots /= 3 * here * here
+        here = mix(to_cones.T, by_roots)
         if coarser is not None:
             here += _halve_adjoint(coarser[:, rows.start // 2 : -(-rows.stop // 2)], here.shape[1:])
         if picture is not None:
             here *= np.take(_slope(), picture[:, rows])
         result[:, rows] = here
 
-    for_each(strip, strips(*scale.size))
+    for_each(strip, strips(*roots.shape[1:]))
     return result
 
 

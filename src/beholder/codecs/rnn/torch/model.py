@@ -69,7 +69,7 @@ class CodecConfig:
     eye_codes: int = 96
     machine_network: int = 0
     step_width: int = 0
-    step_blocks: int = 3
+    step_blocks: int = 1
 
     def as_dict(self) -> dict[str, int]:
         """The config as ``model.json`` stores it."""
