@@ -38,7 +38,7 @@ class ByteProduct:
         fits = bool(len(weight)) and int(np.abs(parts).max()) <= LARGEST
         self._count = weight.shape[1]
         self._parts = np.ascontiguousarray(parts, np.int8) if fits else None
-        self._whole = np.ascontiguousarray(weight, np.float32)
+        self._whole = np.ascontiguousarray(weight[: 0 if fits else None], np.float32)
 
     def __call__(self, x: NDArray[np.uint8]) -> Whole:
         """(m, k) bytes -> (m, n) whole numbers as float32."""

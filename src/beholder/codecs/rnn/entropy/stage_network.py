@@ -122,9 +122,9 @@ class StageNetwork:
         """Bring ``state``, (latent, H, W), up to date with the stage's codes. Values beyond ``CODE_LIMIT``, which
         encoders never write, are clipped."""
         for channel, factor, code in zip(self.channels, self.factor[:, 0, 0], codes, strict=True):
-            old = state[channel].astype(np.int32)
-            new = np.where(old == 0, code, np.sign(old) * (factor * np.abs(old) + code))
-            state[channel] = np.clip(new, -CODE_LIMIT, CODE_LIMIT)
+            new = factor * state[channel].astype(np.int32)
+            new += np.where(new < 0, np.negative(code, dtype=np.int32), code)  # codes of what is not 0 lead away from 0
+            np.clip(new, -CODE_LIMIT, CODE_LIMIT, out=state[channel], casting="unsafe")
 
     def passes(
         self, codes: Ints, state: Ints, known: bool = False
