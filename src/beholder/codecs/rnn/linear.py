@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from beholder.codecs.rnn.damage import unpack_arrays
 from beholder.codecs.rnn.layout import BLOCK, MASKING_POWER
 from beholder.codecs.rnn.steps import Floats
-from beholder.threads import for_each
 
 FILE = "linear.npz"
 STRIP = 384
@@ -64,7 +63,7 @@ class LinearReconstruction:
         height, width = y_hat.shape[1:]
         result = np.empty((3, height * BLOCK, width * BLOCK), np.uint8)
 
-        def strip(rows: slice) -> None:
+        for rows in _strips(height, width):
             first = max(rows.start - 1, 0)  # half of the blocks above: a border lies between
             codes = y_hat[:, first : rows.stop]
             blocks = np.matmul(self._coefficients(codes).reshape(len(y_hat) - 1, -1).T, self._from_codes)
@@ -77,7 +76,6 @@ class LinearReconstruction:
             np.clip(inner, 0, 255, out=inner)
             result[:, first * BLOCK + top : first * BLOCK + bottom] = inner
 
-        for_each(strip, _strips(height, width))
         return result
 
     def vjp(self, gradient: Floats, y_hat: Floats) -> Floats:
@@ -93,7 +91,7 @@ class LinearReconstruction:
         height, width = y_hat.shape[1:]
         result = np.empty(y_hat.shape, np.float32)
 
-        def strip(rows: slice) -> None:
+        for rows in _strips(height, width):
             top, bottom = (HALF if rows.start else 0), (HALF if rows.stop < height else 0)
             near = gradient[:, rows.start * BLOCK - top : rows.stop * BLOCK + bottom]
             own = self._down(near, self._borders.T, top)[:, top : near.shape[1] - bottom]
@@ -106,7 +104,6 @@ class LinearReconstruction:
             by_activity = np.einsum("cij,cij->ij", by_codes, y_hat[1:, rows])
             np.multiply(by_activity, np.float32(math.log(2) * MASKING_POWER), out=result[0, rows])
 
-        for_each(strip, _strips(height, width))
         return result
 
     def error(self, y_hat: Floats, latent: Floats) -> float:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from beholder.metrics.ms_ssim import combine, pyramid, scale_weights
 from beholder.metrics.similarity import WINDOW, blur, compare, mean_and_variance
-from beholder.threads import for_each
 
 Floats = NDArray[np.float32]
 
@@ -37,12 +36,7 @@ class MsSsimDistortion:
 
     def __init__(self, original: NDArray[np.uint8]) -> None:
         self.weights = scale_weights(min(original.shape[1:]))
-        self._kept: dict[int, list[_Scale]] = {}
-
-        def measure(channel: int) -> None:
-            self._kept[channel] = [(y, mean_and_variance(y)) for y in self._pyramid(original[channel])]
-
-        for_each(measure, range(len(original)))
+        self._kept = [[(y, mean_and_variance(y)) for y in self._pyramid(channel)] for channel in original]
 
     def distortion(self, decoded: NDArray[np.uint8]) -> float:
         """log(1 - MS-SSIM) of a (3, H, W) uint8 picture."""
@@ -55,28 +49,18 @@ class MsSsimDistortion:
         return result
 
     def _compare(self, decoded: NDArray[np.uint8], gradient: bool) -> tuple[float, Floats | None]:
-        # One channel is a task, for they need nothing of each other; the interpreter is released nearly all the time.
-        found: dict[int, list[Term]] = {}
-
-        def compare(channel: int) -> None:
-            found[channel] = self._compare_channel(decoded[channel], channel, gradient)
-
-        for_each(compare, range(len(decoded)))
-        rest, factors = factors_of([found[channel] for channel in range(len(decoded))], self.weights)
+        pairs = zip(decoded, self._kept, strict=True)
+        found = [self._compare_channel(plane, kept, gradient) for plane, kept in pairs]
+        rest, factors = factors_of(found, self.weights)
         if not gradient:
             return math.log(rest), None
-        result = np.empty(decoded.shape, np.float32)
+        by_channel = [collected(*each) for each in zip(found, factors, strict=True)]
+        return math.log(rest), np.stack(by_channel)
 
-        def collect(channel: int) -> None:
-            result[channel] = collected(found.pop(channel), factors[channel])
-
-        for_each(collect, range(len(decoded)))
-        return math.log(rest), result
-
-    def _compare_channel(self, decoded: NDArray[np.uint8], channel: int, gradient: bool) -> list[Term]:
+    def _compare_channel(self, decoded: NDArray[np.uint8], kept: list[_Scale], gradient: bool) -> list[Term]:
         """Mean over the picture of each scale's comparison, and its gradient by each value."""
         count = len(self.weights)
-        scales = zip(self._pyramid(decoded), self._kept[channel], strict=True)
+        scales = zip(self._pyramid(decoded), kept, strict=True)
         return [terms(x, y, moments, n == count, gradient) for n, (x, (y, moments)) in enumerate(scales, 1)]
 
     def _pyramid(self, plane: NDArray[np.uint8]) -> Iterator[Floats]:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from beholder.codecs.rnn.optimise.ms_ssim import LEAST, Term, collected, factors_of, terms
 from beholder.metrics.ms_ssim import pyramid, scale_weights
 from beholder.metrics.similarity import C1, C2, STRIP, WINDOW, band
-from beholder.threads import for_each
 
 Floats = NDArray[np.float32]
 Quads = NDArray[np.uint16]
@@ -57,38 +56,28 @@ class SparseMsSsim:
         grey *= np.float32(factors[:, 0].mean())
         pairs = grey.reshape(-1, 2, grey.shape[1])
         result = np.empty(decoded.shape, np.float32)
-
-        def collect(channel: int) -> None:
-            out = result[channel].reshape(pairs.shape)
-            if len(self.weights) == 1:
+        for plane, scales, factor in zip(result, found, factors, strict=True):
+            out = plane.reshape(pairs.shape)
+            if len(scales) == 1:
                 out[:] = pairs
-                return
-            by_quads = collected(found[channel][1:], factors[channel, 1:] / 4)
-            np.add(pairs, np.repeat(by_quads, 2, 1)[:, None], out=out)
-
-        for_each(collect, range(len(decoded)))
+            else:
+                by_quads = collected(scales[1:], factor[1:] / 4)
+                np.add(pairs, np.repeat(by_quads, 2, 1)[:, None], out=out)
         return result
 
     def _compare(self, decoded: NDArray[np.uint8]) -> list[list[Term]]:
         """By channel and scale; the finest scale is the same for all."""
         quads = _quads_of(decoded)
         count = len(self.weights)
-        finest: list[Term] = []
-        coarser: dict[int, list[Term]] = {}
-
-        def compare(channel: int) -> None:
-            if channel < 0:
-                finest.append(_terms(_grey_of(decoded), _grey_of(self._original), count == 1))
-                return
-            planes = (
-                pyramid(whole[channel] * np.float32(0.25), count - 1, np.float32) for whole in (quads, self._quads)
-            )
+        finest = _terms(_grey_of(decoded), _grey_of(self._original), count == 1)
+        if count == 1:
+            return [[finest]] * len(quads)
+        found = []
+        for channel in zip(quads, self._quads, strict=True):
+            planes = (pyramid(quad * np.float32(0.25), count - 1, np.float32) for quad in channel)
             pairs = enumerate(zip(*planes, strict=True), 2)
-            coarser[channel] = [_terms(x, y, scale == count) for scale, (x, y) in pairs]
-
-        channels = range(len(quads))
-        for_each(compare, [-1, *channels] if count > 1 else [-1])
-        return [finest + coarser.get(channel, []) for channel in channels]
+            found.append([finest, *(_terms(x, y, scale == count) for scale, (x, y) in pairs)])
+        return found
 
 
 def _quads_of(picture: NDArray[np.uint8]) -> Quads:

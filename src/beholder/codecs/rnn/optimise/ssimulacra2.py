@@ -17,7 +17,6 @@ from beholder.codecs.rnn.optimise.xyb import Scale, by_values, scales_of, strips
 from beholder.metrics.similarity import blur
 from beholder.metrics.ssimulacra2 import C2, HALF
 from beholder.metrics.ssimulacra2.weights import FACTOR, POLYNOMIAL, POWER, SCALES, weights
-from beholder.threads import for_each
 
 Floats = NDArray[np.float32]
 Key = tuple[int, int]
@@ -51,11 +50,8 @@ class Ssimulacra2Distortion:
         self._compared = HALVED if self._first else COMPARED
         scales = scales_of(original, self._compared, keep_roots=False)
         self._originals: dict[Key, _Original] = {}
-
-        def measure(key: Key) -> None:
+        for key in _keys(scales):
             self._originals[key] = _Original(scales[key[0]].planes.pop(key[1]))
-
-        for_each(measure, _keys(scales))
 
     def score(self, decoded: NDArray[Any]) -> float:
         """SSIMULACRA2 of a (3, H, W) uint8 picture."""
@@ -75,26 +71,23 @@ class Ssimulacra2Distortion:
     def _compare(self, decoded: NDArray[Any], gradient: bool) -> tuple[float, Floats | None]:
         """100 - SSIMULACRA2, and its gradient by each value."""
         scales = scales_of(decoded, self._compared, keep_roots=gradient)
-        keys = _keys(scales)
-        sums: dict[Key, float] = {}
+        total = 0.0
         by_planes: dict[Key, Floats] = {}
-
-        def compare(key: Key) -> None:
+        for key in _keys(scales):
             means, norms = (tuple(some) for some in WEIGHTS[key[1], key[0] + self._first].tolist())
             plane = scales[key[0]].planes.pop(key[1])
-            sums[key], by_plane = self._originals[key].compare(plane, means, norms, gradient)
+            own, by_plane = self._originals[key].compare(plane, means, norms, gradient)
+            total += own
             if by_plane is not None:
                 by_planes[key] = by_plane
-
-        for_each(compare, keys)
-        loss, by_total = _loss(sum(sums[key] for key in keys))  # in one order, whichever thread was first
+        loss, by_total = _loss(total)
         if not gradient:
             return loss, None
         result: Floats | None = None
         for number, scale in reversed(list(enumerate(scales))):
             assert scale.roots is not None
-            own = {channel: by_planes.pop((number, channel)) for channel in self._compared[number]}
-            result = by_values(scale.roots, own, result, None if number or self._first else decoded)
+            by_channel = {channel: by_planes.pop((number, channel)) for channel in self._compared[number]}
+            result = by_values(scale.roots, by_channel, result, None if number or self._first else decoded)
         assert result is not None
         result *= np.float32(by_total)
         return loss, result

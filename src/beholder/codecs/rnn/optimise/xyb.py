@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from beholder.metrics.ssimulacra2 import HALF, SMALLEST
 from beholder.metrics.ssimulacra2.xyb import BIAS, CONES, SHIFT, XYB, halve, linear_values, mix
-from beholder.threads import for_each
 
 Floats = NDArray[np.float32]
 Channels = tuple[tuple[int, ...], ...]
@@ -34,26 +33,22 @@ def halved_light(picture: NDArray[np.uint8]) -> Floats:
     height, width = picture.shape[1:]
     result = np.empty((3, height // 2, width // 2), np.float32)
 
-    def strip(rows: slice) -> None:
+    for rows in strips(height, width):
         light = np.take(linear_values(np.float32), picture[:, rows])
         pairs = light[:, ::2] + light[:, 1::2]
         pairs *= np.float32(0.25)
         np.add(pairs[..., ::2], pairs[..., 1::2], out=result[:, rows.start // 2 : rows.stop // 2])
 
-    for_each(strip, strips(height, width))
     return result
 
 
 def add_by_light(gradient: Floats, by_light: Floats, picture: NDArray[np.uint8]) -> None:
     """Add the gradient by a picture's values, (3, H, W), to what is there, from that by :func:`halved_light` of it."""
-
-    def strip(rows: slice) -> None:
+    for rows in strips(*picture.shape[1:]):
         by_pixel = np.take(_slope(), picture[:, rows])
         pairs = by_pixel.reshape(3, -1, 2, by_pixel.shape[2])
         pairs *= np.repeat(by_light[:, rows.start // 2 : rows.stop // 2] * np.float32(0.25), 2, 2)[:, :, None]
         gradient[:, rows] += by_pixel
-
-    for_each(strip, strips(*picture.shape[1:]))
 
 
 @functools.cache
@@ -99,15 +94,7 @@ def scales_of(picture: NDArray[Any], compared: Channels, keep_roots: bool) -> li
         planes = {channel: np.zeros((height + 2 * HALF, width + 2 * HALF), np.float32) for channel in channels}
         roots = np.empty((len(to_cones), height, width), np.float32) if keep_roots else None
 
-        def strip(
-            rows: slice,
-            light: Floats | None = light,
-            coarser: Floats = coarser,
-            to_cones: Floats = to_cones,
-            to_channels: Floats = to_channels,
-            planes: dict[int, Floats] = planes,
-            roots: Floats | None = roots,
-        ) -> None:
+        for rows in strips(height, width):
             here = np.take(linear_values(np.float32), picture[:, rows]) if light is None else light[:, rows]
             coarser[:, rows.start // 2 : -(-rows.stop // 2)] = halve(here)
             cones = mix(to_cones, here)
@@ -119,7 +106,6 @@ def scales_of(picture: NDArray[Any], compared: Channels, keep_roots: bool) -> li
             for (channel, plane), values in zip(planes.items(), mix(to_channels, cones), strict=True):
                 np.add(values, shift[channel], out=plane[rows.start + HALF : rows.stop + HALF, HALF:-HALF])
 
-        for_each(strip, strips(height, width))
         for plane in planes.values():
             plane[:HALF] = plane[2 * HALF - 1 : HALF - 1 : -1]
             plane[-HALF:] = plane[-HALF - 1 : -2 * HALF - 1 : -1]
@@ -142,7 +128,7 @@ def by_values(
     to_cones, to_channels = _matrices(tuple(by_planes))
     result = np.empty((3, *roots.shape[1:]), np.float32)
 
-    def strip(rows: slice) -> None:
+    for rows in strips(*roots.shape[1:]):
         here = roots[:, rows]
         by_roots = mix(to_channels.T, np.stack([plane[rows] for plane in by_planes.values()]))
         by_roots /= 3 * here * here
@@ -153,7 +139,6 @@ def by_values(
             here *= np.take(_slope(), picture[:, rows])
         result[:, rows] = here
 
-    for_each(strip, strips(*roots.shape[1:]))
     return result
 
 
