@@ -16,7 +16,7 @@ from PIL import Image
 from beholder import BeholderWarning, api, cli, samples
 from beholder.codecs.rnn import Rnn
 from beholder.codecs.rnn.layout import ITERATIONS
-from beholder.codecs.rnn.optimise import adjust
+from beholder.codecs.rnn.optimise import adjust, distortions
 from beholder.codecs.rnn.optimise.distortions import (
     HUMAN_DISTANCES,
     LARGE,
@@ -97,6 +97,18 @@ def test_large_pictures_have_a_gradient_of_fewer_comparisons(cat: Image.Image) -
     whole, fewer = (step.scale * step.make(original).gradient(decoded).ravel() for step in (small, large))
     assert whole @ fewer > 0.9 * np.linalg.norm(whole) * np.linalg.norm(fewer)
     assert np.linalg.norm(fewer) == pytest.approx(np.linalg.norm(whole), rel=0.15)
+
+
+def test_the_encoder_uses_it(cat: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = cat.crop(SQUARE)
+    codec = Rnn()
+    small = codec.encode(picture, 4)
+    monkeypatch.setattr(distortions, "LARGE", 1)
+    large = codec.encode(picture, 4)
+    assert large != small
+    assert len(large) == pytest.approx(len(small), rel=0.03)
+    scores = [ssimulacra2(picture, codec.decode(data)) for data in (small, large)]
+    assert scores[1] == pytest.approx(scores[0], abs=1)
 
 
 def test_equal_pictures_have_finite_distortions(cat: Image.Image) -> None:
